@@ -1,0 +1,3 @@
+//! The program `taskspace`.
+
+fn main() {}

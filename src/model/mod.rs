@@ -1,0 +1,27 @@
+//! Pure types that every room shares: no I/O, no clock, no tokio.
+
+mod event;
+mod id;
+mod operation;
+mod problem;
+mod record;
+mod spec;
+mod status;
+mod view;
+
+pub use event::{Event, EventBody, StepOutcome};
+pub use id::{IdError, TaskspaceId};
+pub use operation::{Operation, OperationKind, OperationState};
+pub use problem::{Code, Problem};
+pub use record::{
+    AgentStateRecord, BaseRecord, BaseState, Document, FORMAT_VERSION, Ports, ProjectRecord,
+    Record, Recorded, Underway,
+};
+pub use spec::{
+    AgentSpec, CreateRequest, GitEnvironment, ImageRef, ProjectSpec, ProjectType, Role, Spec,
+};
+pub use status::{Desired, Status, TRANSITIONS, TransitionError};
+pub use view::{
+    BuildRequest, ContainerView, DeleteOptions, DetailView, ExecRequest, ImageState, ImageView,
+    PodmanView, StatusView, VersionView, VolumeView,
+};

@@ -1,0 +1,173 @@
+//! The registry's document.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Desired, OperationKind, Problem, Role, Spec, Status, TaskspaceId};
+
+/// The document's format; a file of a newer one is refused.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// The whole registry.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Document {
+    /// The format, [`FORMAT_VERSION`].
+    pub version: u32,
+    /// Tells the objects of this registry from those of another one on the same storage.
+    pub registry: Uuid,
+    /// The taskspaces.
+    #[serde(default)]
+    pub taskspaces: BTreeMap<TaskspaceId, Record>,
+    /// The projects, by name.
+    #[serde(default)]
+    pub projects: BTreeMap<String, ProjectRecord>,
+    /// Agent states whose taskspaces are gone, by the former taskspace.
+    #[serde(default)]
+    pub agent_states: BTreeMap<TaskspaceId, AgentStateRecord>,
+}
+
+impl Document {
+    /// Makes an empty document.
+    pub fn new(registry: Uuid) -> Self {
+        Self {
+            version: FORMAT_VERSION,
+            registry,
+            taskspaces: BTreeMap::new(),
+            projects: BTreeMap::new(),
+            agent_states: BTreeMap::new(),
+        }
+    }
+}
+
+/// The two ports on the host's loopback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ports {
+    /// The dev container's sshd.
+    pub dev: u16,
+    /// The agent container's sshd.
+    pub agent: u16,
+}
+
+impl Ports {
+    /// Returns the port of one container.
+    pub const fn of(self, role: Role) -> u16 {
+        match role {
+            Role::Dev => self.dev,
+            Role::Agent => self.agent,
+        }
+    }
+}
+
+/// What is being done to a taskspace: recorded before it is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Underway {
+    /// What it is.
+    pub kind: OperationKind,
+    /// When it began.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// The titles of the steps that are done.
+    #[serde(default)]
+    pub done: Vec<String>,
+}
+
+/// One taskspace.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Record {
+    /// What it is.
+    pub status: Status,
+    /// What the user wants it to be.
+    pub desired: Desired,
+    /// The host's port of the dev container's sshd.
+    pub dev_port: u16,
+    /// The host's port of the agent container's sshd.
+    pub agent_port: u16,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created: Timestamp,
+    /// When this entry changed last.
+    #[schema(value_type = String, format = DateTime)]
+    pub last_updated: Timestamp,
+    /// When something was last done to it on request.
+    #[schema(value_type = String, format = DateTime)]
+    pub last_activity: Timestamp,
+    /// What it is made of.
+    pub spec: Spec,
+    /// The volume with the agent's state.
+    pub agent_state_volume: String,
+    /// What is being done to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub underway: Option<Underway>,
+    /// Why it is `failed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Problem>,
+    /// What the user should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// How often its containers were started again.
+    #[serde(default)]
+    pub restarts: u32,
+}
+
+impl Record {
+    /// Returns the two ports.
+    pub const fn ports(&self) -> Ports {
+        Ports { dev: self.dev_port, agent: self.agent_port }
+    }
+}
+
+/// A taskspace with its id, as the API shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Recorded {
+    /// Its id.
+    #[schema(value_type = String)]
+    pub id: TaskspaceId,
+    /// Its entry.
+    #[serde(flatten)]
+    pub record: Record,
+}
+
+/// A project: one source of taskspaces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ProjectRecord {
+    /// Where it comes from, without any password.
+    pub source: String,
+    /// Its bases, by commit.
+    #[serde(default)]
+    pub bases: BTreeMap<String, BaseRecord>,
+}
+
+/// How far a base is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BaseState {
+    /// Being made: never mounted, removed after a crash.
+    Making,
+    /// Whole, and never changed again.
+    Ready,
+}
+
+/// One immutable checkout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct BaseRecord {
+    /// Its volume.
+    pub volume: String,
+    /// How far it is.
+    pub state: BaseState,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created: Timestamp,
+}
+
+/// The state of an agent whose taskspace is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct AgentStateRecord {
+    /// Its volume.
+    pub volume: String,
+    /// Since when its taskspace is gone.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+}
