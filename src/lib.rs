@@ -3,4 +3,14 @@
 //!
 //! The rooms, and what stands on what, are described in `ARCHITECTURE.md`.
 
+pub mod config;
+pub mod engine;
+pub mod frames;
+pub mod host;
 pub mod model;
+pub mod plan;
+pub mod podman;
+pub mod policy;
+pub mod registry;
+pub mod render;
+pub mod uds;

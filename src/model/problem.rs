@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::TransitionError;
+
 /// The stable name of a kind of error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -164,3 +166,10 @@ impl fmt::Display for Problem {
 }
 
 impl std::error::Error for Problem {}
+
+impl From<TransitionError> for Problem {
+    fn from(error: TransitionError) -> Self {
+        Self::new(Code::StateConflict, error.to_string())
+            .hint("wait until what is under way is done; `taskspace show` tells")
+    }
+}

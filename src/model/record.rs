@@ -72,6 +72,9 @@ pub struct Underway {
     /// The titles of the steps that are done.
     #[serde(default)]
     pub done: Vec<String>,
+    /// Whether a removal removes the agent's state too.
+    #[serde(default)]
+    pub purge: bool,
 }
 
 /// One taskspace.
@@ -98,6 +101,10 @@ pub struct Record {
     pub spec: Spec,
     /// The volume with the agent's state.
     pub agent_state_volume: String,
+    /// The former taskspace whose agent state this one continues with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub agent_state_from: Option<TaskspaceId>,
     /// What is being done to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub underway: Option<Underway>,

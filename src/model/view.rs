@@ -173,7 +173,9 @@ impl BuildRequest {
 }
 
 /// How to delete a taskspace.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams,
+)]
 pub struct DeleteOptions {
     /// Remove the agent's state too.
     #[serde(default)]

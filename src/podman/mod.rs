@@ -1,0 +1,56 @@
+//! The only room that knows libpod's paths and field names.
+//!
+//! podman-api speaks the streams only: it is generated from libpod 4.3, sends `no_new_privilages`
+//! (which Podman ignores, so the hardening never applies), lacks `networks` and container update,
+//! takes a 304 for an error, and its strict reply types break on newer Podman.
+
+mod documents;
+mod error;
+mod objects;
+mod spec;
+mod streams;
+mod transport;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use error::{ErrorKind, PodmanError, Result};
+pub use objects::{
+    Container, ContainerState, ContainerSummary, IdMap, Image, Info, Mount, Pod, PodContainer,
+    PodSummary, Version, Volume,
+};
+pub use spec::{
+    BindMount, ContainerSpec, Labels, NamedVolume, PodSpec, PortMapping, UserNamespace, VolumeSpec,
+};
+pub use streams::{
+    BuildSpec, ExecControl, ExecInput, ExecOutput, ExecResult, ExecSession, ExecSpec, LogChunk,
+    LogOptions, LogStream, PullPolicy,
+};
+
+use crate::uds::UnixHttp;
+
+/// How long an idle connection is kept.
+///
+/// Podman closes one after about 10 s, and goes away 5 s after the last one is closed.
+const POOL_IDLE: Duration = Duration::from_secs(4);
+
+/// Podman, behind its socket; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Podman {
+    http: UnixHttp,
+    /// Held while a volume is removed; see [`Podman::remove_volume`].
+    volume_removal: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Podman {
+    /// Returns the Podman behind a socket; nothing is sent yet.
+    pub fn new(socket: PathBuf) -> Self {
+        Self { http: UnixHttp::new(socket, POOL_IDLE), volume_removal: Arc::default() }
+    }
+
+    /// Returns the socket.
+    pub fn socket(&self) -> &Path {
+        self.http.socket()
+    }
+}

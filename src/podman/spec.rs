@@ -1,0 +1,277 @@
+//! What Podman is asked to make.
+//!
+//! Podman ignores unknown fields in silence: the tests pin every name, and what matters is to be
+//! inspected after it was made.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+/// Names and values that are attached to an object.
+pub type Labels = BTreeMap<String, String>;
+
+/// A volume to be made; always by the `local` driver, which the tag adds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(tag = "Driver", rename = "local")]
+pub struct VolumeSpec {
+    /// Its name.
+    #[serde(rename = "Name")]
+    pub name: String,
+    /// The driver's options: `type`, `device` and `o`.
+    #[serde(rename = "Options", skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
+    /// Its labels.
+    #[serde(rename = "Labels", skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: Labels,
+}
+
+/// A pod to be made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PodSpec {
+    /// Its name.
+    pub name: String,
+    /// The host name that its containers see; its name if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// How user ids inside are mapped; the user's default if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub userns: Option<UserNamespace>,
+    /// The ports that are published on the host.
+    #[serde(rename = "portmappings", skip_serializing_if = "Vec::is_empty")]
+    pub port_mappings: Vec<PortMapping>,
+    /// Further lines of `/etc/hosts`, as `name:address`.
+    #[serde(rename = "hostadd", skip_serializing_if = "Vec::is_empty")]
+    pub add_hosts: Vec<String>,
+    /// Its labels.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: Labels,
+}
+
+/// How the user ids inside a pod are mapped to those outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserNamespace {
+    /// The user that Podman runs as has these ids inside.
+    KeepId {
+        /// The user id inside.
+        uid: u32,
+        /// The group id inside.
+        gid: u32,
+    },
+}
+
+impl Serialize for UserNamespace {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self::KeepId { uid, gid } = self;
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("nsmode", "keep-id")?;
+        map.serialize_entry("value", &format!("uid={uid},gid={gid}"))?;
+        map.end()
+    }
+}
+
+/// A port of a pod that is published on the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PortMapping {
+    /// The port inside.
+    pub container_port: u16,
+    /// The address on the host.
+    pub host_ip: IpAddr,
+    /// The port on the host.
+    pub host_port: u16,
+}
+
+/// A container to be made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ContainerSpec {
+    /// Its name.
+    pub name: String,
+    /// Its image, which must be there.
+    pub image: String,
+    /// The pod that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// The user, and group, that its command runs as; the image's if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The command, after the entry point; the image's if empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// The entry point; the image's if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entrypoint: Option<Vec<String>>,
+    /// Variables, beside the image's.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Its labels.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: Labels,
+    /// Its host name; Podman refuses it within a pod, which has its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// The volumes in it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<NamedVolume>,
+    /// The files and directories of the host in it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<BindMount>,
+    /// How many seconds it has to stop before it is killed; Podman's default is 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_timeout: Option<u32>,
+    /// The number of the signal that asks it to stop; the image's, or SIGTERM, if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_signal: Option<i32>,
+    /// Whether its first process is an init that reaps the dead.
+    pub init: bool,
+    /// Whether no process in it can gain privileges that its parent has not.
+    pub no_new_privileges: bool,
+    /// The capabilities that are taken away; `ALL` for all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cap_drop: Vec<String>,
+    /// The capabilities that are given.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cap_add: Vec<String>,
+    /// The working directory; the image's if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub work_dir: Option<String>,
+    /// When Podman starts it again by itself: `no`, `on-failure`, `always`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart_policy: Option<String>,
+}
+
+/// A volume in a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct NamedVolume {
+    /// The volume's name; one that does not exist is made.
+    pub name: String,
+    /// Where it is mounted.
+    pub dest: PathBuf,
+    /// `ro`, `nosuid` and so on.
+    pub options: Vec<String>,
+}
+
+/// A file or directory of the host in a container; the tag adds the type.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename = "bind")]
+pub struct BindMount {
+    /// Where it is on the host; it must exist.
+    pub source: PathBuf,
+    /// Where it is mounted.
+    pub destination: PathBuf,
+    /// `ro`, `rslave` and so on.
+    pub options: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn list(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_volume_names_its_driver() {
+        let spec = VolumeSpec {
+            name: "v".into(),
+            options: map(&[("type", "overlay")]),
+            labels: map(&[("a", "b")]),
+        };
+        assert_eq!(
+            serde_json::to_value(spec).unwrap(),
+            json!({"Driver": "local", "Name": "v", "Options": {"type": "overlay"}, "Labels": {"a": "b"}})
+        );
+    }
+
+    #[test]
+    fn a_pod_has_the_shape_that_podman_reads() {
+        let spec = PodSpec {
+            name: "p".into(),
+            hostname: Some("h".into()),
+            userns: Some(UserNamespace::KeepId { uid: 1000, gid: 1001 }),
+            port_mappings: vec![PortMapping {
+                container_port: 22,
+                host_ip: Ipv4Addr::LOCALHOST.into(),
+                host_port: 2222,
+            }],
+            add_hosts: list(&["git:10.0.0.1"]),
+            labels: map(&[("a", "b")]),
+        };
+        assert_eq!(
+            serde_json::to_value(spec).unwrap(),
+            json!({
+                "name": "p",
+                "hostname": "h",
+                "userns": {"nsmode": "keep-id", "value": "uid=1000,gid=1001"},
+                "portmappings": [{"container_port": 22, "host_ip": "127.0.0.1", "host_port": 2222}],
+                "hostadd": ["git:10.0.0.1"],
+                "labels": {"a": "b"},
+            })
+        );
+    }
+
+    #[test]
+    fn a_container_has_the_shape_that_podman_reads() {
+        let spec = ContainerSpec {
+            name: "c".into(),
+            image: "i".into(),
+            pod: Some("p".into()),
+            user: Some("0:0".into()),
+            command: list(&["run"]),
+            entrypoint: Some(list(&["/e"])),
+            env: map(&[("K", "v")]),
+            labels: map(&[("a", "b")]),
+            hostname: Some("h".into()),
+            volumes: vec![NamedVolume {
+                name: "v".into(),
+                dest: "/v".into(),
+                options: list(&["ro"]),
+            }],
+            mounts: vec![BindMount {
+                source: "/s".into(),
+                destination: "/d".into(),
+                options: list(&["ro"]),
+            }],
+            stop_timeout: Some(3),
+            stop_signal: Some(2),
+            init: true,
+            no_new_privileges: true,
+            cap_drop: list(&["ALL"]),
+            cap_add: list(&["CHOWN"]),
+            work_dir: Some("/w".into()),
+            restart_policy: Some("no".into()),
+        };
+        assert_eq!(
+            serde_json::to_value(spec).unwrap(),
+            json!({
+                "name": "c", "image": "i", "pod": "p", "user": "0:0", "hostname": "h",
+                "command": ["run"], "entrypoint": ["/e"], "env": {"K": "v"}, "labels": {"a": "b"},
+                "volumes": [{"Name": "v", "Dest": "/v", "Options": ["ro"]}],
+                "mounts": [{"type": "bind", "source": "/s", "destination": "/d", "options": ["ro"]}],
+                "stop_timeout": 3, "stop_signal": 2, "init": true, "no_new_privileges": true,
+                "cap_drop": ["ALL"], "cap_add": ["CHOWN"], "work_dir": "/w", "restart_policy": "no",
+            })
+        );
+    }
+
+    #[test]
+    fn what_is_not_said_is_left_to_podman() {
+        let spec =
+            ContainerSpec { name: "c".into(), image: "i".into(), ..ContainerSpec::default() };
+        assert_eq!(
+            serde_json::to_value(spec).unwrap(),
+            json!({"name": "c", "image": "i", "init": false, "no_new_privileges": false})
+        );
+    }
+}
