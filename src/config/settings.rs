@@ -1,0 +1,317 @@
+//! Settings: fragments (files) are merged to inputs, and inputs are validated to settings.
+
+use std::io;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::policy::images::{Images, ImagesError, ImagesFragment};
+use crate::policy::text::Text;
+
+/// The service ends after this time without a running taskspace, an operation or a client.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
+/// The dev containers' sshds.
+const DEV_PORTS: RangeInclusive<u16> = 10_000..=20_000;
+
+/// The agent containers' sshds.
+const AGENT_PORTS: RangeInclusive<u16> = 20_001..=30_000;
+
+/// Starting takes half a second on an idle machine; a busy one gets this long.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What Podman gives containers by default before it kills them.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The first port that an ordinary user may bind.
+const FIRST_PORT: u16 = 1024;
+
+/// Everything that the administrator and the user decided, validated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// About the service itself.
+    pub service: ServiceSettings,
+    /// Where ports are picked from.
+    pub ports: PortSettings,
+    /// How long a taskspace may take until both sshds answer.
+    pub ready_timeout: Duration,
+    /// How long containers may take to stop before they are killed.
+    pub stop_timeout: Duration,
+    /// What the images are made of.
+    pub images: Images,
+}
+
+/// About the service itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceSettings {
+    /// It ends after this time without anything to do.
+    pub idle_timeout: Duration,
+}
+
+/// Where ports are picked from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortSettings {
+    /// For the dev containers.
+    pub dev: RangeInclusive<u16>,
+    /// For the agent containers.
+    pub agent: RangeInclusive<u16>,
+}
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A file could not be read.
+    #[error("cannot read {path}: {source}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{path}:{line}:{column}: {reason}", path = path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// The column.
+        column: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// The files together give ports that cannot be used.
+    #[error("the settings of the ports are wrong: {0}")]
+    Ports(String),
+    /// The files together give images that cannot work.
+    #[error("the settings of the images are wrong: {0}")]
+    Images(#[from] ImagesError),
+}
+
+impl SettingsError {
+    /// Returns what to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Read { path, .. } => format!("check the permissions of {}", path.display()),
+            Self::Invalid { path, .. } => format!("correct {}, or remove it", path.display()),
+            Self::Ports(_) => "write two ranges such as 10000-20000 that do not overlap".to_owned(),
+            Self::Images(_) => {
+                "correct images.yaml; see the built-in one for an example".to_owned()
+            }
+        }
+    }
+}
+
+/// One `settings.yaml`: everything in it is optional.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SettingsFragment {
+    service: Option<ServiceFragment>,
+    ports: Option<PortsFragment>,
+    ready_timeout: Option<Text<Period>>,
+    stop_timeout: Option<Text<Period>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ServiceFragment {
+    idle_timeout: Option<Text<Period>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PortsFragment {
+    dev: Option<Text<PortRange>>,
+    agent: Option<Text<PortRange>>,
+}
+
+impl SettingsFragment {
+    /// Lays `over` onto this fragment, field by field.
+    fn merge(self, over: Self) -> Self {
+        let (service, over_service) =
+            (self.service.unwrap_or_default(), over.service.unwrap_or_default());
+        let (ports, over_ports) = (self.ports.unwrap_or_default(), over.ports.unwrap_or_default());
+        Self {
+            service: Some(ServiceFragment {
+                idle_timeout: over_service.idle_timeout.or(service.idle_timeout),
+            }),
+            ports: Some(PortsFragment {
+                dev: over_ports.dev.or(ports.dev),
+                agent: over_ports.agent.or(ports.agent),
+            }),
+            ready_timeout: over.ready_timeout.or(self.ready_timeout),
+            stop_timeout: over.stop_timeout.or(self.stop_timeout),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads `settings.yaml` and `images.yaml` of each directory, later ones over earlier ones, over
+    /// what is built in.
+    pub fn load(config_dirs: &[PathBuf]) -> Result<Self, SettingsError> {
+        let mut settings = SettingsFragment::default();
+        let mut images = Images::built_in();
+        for dir in config_dirs {
+            if let Some(over) = read(&dir.join("settings.yaml"))? {
+                settings = settings.merge(over);
+            }
+            if let Some(over) = read::<ImagesFragment>(&dir.join("images.yaml"))? {
+                images = images.merge(over);
+            }
+        }
+        Self::validate(settings, images)
+    }
+
+    fn validate(settings: SettingsFragment, images: ImagesFragment) -> Result<Self, SettingsError> {
+        let service = settings.service.unwrap_or_default();
+        let ports = settings.ports.unwrap_or_default();
+        let period = |given: Option<Text<Period>>, default| given.map_or(default, |it| it.0.0);
+        let ports = PortSettings {
+            dev: ports.dev.map_or(DEV_PORTS, |it| it.0.0),
+            agent: ports.agent.map_or(AGENT_PORTS, |it| it.0.0),
+        };
+        if ports.dev.start() <= ports.agent.end() && ports.agent.start() <= ports.dev.end() {
+            return Err(SettingsError::Ports(format!(
+                "dev ({}-{}) and agent ({}-{}) overlap",
+                ports.dev.start(),
+                ports.dev.end(),
+                ports.agent.start(),
+                ports.agent.end()
+            )));
+        }
+        Ok(Self {
+            service: ServiceSettings { idle_timeout: period(service.idle_timeout, IDLE_TIMEOUT) },
+            ports,
+            ready_timeout: period(settings.ready_timeout, READY_TIMEOUT),
+            stop_timeout: period(settings.stop_timeout, STOP_TIMEOUT),
+            images: images.try_into()?,
+        })
+    }
+}
+
+/// Reads a fragment; a file that does not exist, or is empty, is none.
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, SettingsError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(SettingsError::Read { path: path.to_owned(), source }),
+    };
+    serde_yaml::from_str(&text).map_err(|error| {
+        let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
+        let reason = error.to_string();
+        let place = format!(" at line {line} column {column}");
+        let reason = reason.replacen(&place, "", 1);
+        SettingsError::Invalid { path: path.to_owned(), line, column, reason }
+    })
+}
+
+/// A time that is written as `5m`, `90s`, `500ms` and the like; never zero.
+#[derive(Clone, Debug)]
+struct Period(Duration);
+
+impl FromStr for Period {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse::<SignedDuration>()
+            .ok()
+            .and_then(|parsed| Duration::try_from(parsed).ok())
+            .filter(|parsed| !parsed.is_zero())
+            .map(Self)
+            .ok_or_else(|| format!("{text:?} is not a duration such as 90s or 5m"))
+    }
+}
+
+/// A range that is written as `10000-20000`.
+#[derive(Clone, Debug)]
+struct PortRange(RangeInclusive<u16>);
+
+impl FromStr for PortRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = || {
+            let (first, last) = text.split_once('-')?;
+            let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+            (FIRST_PORT <= first && first <= last).then_some(Self(first..=last))
+        };
+        parse().ok_or_else(|| {
+            format!("{text:?} is not a range of ports such as 10000-20000 (from {FIRST_PORT} up)")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(layers: &[(&str, &str)]) -> Result<Settings, String> {
+        let root = tempfile::tempdir().unwrap();
+        let dirs: Vec<PathBuf> =
+            (0..layers.len()).map(|n| root.path().join(n.to_string())).collect();
+        for (dir, (name, text)) in dirs.iter().zip(layers) {
+            std::fs::create_dir(dir).unwrap();
+            std::fs::write(dir.join(name), text).unwrap();
+        }
+        Settings::load(&dirs)
+            .map_err(|error| error.to_string().replace(&format!("{}/", root.path().display()), ""))
+    }
+
+    #[test]
+    fn without_files_the_built_in_settings_hold() {
+        let settings = Settings::load(&["/nowhere".into()]).unwrap();
+        assert_eq!(settings.service.idle_timeout, Duration::from_secs(300));
+        assert_eq!((settings.ports.dev, settings.ports.agent), (DEV_PORTS, AGENT_PORTS));
+        assert_eq!(settings.images, Images::built_in().try_into().unwrap());
+    }
+
+    #[test]
+    fn later_layers_override_field_by_field() {
+        let settings = load(&[
+            ("settings.yaml", "ready_timeout: 90s\nports: {dev: 3000-3999, agent: 4000-4999}"),
+            ("settings.yaml", "service: {idle_timeout: 500ms}\nports: {dev: 5000-5999}"),
+            ("settings.yaml", "# nothing\n"),
+            ("images.yaml", "base: debian:13"),
+        ])
+        .unwrap();
+        assert_eq!(settings.ready_timeout, Duration::from_secs(90));
+        assert_eq!(settings.service.idle_timeout, Duration::from_millis(500));
+        assert_eq!((settings.ports.dev, settings.ports.agent), (5000..=5999, 4000..=4999));
+        assert_eq!(settings.images.base, "debian:13");
+    }
+
+    #[test]
+    fn errors_name_the_file_and_the_place() {
+        let cases = [
+            ("settings.yaml", "a: 1", "0/settings.yaml:1:1: unknown field `a`, expected one of"),
+            (
+                "settings.yaml",
+                "\nservice:\n  idle_timeout: soon",
+                "0/settings.yaml:3:17: service.idle_timeout: \"soon\" is not a duration such as 90s \
+                 or 5m",
+            ),
+            ("settings.yaml", "stop_timeout: 0s", "is not a duration"),
+            ("settings.yaml", "stop_timeout: -5s", "is not a duration"),
+            ("settings.yaml", "ports: {dev: 80-90}", "is not a range of ports"),
+            ("settings.yaml", "ports: {dev: 9000-8000}", "is not a range of ports"),
+            ("settings.yaml", "ports: {dev: 9000-99999}", "is not a range of ports"),
+            ("settings.yaml", "ports: {dev: 25000-26000}", "dev (25000-26000) and agent (20001-"),
+            ("settings.yaml", "ports: [", "0/settings.yaml:"),
+            (
+                "images.yaml",
+                "agent:\n  packages: [A]",
+                "0/images.yaml:2:14: agent.packages[0]: \"A\"",
+            ),
+            ("images.yaml", "agent: {packages: []}", "'agent.packages' lacks git"),
+        ];
+        for (name, text, message) in cases {
+            let error = load(&[(name, text)]).unwrap_err();
+            assert!(error.contains(message), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The user's own git, as a subprocess and never through a shell.
+//!
+//! A repository is fetched into a *mirror* (bare, one for each source, kept), and a *base* is a whole
+//! checkout of one commit made from the mirror. Talking to a repository is done with the user's
+//! configuration and credentials; what happens on this machine alone is done without them, so that a
+//! base is the same whoever makes it.
+
+mod base;
+mod error;
+mod mirror;
+mod run;
+mod source;
+
+use std::path::Path;
+
+use crate::model::GitEnvironment;
+
+pub use base::SeedSpec;
+pub use error::GitError;
+pub use mirror::mirror_path;
+pub use source::Source;
+
+/// Runs git for one caller.
+#[derive(Clone, Debug, Default)]
+pub struct Git {
+    environment: GitEnvironment,
+    offline: bool,
+    /// Variables that only tests set.
+    variables: Vec<(&'static str, String)>,
+}
+
+impl Git {
+    /// Makes a git that acts with the credentials of `environment`.
+    pub fn new(environment: GitEnvironment) -> Self {
+        Self { environment, offline: false, variables: Vec::new() }
+    }
+
+    /// Makes it use mirrors as they are, without asking any repository.
+    #[must_use]
+    pub fn offline(mut self, offline: bool) -> Self {
+        self.offline = offline;
+        self
+    }
+
+    /// Whether a mirror has a commit.
+    pub async fn has_commit(&self, mirror: &Path, id: &str) -> bool {
+        // The id comes out of the registry; a name in its place must not be resolved.
+        source::is_full_id(id)
+            && self
+                .on_this_machine()
+                .dir(mirror)
+                .args(["cat-file", "-e", &format!("{id}^{{commit}}")])
+                .output("look for a commit")
+                .await
+                .is_ok()
+    }
+
+    /// Returns the names in the top directory of a commit.
+    pub async fn top_level_names(
+        &self,
+        mirror: &Path,
+        commit: &str,
+    ) -> Result<Vec<String>, GitError> {
+        let output = self
+            .on_this_machine()
+            .dir(mirror)
+            .args(["ls-tree", "-z", "--name-only", "--end-of-options", commit])
+            .output("list the files of a commit")
+            .await?;
+        Ok(output
+            .split(|&byte| byte == 0)
+            .filter(|name| !name.is_empty())
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .collect())
+    }
+
+    /// Returns the user's name and address for commits.
+    pub async fn identity(&self) -> (Option<String>, Option<String>) {
+        let ask = async |key: &str| {
+            let output = self
+                .as_the_user()
+                .args(["config", "--global", "--get", key])
+                .output("read git's configuration")
+                .await
+                .ok()?;
+            let value = String::from_utf8(output).ok()?.trim_end_matches('\n').to_owned();
+            (!value.is_empty()).then_some(value)
+        };
+        tokio::join!(ask("user.name"), ask("user.email"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

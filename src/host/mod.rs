@@ -1,0 +1,14 @@
+//! The host: files, git, ports, keys, systemd and Podman's socket.
+//!
+//! This is the only room that calls the kernel, git, systemd or ssh's files (the registry writes its
+//! own file). Everything here is a plain deed with a plain error; what is to be done, and when, is
+//! decided elsewhere. Functions that are not `async` may block.
+
+pub mod banner;
+pub mod files;
+pub mod git;
+pub mod podman_service;
+pub mod ports;
+pub mod ssh_include;
+pub mod sshkeys;
+pub mod systemd;

@@ -1,0 +1,103 @@
+//! The user's systemd.
+
+use std::future::Future;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use zbus::connection::Builder;
+use zbus::zvariant::DynamicType;
+use zbus::{Connection, Message, OwnedVariant};
+
+/// How long systemd may take to answer; it does so in milliseconds, or something is wrong with it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The manager's name on a bus, its object and its interfaces.
+const NAME: &str = "org.freedesktop.systemd1";
+const OBJECT: &str = "/org/freedesktop/systemd1";
+const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+
+/// Why systemd did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum SystemdError {
+    /// It refused.
+    #[error("systemd: {0}")]
+    Refused(#[from] zbus::Error),
+    /// It did not answer in time.
+    #[error("systemd does not answer")]
+    Silent,
+}
+
+/// The user's service manager.
+#[derive(Clone, Debug)]
+pub struct UserManager {
+    connection: Connection,
+}
+
+impl UserManager {
+    /// Connects to the user's systemd, if there is one.
+    ///
+    /// `runtime_dir` is the user's `$XDG_RUNTIME_DIR`, where the session bus has its socket.
+    pub async fn connect(runtime_dir: &Path) -> Option<Self> {
+        let stream = UnixStream::connect(runtime_dir.join("bus")).ok()?;
+        let connected = match within(Builder::unix_stream(stream).build()).await {
+            Ok(connection) => {
+                let manager = Self { connection };
+                // A bus may be there without systemd on it.
+                manager.version().await.map(|_| manager)
+            }
+            Err(error) => Err(error),
+        };
+        connected.inspect_err(|error| tracing::debug!(%error, "no systemd of the user")).ok()
+    }
+
+    /// Returns systemd's version, as it tells it.
+    pub async fn version(&self) -> Result<String, SystemdError> {
+        let reply = self.call(PROPERTIES, "Get", &(MANAGER, "Version")).await?;
+        let value: OwnedVariant = reply.body().deserialize()?;
+        Ok(String::try_from(value)?)
+    }
+
+    /// Starts a unit; that it is up is for the caller to see.
+    pub async fn start_unit(&self, name: &str) -> Result<(), SystemdError> {
+        self.call(MANAGER, "StartUnit", &(name, "replace")).await.map(|_| ())
+    }
+
+    /// Whether there is a file for a unit.
+    pub async fn unit_exists(&self, name: &str) -> bool {
+        self.call(MANAGER, "GetUnitFileState", &(name,)).await.is_ok()
+    }
+
+    async fn call<B>(
+        &self,
+        interface: &str,
+        method: &str,
+        body: &B,
+    ) -> Result<Message, SystemdError>
+    where
+        B: serde::Serialize + DynamicType,
+    {
+        within(self.connection.call_method(Some(NAME), OBJECT, Some(interface), method, body)).await
+    }
+}
+
+async fn within<T>(call: impl Future<Output = Result<T, zbus::Error>>) -> Result<T, SystemdError> {
+    match tokio::time::timeout(PATIENCE, call).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(SystemdError::Silent),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn without_systemd_there_is_no_manager() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(UserManager::connect(dir.path()).await.is_none());
+        std::os::unix::net::UnixListener::bind(dir.path().join("bus")).map(drop).unwrap();
+        assert!(UserManager::connect(dir.path()).await.is_none());
+    }
+}

@@ -1,0 +1,4 @@
+//! What the administrator and the user may decide: parsed, layered and validated. No I/O.
+
+pub mod images;
+pub(crate) mod text;

@@ -1,0 +1,235 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use super::*;
+use crate::model::ProjectRecord;
+
+fn place() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state/symposium/taskspace-registry.json");
+    (dir, path)
+}
+
+fn project(source: &str) -> ProjectRecord {
+    ProjectRecord { source: source.to_owned(), bases: BTreeMap::new() }
+}
+
+/// Adds a project and returns how many there are.
+async fn add(registry: &Registry, name: String) -> usize {
+    registry
+        .update(move |document| {
+            document.projects.insert(name, project("s"));
+            Ok::<_, ()>(document.projects.len())
+        })
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+fn names_in(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn a_missing_file_is_made_once_and_private() {
+    let (_dir, path) = place();
+    let first = Registry::open(path.clone()).unwrap().read().await.unwrap();
+    let again = Registry::open(path.clone()).unwrap().read().await.unwrap();
+    assert_eq!(first.registry, again.registry);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+}
+
+#[tokio::test]
+async fn a_refused_or_panicking_change_changes_nothing_and_stops_nobody() {
+    let (_dir, path) = place();
+    let registry = Registry::open(path.clone()).unwrap();
+    let written = fs::read(&path).unwrap();
+    let refused = registry
+        .update(|document| {
+            document.projects.clear();
+            document.projects.insert("x".to_owned(), project("x"));
+            Err::<(), _>("no")
+        })
+        .await;
+    assert!(matches!(refused, Ok(Err("no"))));
+    let broken = registry
+        .update::<(), ()>(|document| {
+            document.projects.insert("x".to_owned(), project("x"));
+            panic!("a change that panics (expected here)")
+        })
+        .await;
+    assert!(matches!(broken, Err(RegistryError::Interrupted)));
+    assert_eq!(fs::read(&path).unwrap(), written);
+    assert_eq!(add(&registry, "y".to_owned()).await, 1);
+}
+
+#[tokio::test]
+async fn nothing_is_written_when_nothing_changed() {
+    let (_dir, path) = place();
+    let registry = Registry::open(path.clone()).unwrap();
+    let before = fs::metadata(&path).unwrap().modified().unwrap();
+    registry.update(|document| Ok::<_, ()>(document.version)).await.unwrap().unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), before);
+}
+
+#[tokio::test]
+async fn what_another_handle_wrote_is_seen_and_unchanged_reads_share_one_document() {
+    let (_dir, path) = place();
+    let one = Registry::open(path.clone()).unwrap();
+    let two = Registry::open(path).unwrap();
+    for n in 0..50 {
+        add(&one, format!("p{n}")).await;
+        assert_eq!(two.read().await.unwrap().projects.len(), n + 1);
+    }
+    assert!(Arc::ptr_eq(&two.read().await.unwrap(), &two.read().await.unwrap()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn concurrent_changes_of_several_handles_lose_nothing() {
+    let (_dir, path) = place();
+    let mut tasks = tokio::task::JoinSet::new();
+    for handle in 0..4 {
+        let registry = Registry::open(path.clone()).unwrap();
+        for n in 0..50 {
+            let registry = registry.clone();
+            tasks.spawn(async move { add(&registry, format!("p{handle}-{n}")).await });
+        }
+    }
+    tasks.join_all().await;
+    let registry = Registry::open(path.clone()).unwrap();
+    assert_eq!(registry.read().await.unwrap().projects.len(), 200);
+    let names = names_in(path.parent().unwrap());
+    assert_eq!(names, ["taskspace-registry.json", "taskspace-registry.json.lock"]);
+}
+
+/// Where the test below tells its child processes to write.
+const CHILD_PATH: &str = "TASKSPACE_TEST_REGISTRY_CHILD";
+
+#[tokio::test]
+async fn concurrent_changes_of_several_processes_lose_nothing() {
+    if let Some(path) = std::env::var_os(CHILD_PATH) {
+        let registry = Registry::open(path.into()).unwrap();
+        for n in 0..25 {
+            add(&registry, format!("{}-{n}", std::process::id())).await;
+        }
+        return;
+    }
+    let (_dir, path) = place();
+    let name = "concurrent_changes_of_several_processes_lose_nothing";
+    let children: Vec<_> = (0..4)
+        .map(|_| {
+            Command::new(std::env::current_exe().unwrap())
+                .args([name, "--test-threads=1", "--quiet"])
+                .env(CHILD_PATH, &path)
+                .stdout(std::process::Stdio::null())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    let registry = Registry::open(path).unwrap();
+    assert_eq!(registry.read().await.unwrap().projects.len(), 100);
+}
+
+#[tokio::test]
+async fn a_file_truncated_anywhere_is_damaged_and_left_as_it_is() {
+    let (_dir, path) = place();
+    add(&Registry::open(path.clone()).unwrap(), "p".to_owned()).await;
+    let whole = fs::read(&path).unwrap();
+    // Without its last byte, a line feed, the document is still whole.
+    for length in 0..whole.len() - 1 {
+        fs::write(&path, &whole[..length]).unwrap();
+        let error = Registry::open(path.clone()).unwrap_err();
+        assert!(matches!(error, RegistryError::Damaged { .. }), "{length}: {error}");
+        assert_eq!(fs::read(&path).unwrap(), whole[..length]);
+    }
+}
+
+#[tokio::test]
+async fn damage_while_running_stops_reads_and_changes_until_it_is_repaired() {
+    let (_dir, path) = place();
+    let registry = Registry::open(path.clone()).unwrap();
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, "{\n  \"version\": oops\n}\n").unwrap();
+    let error = registry.read().await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("the registry {} is damaged (line 2, column 14): expected value", path.display())
+    );
+    assert!(error.hint().unwrap().contains(&format!("mv {0} {0}.damaged", path.display())));
+    let refused = registry.update(|_| Ok::<_, ()>(())).await;
+    assert!(matches!(refused, Err(RegistryError::Damaged { line: 2, .. })));
+    fs::write(&path, &whole).unwrap();
+    assert_eq!(add(&registry, "p".to_owned()).await, 1);
+    fs::remove_file(&path).unwrap();
+    assert!(matches!(registry.read().await, Err(RegistryError::Gone { .. })));
+}
+
+#[test]
+fn other_documents_are_told_apart() {
+    let (_dir, path) = place();
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let cases: [(&[u8], &str); 5] = [
+        (b"{\"version\": 2, \"shape\": []}", "has format 2, and this program knows 1 at most"),
+        (b"{\"version\": 0}", "there is no format 0"),
+        (b"{}", "missing field `version`"),
+        (b"\xff\xfe\x00", "expected value"),
+        (b"{\"version\": 1}", "missing field `registry`"),
+    ];
+    for (content, message) in cases {
+        fs::write(&path, content).unwrap();
+        let error = Registry::open(path.clone()).unwrap_err();
+        assert!(error.to_string().contains(message), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), content);
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_keeps_the_old_file_and_the_old_document() {
+    let (_dir, path) = place();
+    add(&Registry::open(path.clone()).unwrap(), "kept".to_owned()).await;
+    let written = fs::read(&path).unwrap();
+    let full = Store::with_writer(path.clone(), |file, bytes| {
+        file.write_all(&bytes[..bytes.len() / 2])?;
+        Err(io::ErrorKind::StorageFull.into())
+    });
+    let registry = Registry::start(full).unwrap();
+    let failed = registry
+        .update(|document| Ok::<_, ()>(document.projects.insert("lost".to_owned(), project("s"))))
+        .await;
+    let error = failed.unwrap_err();
+    assert!(error.is_no_space() && error.hint().unwrap().contains("make room"), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), written);
+    let names: Vec<_> = registry.read().await.unwrap().projects.keys().cloned().collect();
+    assert_eq!(names, ["kept"]);
+    assert_eq!(names_in(path.parent().unwrap()).len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_entries_stay_quick() {
+    let (_dir, path) = place();
+    let registry = Registry::open(path).unwrap();
+    let started = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..1000 {
+        let registry = registry.clone();
+        tasks.spawn(async move { add(&registry, format!("p{n}")).await });
+    }
+    tasks.join_all().await;
+    assert_eq!(registry.read().await.unwrap().projects.len(), 1000);
+    // Far above what it takes; one write for each of them would take far longer.
+    assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
+}
