@@ -1,0 +1,137 @@
+//! Starts, stops and removes taskspaces that are there.
+
+use super::driver::Context;
+use super::make::{pick_ports, places};
+use super::problems;
+use crate::model::{Code, Desired, OperationKind, Problem, Record, Status};
+use crate::plan::create::{self, Inputs};
+use crate::plan::{Plan, delete as delete_plan, lifecycle, names};
+use crate::podman::ErrorKind;
+
+/// Starts a taskspace; one that runs is left alone.
+pub(super) async fn start(context: &Context) -> Result<(), Problem> {
+    let engine = &context.engine;
+    let record = engine.record(&context.id).await?;
+    if record.status == Status::Running {
+        return Ok(());
+    }
+    let begin = |record: &mut Record| {
+        record.desired = Desired::Running;
+        record.status = record.status.starting()?;
+        Ok(())
+    };
+    engine.enter_state(&context.id, OperationKind::Start, begin).await?;
+    let mut result = match pod_is_there(context).await {
+        Ok(true) => context.execute(&lifecycle::start()).await,
+        Ok(false) => rebuild(context).await,
+        Err(problem) => Err(problem),
+    };
+    if result.as_ref().is_err_and(|problem| problem.code == Code::NetworkPortUnavailable) {
+        result = rebuild_with_new_ports(context).await;
+    }
+    match result {
+        Ok(()) => engine.now_running(&context.id).await,
+        Err(problem) => {
+            engine.now_failed(&context.id, problem.clone()).await?;
+            Err(problem)
+        }
+    }
+}
+
+/// Stops a taskspace; one that does not run is left alone.
+pub(super) async fn stop(context: &Context) -> Result<(), Problem> {
+    let engine = &context.engine;
+    let record = engine.record(&context.id).await?;
+    if record.status == Status::Stopped {
+        return Ok(());
+    }
+    let begin = |record: &mut Record| {
+        record.desired = Desired::Stopped;
+        record.status = record.status.stopping()?;
+        Ok(())
+    };
+    engine.enter_state(&context.id, OperationKind::Stop, begin).await?;
+    match context.execute(&lifecycle::stop()).await {
+        Ok(()) => {
+            engine
+                .leave_state(&context.id, |record| {
+                    record.status = record.status.stopped()?;
+                    record.failure = None;
+                    Ok(())
+                })
+                .await
+        }
+        Err(problem) => {
+            engine.now_failed(&context.id, problem.clone()).await?;
+            Err(problem)
+        }
+    }
+}
+
+/// Removes a taskspace.
+pub(super) async fn delete(context: &Context, purge: bool) -> Result<(), Problem> {
+    let engine = &context.engine;
+    let begin = move |record: &mut Record| {
+        record.desired = Desired::Absent;
+        if record.status != Status::Deleting {
+            record.status = record.status.deleting()?;
+        }
+        if let Some(underway) = &mut record.underway {
+            underway.purge = purge;
+        }
+        Ok(())
+    };
+    let record = engine.enter_state(&context.id, OperationKind::Delete, begin).await?;
+    let plan = delete_plan::plan(&context.id, &record, !purge);
+    if let Err(problem) = context.execute(&plan).await {
+        engine.now_failed(&context.id, problem.clone()).await?;
+        return Err(problem.hint("what could be removed is gone; `taskspace delete` tries again"));
+    }
+    Ok(())
+}
+
+async fn pod_is_there(context: &Context) -> Result<bool, Problem> {
+    let (podman, _) = context.engine.link.get().await?;
+    match podman.inspect_pod(&names::pod(&context.id)).await {
+        // The infra container and the two of ours.
+        Ok(pod) => Ok(pod.containers.len() == 3),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(problems::podman(error)),
+    }
+}
+
+/// Makes the pod anew on the volumes that are there.
+async fn rebuild(context: &Context) -> Result<(), Problem> {
+    let plan = rebuild_plan(context).await?;
+    context.execute(&plan).await
+}
+
+async fn rebuild_plan(context: &Context) -> Result<Plan, Problem> {
+    let engine = &context.engine;
+    let (_, capabilities) = engine.link.get().await?;
+    let record = engine.record(&context.id).await?;
+    let mirror = engine.projects.mirror_of(&record.spec.project.source)?;
+    Ok(create::rebuild(&Inputs {
+        registry: engine.document().await?.registry,
+        id: &context.id,
+        record: &record,
+        capabilities: &capabilities,
+        mirror: &mirror,
+        places: &places(context),
+        stop_seconds: engine.stop_seconds(),
+    }))
+}
+
+/// Another program took a port while the taskspace did not run: it gets new ones, which only a new
+/// pod can have.
+async fn rebuild_with_new_ports(context: &Context) -> Result<(), Problem> {
+    let (id, ranges) = (context.id.clone(), context.engine.settings.ports.clone());
+    let updated = context.engine.registry.update(move |document| {
+        let picked = pick_ports(document, &ranges)?;
+        let record = document.taskspaces.get_mut(&id).ok_or_else(|| problems::not_found(&id))?;
+        (record.dev_port, record.agent_port) = (picked.dev, picked.agent);
+        Ok::<(), Problem>(())
+    });
+    updated.await.map_err(problems::registry)??;
+    rebuild(context).await
+}

@@ -1,0 +1,137 @@
+//! Brings about what is asked for: one driver for each taskspace runs plans on Podman and the host,
+//! records in the registry what it is about to do, and tells the world by events.
+
+mod driver;
+mod events;
+mod execute;
+mod images;
+mod lifecycle;
+mod link;
+mod make;
+mod operations;
+mod perform;
+mod problems;
+mod projects;
+mod recover;
+mod request;
+mod ssh;
+mod state;
+mod verify;
+mod views;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use futures_util::Stream;
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+
+use crate::config::{Paths, Settings};
+use crate::model::{Event, Operation, Problem, TaskspaceId};
+use crate::registry::Registry;
+
+pub use crate::podman::{ExecControl, ExecInput, ExecOutput, ExecSession, LogChunk, LogStream};
+
+/// The engine; cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    paths: Arc<Paths>,
+    settings: Arc<Settings>,
+    registry: Registry,
+    bus: Arc<events::EventBus>,
+    operations: operations::Operations,
+    link: link::Link,
+    images: images::Images,
+    projects: projects::Projects,
+    ssh: ssh::Ssh,
+    drivers: Mutex<HashMap<TaskspaceId, mpsc::UnboundedSender<driver::Queued>>>,
+    /// Ids whose making was asked for and is not in the registry yet.
+    reserved: Mutex<std::collections::HashSet<TaskspaceId>>,
+    /// How many taskspaces are up.
+    up: AtomicUsize,
+    /// Wakes those who wait for idleness.
+    changed: watch::Sender<()>,
+    started: Timestamp,
+}
+
+impl Engine {
+    /// Opens the registry and takes up what an earlier run of the service left.
+    ///
+    /// # Errors
+    /// When the registry cannot be used.
+    pub async fn open(paths: Paths, settings: Settings) -> Result<Self, Problem> {
+        let (paths, settings) = (Arc::new(paths), Arc::new(settings));
+        let file = paths.registry.clone();
+        let registry =
+            ssh::blocking(move || Registry::open(file).map_err(problems::registry)).await?;
+        let document = registry.read().await.map_err(problems::registry)?;
+        let bus = Arc::new(events::EventBus::new());
+        let changed = watch::channel(()).0;
+        let inner = Arc::new(Inner {
+            operations: operations::Operations::new(bus.clone(), changed.clone()),
+            link: link::Link::new(paths.clone()),
+            images: images::Images::new(settings.clone(), document.registry),
+            projects: projects::Projects::new(paths.mirrors.clone(), registry.clone()),
+            ssh: ssh::Ssh::new(paths.clone(), registry.clone()),
+            drivers: Mutex::default(),
+            reserved: Mutex::default(),
+            up: AtomicUsize::new(0),
+            changed,
+            started: Timestamp::now(),
+            paths,
+            settings,
+            registry,
+            bus,
+        });
+        inner.refresh_idle().await;
+        inner.take_up(&document);
+        Ok(Self { inner })
+    }
+
+    /// Returns the operations that are known, the oldest first.
+    pub fn operations(&self) -> Vec<Operation> {
+        self.inner.operations.all()
+    }
+
+    /// Returns one operation.
+    ///
+    /// # Errors
+    /// When it is not known (any more).
+    pub fn operation(&self, id: u64) -> Result<Operation, Problem> {
+        self.inner.operations.get(id)
+    }
+
+    /// Waits until an operation is over.
+    ///
+    /// # Errors
+    /// When it is not known (any more).
+    pub async fn wait(&self, id: u64) -> Result<Operation, Problem> {
+        self.inner.operations.wait(id).await
+    }
+
+    /// Returns the kept events after `after`, then those to come; with `None` only those to come.
+    pub fn events(&self, after: Option<u64>) -> impl Stream<Item = Event> + Send + use<> {
+        self.inner.bus.subscribe(after)
+    }
+
+    /// Whether no taskspace is up and no operation is under way.
+    pub fn is_idle(&self) -> bool {
+        self.inner.up.load(Ordering::Relaxed) == 0 && *self.inner.operations.active().borrow() == 0
+    }
+
+    /// Returns what wakes its watcher when [`Engine::is_idle`] may have changed.
+    pub fn changed(&self) -> watch::Receiver<()> {
+        self.inner.changed.subscribe()
+    }
+
+    /// Waits until no operation is under way.
+    pub async fn shutdown(&self) {
+        // The sender lives as long as the engine: this cannot fail.
+        self.inner.operations.active().wait_for(|active| *active == 0).await.ok();
+    }
+}

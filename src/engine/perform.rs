@@ -1,0 +1,246 @@
+//! Does the acts of a plan on the real Podman and host.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::execute::Performer;
+use super::projects::{foreign_volume, forget_unused_project, remove_volume};
+use super::ssh::blocking;
+use super::{Inner, problems, verify};
+use crate::host::banner;
+use crate::host::files::{self, FileError};
+use crate::host::git::{self, Git};
+use crate::model::{
+    AgentStateRecord, Code, EventBody, GitEnvironment, Problem, Record, Role, StepOutcome,
+    TaskspaceId,
+};
+use crate::plan::{Act, SeedPlan, names};
+use crate::podman::{ErrorKind, LogOptions, Podman, VolumeSpec};
+
+/// How many log lines are told of a container that does not come up.
+const LAST_LINES: u64 = 20;
+
+/// Performs acts for one operation on one taskspace.
+pub(super) struct Acting {
+    pub(super) engine: Arc<Inner>,
+    pub(super) podman: Podman,
+    pub(super) operation: u64,
+    pub(super) id: TaskspaceId,
+    pub(super) record: Record,
+}
+
+impl Performer for Acting {
+    async fn perform(&self, act: &Act) -> Result<(), Problem> {
+        let podman = &self.podman;
+        let stop_seconds = self.engine.stop_seconds();
+        match act {
+            Act::EnsureImage(image) => {
+                let output = |line: String| self.report(EventBody::Output { line });
+                self.engine.images.ensure(podman, *image, false, &output).await
+            }
+            Act::EnsureBase(plan) => self.engine.projects.ensure_base(podman, plan).await,
+            Act::DropBase { project, commit } => {
+                self.engine.projects.drop_base(podman, project, commit, &self.id).await
+            }
+            Act::TrimBases(project) => self.engine.projects.trim(podman, project, &self.id).await,
+            Act::WriteFiles => {
+                let agent = &self.record.spec.agent;
+                self.engine.ssh.write_taskspace_files(&self.id, agent).await
+            }
+            Act::RemoveFiles => {
+                let path = self.engine.paths.taskspace(&self.id);
+                blocking(move || files::remove_tree(&path).map_err(|error| problems::file(&error)))
+                    .await
+            }
+            Act::CreateVolume(spec) => self.create_volume(spec).await,
+            Act::RemoveVolume(name) => remove_volume(podman, name).await,
+            Act::MakeDirectories { root, directories } => {
+                let paths: Vec<_> = directories.iter().map(|name| root.join(name)).collect();
+                make_directories(paths).await
+            }
+            Act::SeedChanges(plan) => seed_changes(plan).await,
+            Act::CreatePod(spec) => match podman.create_pod(spec).await {
+                Ok(_) => Ok(()),
+                Err(error) if error.kind() == ErrorKind::Exists => Err(foreign_pod(&spec.name)),
+                Err(error) => Err(problems::podman(error)),
+            },
+            Act::RemovePod => {
+                absent_is_fine(podman.remove_pod(&names::pod(&self.id), true, stop_seconds).await)
+            }
+            Act::CreateContainer(_, spec) => {
+                podman.create_container(spec).await.map(drop).map_err(problems::podman)
+            }
+            Act::VerifyContainer(_, spec) => {
+                let made = podman.inspect_container(&spec.name).await.map_err(problems::podman)?;
+                verify::container(spec, &made)
+            }
+            Act::StartInfra => {
+                let pod =
+                    podman.inspect_pod(&names::pod(&self.id)).await.map_err(problems::podman)?;
+                podman.start_container(&pod.infra_id).await.map_err(problems::podman)
+            }
+            Act::StartContainer(role) => podman
+                .start_container(&names::container(&self.id, *role))
+                .await
+                .map_err(problems::podman),
+            Act::StopPod => {
+                absent_is_fine(podman.stop_pod(&names::pod(&self.id), stop_seconds).await)
+            }
+            Act::AwaitSsh(role) => self.await_ssh(*role).await,
+            Act::PublishSsh => self.engine.ssh.publish().await,
+            Act::Forget { keep_agent_state } => self.forget(*keep_agent_state).await,
+        }
+    }
+
+    fn report(&self, body: EventBody) {
+        match &body {
+            EventBody::StepStarted { step } => self.engine.operations.step(self.operation, step),
+            EventBody::StepEnded { step, outcome: StepOutcome::Done, .. } => {
+                self.engine.note_step(&self.id, step.clone());
+            }
+            _ => {}
+        }
+        self.engine.bus.publish(Some(self.operation), Some(self.id.clone()), body);
+    }
+}
+
+impl Acting {
+    async fn create_volume(&self, spec: &VolumeSpec) -> Result<(), Problem> {
+        match self.podman.create_volume(spec).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::Exists => {
+                let there =
+                    self.podman.inspect_volume(&spec.name).await.map_err(problems::podman)?;
+                let registry = spec.labels.get(names::REGISTRY_LABEL);
+                let ours = there.labels.get(names::REGISTRY_LABEL) == registry;
+                if ours && there.options == spec.options {
+                    Ok(())
+                } else {
+                    Err(foreign_volume(&spec.name))
+                }
+            }
+            Err(error) => Err(problems::podman(error)),
+        }
+    }
+
+    async fn await_ssh(&self, role: Role) -> Result<(), Problem> {
+        let port = self.record.ports().of(role);
+        let patience: Duration = self.engine.settings.ready_timeout;
+        let name = names::container(&self.id, role);
+        let answered = banner::await_banner(port, Instant::now() + patience);
+        let result = tokio::select! {
+            result = answered => result.map_err(|error| error.to_string()),
+            reason = self.ended(&name) => Err(reason),
+        };
+        match result {
+            Ok(_) => Ok(()),
+            Err(reason) => {
+                let log = last_lines(&self.podman, &name).await;
+                Err(Problem::new(Code::NotReady, format!("its sshd did not answer: {reason}"))
+                    .log(log)
+                    .hint("the lines above are the container's own log"))
+            }
+        }
+    }
+
+    /// Returns when the container has ended.
+    async fn ended(&self, name: &str) -> String {
+        match self.podman.wait_container(name).await {
+            Ok(code) => format!("the container ended with exit code {code}"),
+            // The banner decides: this wait is only there to be quick.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    async fn forget(&self, keep_agent_state: bool) -> Result<(), Problem> {
+        self.engine.forget(&self.id, keep_agent_state.then(|| self.id.clone())).await
+    }
+}
+
+impl Inner {
+    /// Takes a taskspace out of the registry and out of `ssh_config`; its agent's state is kept
+    /// under `keep_state_as`.
+    pub(super) async fn forget(
+        &self,
+        id: &TaskspaceId,
+        keep_state_as: Option<TaskspaceId>,
+    ) -> Result<(), Problem> {
+        let gone = id.clone();
+        let updated = self.registry.update(move |document| {
+            if let Some(record) = document.taskspaces.remove(&gone) {
+                if let Some(former) = keep_state_as {
+                    let volume = record.agent_state_volume;
+                    let kept = AgentStateRecord { volume, since: Timestamp::now() };
+                    document.agent_states.insert(former, kept);
+                }
+                forget_unused_project(document, &record.spec.project.name, None);
+                return Ok(Some(record.status));
+            }
+            Ok::<_, Problem>(None)
+        });
+        if let Some(from) = updated.await.map_err(problems::registry)?? {
+            let body = EventBody::StatusChanged { from: Some(from), to: None };
+            self.bus.publish(None, Some(id.clone()), body);
+        }
+        self.refresh_idle().await;
+        self.ssh.publish().await
+    }
+}
+
+async fn seed_changes(plan: &SeedPlan) -> Result<(), Problem> {
+    make_directories(vec![plan.changes.join("upper"), plan.changes.join("work")]).await?;
+    let git = Git::new(GitEnvironment::default());
+    let (user_name, user_email) = git.identity().await;
+    let seed = git::SeedSpec {
+        branch: plan.branch.clone(),
+        commit: plan.commit.clone(),
+        origin_url: plan.origin.clone(),
+        user_name,
+        user_email,
+    };
+    git.seed_upper(&plan.base, &plan.changes.join("upper"), seed)
+        .await
+        .map_err(|error| problems::git(&error))
+}
+
+/// Returns the last lines that a container wrote.
+async fn last_lines(podman: &Podman, container: &str) -> Vec<String> {
+    use futures_util::StreamExt;
+
+    let options = LogOptions { tail: Some(LAST_LINES), ..LogOptions::default() };
+    let Ok(chunks) = podman.logs(container, options).await else { return Vec::new() };
+    let chunks: Vec<_> = chunks.collect().await;
+    let bytes: Vec<u8> =
+        chunks.into_iter().flatten().flat_map(|chunk| chunk.bytes.to_vec()).collect();
+    String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
+}
+
+fn absent_is_fine(result: crate::podman::Result<()>) -> Result<(), Problem> {
+    match result {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(problems::podman(error)),
+        _ => Ok(()),
+    }
+}
+
+async fn make_directories(paths: Vec<PathBuf>) -> Result<(), Problem> {
+    blocking(move || {
+        paths.iter().try_for_each(|path| {
+            std::fs::create_dir_all(path).map_err(|source| {
+                problems::file(&FileError::Io { doing: "make", path: path.clone(), source })
+            })
+        })
+    })
+    .await
+}
+
+fn foreign_pod(name: &str) -> Problem {
+    Problem::new(
+        Code::TaskspaceExists,
+        format!("there is a pod '{name}' already that is not in this registry"),
+    )
+    .hint("choose another id, or remove the pod if nobody needs it")
+}

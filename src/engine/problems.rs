@@ -1,0 +1,114 @@
+//! How the lower rooms' errors are told to clients: one exhaustive match for each.
+
+use crate::host::files::FileError;
+use crate::host::git::GitError;
+use crate::host::podman_service::PodmanServiceError;
+use crate::host::sshkeys::KeyError;
+use crate::model::{Code, Problem, TaskspaceId};
+use crate::plan::capability::Unsuitable;
+use crate::podman::{ErrorKind, PodmanError};
+use crate::registry::RegistryError;
+
+pub(crate) fn podman(error: PodmanError) -> Problem {
+    let detail = error.to_string();
+    if let PodmanError::Nonsense { .. } = error {
+        return Problem::new(Code::PodmanUnavailable, detail)
+            .hint("is the program behind that socket Podman? see CONTAINER_HOST");
+    }
+    match error.kind() {
+        ErrorKind::Unavailable => Problem::new(Code::PodmanUnavailable, detail)
+            .hint("check `systemctl --user status podman.socket` and `podman info`"),
+        ErrorKind::Timeout => Problem::new(Code::PodmanUnavailable, detail)
+            .hint("Podman is there and does not answer; check its load and `podman info`"),
+        ErrorKind::NoSpace => Problem::new(Code::InsufficientResources, detail)
+            .hint("free disk space where Podman keeps its storage (`podman system df`)"),
+        ErrorKind::PortTaken => Problem::new(Code::NetworkPortUnavailable, detail)
+            .hint("another program took the port; try again"),
+        ErrorKind::NotFound
+        | ErrorKind::Exists
+        | ErrorKind::InUse
+        | ErrorKind::BadState
+        | ErrorKind::Other => Problem::new(Code::PodmanFailed, detail),
+    }
+}
+
+pub(crate) fn git(error: &GitError) -> Problem {
+    let code = match error {
+        GitError::BadSource { .. } => Code::MessageFormatInvalid,
+        GitError::RefNotFound { .. } => Code::RefNotFound,
+        GitError::NoSpace { .. } => Code::InsufficientResources,
+        GitError::File(error) => return file(error),
+        GitError::NotInstalled(_)
+        | GitError::RepositoryUnavailable { .. }
+        | GitError::Empty { .. }
+        | GitError::Other { .. } => Code::RepositoryUnavailable,
+    };
+    let problem = Problem::new(code, error.to_string()).log(error.log().to_vec());
+    match error.hint() {
+        Some(hint) => problem.hint(hint),
+        None => problem,
+    }
+}
+
+pub(crate) fn registry(error: RegistryError) -> Problem {
+    let code = match error.is_no_space() {
+        true => Code::InsufficientResources,
+        false => Code::RegistryUnusable,
+    };
+    let problem = Problem::new(code, error.to_string());
+    match error.hint() {
+        Some(hint) => problem.hint(hint),
+        None => problem,
+    }
+}
+
+pub(crate) fn unsuitable(error: &Unsuitable) -> Problem {
+    let problem = Problem::new(Code::PodmanUnavailable, error.to_string());
+    match error {
+        Unsuitable::TooOld(_) => problem.hint("install a newer Podman"),
+        Unsuitable::Rootful => problem.hint("unset CONTAINER_HOST, or point it to your own socket"),
+        Unsuitable::VolumePath(_) => {
+            problem.hint("set another `volume_path` in containers.conf, or another graphroot")
+        }
+    }
+}
+
+pub(crate) fn internal(error: impl std::fmt::Display) -> Problem {
+    Problem::new(Code::Internal, error.to_string())
+}
+
+/// A file or directory of ours that cannot be read or written.
+pub(crate) fn file(error: &FileError) -> Problem {
+    let code = if error.is_no_space() { Code::InsufficientResources } else { Code::Internal };
+    let problem = Problem::new(code, error.to_string());
+    match error.hint() {
+        Some(hint) => problem.hint(hint),
+        None => problem,
+    }
+}
+
+pub(crate) fn key(error: KeyError) -> Problem {
+    let hint = error.hint();
+    let problem = match error {
+        KeyError::File(error) => return file(&error),
+        error => Problem::new(Code::Internal, error.to_string()),
+    };
+    match hint {
+        Some(hint) => problem.hint(hint),
+        None => problem,
+    }
+}
+
+pub(crate) fn podman_service(error: &PodmanServiceError) -> Problem {
+    let problem =
+        Problem::new(Code::PodmanUnavailable, error.to_string()).log(error.log().to_vec());
+    match error.hint() {
+        Some(hint) => problem.hint(hint),
+        None => problem,
+    }
+}
+
+pub(crate) fn not_found(id: &TaskspaceId) -> Problem {
+    Problem::new(Code::TaskspaceNotFound, format!("there is no taskspace '{id}'"))
+        .hint("`taskspace list` shows what there is")
+}

@@ -1,0 +1,303 @@
+//! Projects: their mirrors, and the immutable bases that taskspaces share.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use tokio::sync::Mutex;
+
+use super::problems;
+use crate::host::git::{Git, Source, mirror_path};
+use crate::model::{
+    BaseRecord, BaseState, Code, CreateRequest, Document, GitEnvironment, Problem, ProjectRecord,
+    ProjectType, TaskspaceId,
+};
+use crate::plan::{BasePlan, names};
+use crate::podman::{ErrorKind, Podman, VolumeSpec};
+use crate::registry::Registry;
+
+/// A request's project, resolved.
+#[derive(Clone, Debug)]
+pub(crate) struct Resolved {
+    /// Where it comes from, without any password.
+    pub(crate) source: String,
+    /// What it is called, unless another source has that name.
+    pub(crate) wanted_name: String,
+    /// Its mirror.
+    pub(crate) mirror: PathBuf,
+    /// The commit.
+    pub(crate) commit: String,
+    /// What the files at that commit say.
+    pub(crate) detected: ProjectType,
+}
+
+/// Makes bases; one at a time for each volume.
+#[derive(Debug)]
+pub(crate) struct Projects {
+    mirrors: PathBuf,
+    registry: Registry,
+    making: Mutex<HashMap<String, Arc<Mutex<()>>>>,
+}
+
+impl Projects {
+    pub(crate) fn new(mirrors: PathBuf, registry: Registry) -> Self {
+        Self { mirrors, registry, making: Mutex::default() }
+    }
+
+    /// Returns where the mirror of a recorded source is.
+    pub(crate) fn mirror_of(&self, source: &str) -> Result<PathBuf, Problem> {
+        let source = Source::parse(source).map_err(|error| problems::git(&error))?;
+        Ok(mirror_path(&self.mirrors, &source))
+    }
+
+    /// Brings the mirror up to date and finds the commit.
+    pub(crate) async fn resolve(
+        &self,
+        request: &CreateRequest,
+        output: impl Fn(String) + Send,
+    ) -> Result<Resolved, Problem> {
+        let git = Git::new(request.git.clone()).offline(request.offline);
+        let told = |error| problems::git(&error);
+        let source = Source::parse(&request.project).map_err(told)?;
+        let source = git.locate(&source).await.map_err(told)?;
+        let mirror = mirror_path(&self.mirrors, &source);
+        git.update_mirror(&source, &mirror, output).await.map_err(told)?;
+        let commit =
+            git.resolve(&source, &mirror, request.git_ref.as_deref()).await.map_err(told)?;
+        let names = git.top_level_names(&mirror, &commit).await.map_err(told)?;
+        Ok(Resolved {
+            source: source.public(),
+            wanted_name: source.project_name(),
+            mirror,
+            commit,
+            detected: ProjectType::detect(names.iter().map(String::as_str)),
+        })
+    }
+
+    /// Makes a base, unless it is there.
+    pub(crate) async fn ensure_base(
+        &self,
+        podman: &Podman,
+        plan: &BasePlan,
+    ) -> Result<(), Problem> {
+        let lock = self.making.lock().await.entry(plan.volume.clone()).or_default().clone();
+        let _one_at_a_time = lock.lock().await;
+
+        let document = self.registry.read().await.map_err(problems::registry)?;
+        let known = document.projects.get(&plan.project).and_then(|p| p.bases.get(&plan.commit));
+        let is_ready = known.is_some_and(|base| base.state == BaseState::Ready);
+        match podman.inspect_volume(&plan.volume).await {
+            Ok(volume) => {
+                let registry = document.registry.to_string();
+                if volume.labels.get(names::REGISTRY_LABEL) != Some(&registry) {
+                    return Err(foreign_volume(&plan.volume));
+                }
+                if is_ready {
+                    return Ok(());
+                }
+                podman.remove_volume(&plan.volume, true).await.map_err(problems::podman)?;
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(problems::podman(error)),
+        }
+        self.record(plan, Some(BaseState::Making)).await?;
+        let made = self.make(podman, plan, document.registry).await;
+        if made.is_err() {
+            podman.remove_volume(&plan.volume, true).await.ok();
+        }
+        self.record(plan, made.is_ok().then_some(BaseState::Ready)).await?;
+        made
+    }
+
+    async fn make(
+        &self,
+        podman: &Podman,
+        plan: &BasePlan,
+        registry: uuid::Uuid,
+    ) -> Result<(), Problem> {
+        let spec = VolumeSpec {
+            name: plan.volume.clone(),
+            options: BTreeMap::new(),
+            labels: names::base_labels(registry, &plan.project, &plan.commit),
+        };
+        let volume = podman.create_volume(&spec).await.map_err(problems::podman)?;
+        let git = Git::new(GitEnvironment::default());
+        git.make_base(&plan.mirror, &plan.commit, &volume.mountpoint)
+            .await
+            .map_err(|error| problems::git(&error))
+    }
+
+    async fn record(&self, plan: &BasePlan, state: Option<BaseState>) -> Result<(), Problem> {
+        let plan = plan.clone();
+        let updated = self.registry.update(move |document| {
+            if let Some(project) = document.projects.get_mut(&plan.project) {
+                let base =
+                    |state| BaseRecord { volume: plan.volume, state, created: Timestamp::now() };
+                match state {
+                    Some(state) => project.bases.insert(plan.commit, base(state)),
+                    None => project.bases.remove(&plan.commit),
+                };
+            }
+            Ok::<(), Problem>(())
+        });
+        updated.await.map_err(problems::registry)?
+    }
+
+    /// Removes a base that no taskspace but `except` uses.
+    pub(crate) async fn drop_base(
+        &self,
+        podman: &Podman,
+        project: &str,
+        commit: &str,
+        except: &TaskspaceId,
+    ) -> Result<(), Problem> {
+        let volume = names::base_volume(project, commit);
+        let lock = self.making.lock().await.entry(volume.clone()).or_default().clone();
+        let _one_at_a_time = lock.lock().await;
+        let (project, commit, except) = (project.to_owned(), commit.to_owned(), except.clone());
+        // Taken out of the registry first, under its lock: who wants the base from now on makes it.
+        let updated = self.registry.update(move |document| {
+            let used = document.taskspaces.iter().any(|(id, record)| {
+                *id != except
+                    && record.spec.project.name == project
+                    && record.spec.project.commit == commit
+            });
+            if used {
+                return Ok::<bool, Problem>(false);
+            }
+            if let Some(record) = document.projects.get_mut(&project) {
+                record.bases.remove(&commit);
+            }
+            forget_unused_project(document, &project, Some(&except));
+            Ok(true)
+        });
+        if updated.await.map_err(problems::registry)?? {
+            remove_volume(podman, &volume).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes a project's bases that no taskspace uses, but the newest one: it makes the next
+    /// taskspace quick.
+    pub(crate) async fn trim(
+        &self,
+        podman: &Podman,
+        project: &str,
+        except: &TaskspaceId,
+    ) -> Result<(), Problem> {
+        let document = self.registry.read().await.map_err(problems::registry)?;
+        for commit in superfluous(&document, project) {
+            self.drop_base(podman, project, &commit, except).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the commits of unused bases, without the newest base.
+fn superfluous(document: &Document, project: &str) -> Vec<String> {
+    let Some(record) = document.projects.get(project) else { return Vec::new() };
+    let newest = record.bases.iter().max_by_key(|(_, base)| base.created).map(|(commit, _)| commit);
+    let used = |commit: &String| {
+        document.taskspaces.values().any(|taskspace| {
+            taskspace.spec.project.name == project && taskspace.spec.project.commit == *commit
+        })
+    };
+    record.bases.keys().filter(|commit| Some(*commit) != newest && !used(commit)).cloned().collect()
+}
+
+/// Enters the project of a resolved source and returns its name: the wanted one, unless another
+/// source has it.
+pub(crate) fn enter_project(document: &mut Document, resolved: &Resolved) -> String {
+    let known = document.projects.iter().find(|(_, project)| project.source == resolved.source);
+    if let Some((name, _)) = known {
+        return name.clone();
+    }
+    let name = if document.projects.contains_key(&resolved.wanted_name) {
+        let hash = Sha256::digest(resolved.source.as_bytes());
+        let suffix: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        format!("{}-{suffix}", resolved.wanted_name)
+    } else {
+        resolved.wanted_name.clone()
+    };
+    let record = ProjectRecord { source: resolved.source.clone(), bases: BTreeMap::new() };
+    document.projects.insert(name.clone(), record);
+    name
+}
+
+/// Takes a project without bases and taskspaces (but `except`) out of the registry.
+pub(crate) fn forget_unused_project(
+    document: &mut Document,
+    project: &str,
+    except: Option<&TaskspaceId>,
+) {
+    let used = document
+        .taskspaces
+        .iter()
+        .any(|(id, record)| Some(id) != except && record.spec.project.name == project);
+    let has_bases = document.projects.get(project).is_some_and(|p| !p.bases.is_empty());
+    if !used && !has_bases {
+        document.projects.remove(project);
+    }
+}
+
+/// Removes a volume; it is no error when it is gone.
+pub(crate) async fn remove_volume(podman: &Podman, name: &str) -> Result<(), Problem> {
+    match podman.remove_volume(name, true).await {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(problems::podman(error)),
+        _ => Ok(()),
+    }
+}
+
+/// A volume has our name and is not ours.
+pub(crate) fn foreign_volume(name: &str) -> Problem {
+    Problem::new(
+        Code::PodmanFailed,
+        format!("there is a volume '{name}' that does not belong to this registry"),
+    )
+    .hint("look at it with `podman volume inspect`, and remove it if nobody needs it")
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn resolved(source: &str) -> Resolved {
+        Resolved {
+            source: source.to_owned(),
+            wanted_name: "app".to_owned(),
+            mirror: PathBuf::new(),
+            commit: "c".to_owned(),
+            detected: ProjectType::Generic,
+        }
+    }
+
+    #[test]
+    fn two_sources_of_one_name_are_two_projects() {
+        let mut document = Document::new(Uuid::nil());
+        assert_eq!(enter_project(&mut document, &resolved("https://a.example/app")), "app");
+        assert_eq!(enter_project(&mut document, &resolved("https://a.example/app")), "app");
+        let other = enter_project(&mut document, &resolved("https://b.example/app"));
+        assert!(other.starts_with("app-") && other.len() == 12, "{other}");
+        assert_eq!(enter_project(&mut document, &resolved("https://b.example/app")), other);
+    }
+
+    #[test]
+    fn only_the_newest_unused_base_is_kept() {
+        let mut document = Document::new(Uuid::nil());
+        enter_project(&mut document, &resolved("s"));
+        for (second, commit) in ["old", "older", "new"].iter().enumerate() {
+            let base = BaseRecord {
+                volume: names::base_volume("app", commit),
+                state: BaseState::Ready,
+                created: Timestamp::from_second(i64::try_from(second).unwrap()).unwrap(),
+            };
+            document.projects.get_mut("app").unwrap().bases.insert((*commit).to_owned(), base);
+        }
+        assert_eq!(superfluous(&document, "app"), ["old", "older"]);
+        assert!(superfluous(&document, "unknown").is_empty());
+    }
+}

@@ -1,0 +1,225 @@
+//! What clients can ask for.
+
+use std::sync::PoisonError;
+
+use rand::RngExt;
+
+use super::driver::Job;
+use super::projects::remove_volume;
+use super::{Engine, make, problems};
+use crate::host::git::Source;
+use crate::model::{
+    BuildRequest, Code, CreateRequest, DeleteOptions, EventBody, Operation, OperationKind, Problem,
+    Role, Status, StepOutcome, TaskspaceId,
+};
+use crate::plan::names;
+use crate::podman::ExecSpec;
+
+/// How many random characters make a derived id unlike others of the same project.
+const SUFFIX: usize = 4;
+/// Characters that are not mistaken for one another.
+const ALPHABET: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
+/// How many lines of a `git status` are told.
+const LAST_LINES: usize = 20;
+
+/// What the dev container is asked about work that is saved nowhere else: changed files, and
+/// commits that are on no branch of `origin` and in no tag.
+const UNSAVED_WORK: &str = "git status --porcelain && \
+    git log --oneline --no-decorate HEAD --not --remotes --tags \"$1\"";
+
+impl Engine {
+    /// Begins to make a taskspace.
+    ///
+    /// # Errors
+    /// When the request is wrong or the id is taken. What comes later is the operation's.
+    pub async fn create(&self, mut request: CreateRequest) -> Result<Operation, Problem> {
+        let inner = &self.inner;
+        let source = Source::parse(&request.project).map_err(|error| problems::git(&error))?;
+        let document = inner.document().await?;
+        let id = match request.id.take() {
+            Some(id) => id,
+            None => loop {
+                let id = TaskspaceId::derive(&source.project_name(), &random_suffix());
+                if !document.taskspaces.contains_key(&id) {
+                    break id;
+                }
+            },
+        };
+        make::check_free(&document, &id, request.agent_state_of.as_ref())?;
+        let reserved =
+            inner.reserved.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
+        if !reserved {
+            return Err(make::taken(&id));
+        }
+        request.id = Some(id.clone());
+        let operation = inner.operations.enter(OperationKind::Create, Some(id.clone()));
+        inner.hand_over(&id, operation.id, Job::Create(Box::new(request)));
+        let (inner, number) = (inner.clone(), operation.id);
+        tokio::spawn(async move {
+            inner.operations.wait(number).await.ok();
+            inner.reserved.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        });
+        Ok(operation)
+    }
+
+    /// Begins to start a taskspace.
+    ///
+    /// # Errors
+    /// When there is none of this id.
+    pub async fn start(&self, id: &TaskspaceId) -> Result<Operation, Problem> {
+        self.ask(id, Job::Start).await
+    }
+
+    /// Begins to stop a taskspace.
+    ///
+    /// # Errors
+    /// When there is none of this id.
+    pub async fn stop(&self, id: &TaskspaceId) -> Result<Operation, Problem> {
+        self.ask(id, Job::Stop).await
+    }
+
+    /// Begins to stop and start a taskspace.
+    ///
+    /// # Errors
+    /// When there is none of this id.
+    pub async fn restart(&self, id: &TaskspaceId) -> Result<Operation, Problem> {
+        self.ask(id, Job::Restart).await
+    }
+
+    /// Begins to remove a taskspace, or with `purge` the agent state that a former one left.
+    ///
+    /// # Errors
+    /// When there is none of this id, or when it has work that is saved nowhere else.
+    pub async fn delete(
+        &self,
+        id: &TaskspaceId,
+        options: DeleteOptions,
+    ) -> Result<Operation, Problem> {
+        let document = self.inner.document().await?;
+        match document.taskspaces.get(id) {
+            Some(record) => {
+                if !options.force {
+                    self.check_unsaved_work(id, record.status, &record.spec.project.commit).await?;
+                }
+                self.ask(id, Job::Delete { purge: options.purge }).await
+            }
+            None if options.purge && document.agent_states.contains_key(id) => {
+                self.purge_agent_state(id).await
+            }
+            None => Err(problems::not_found(id)),
+        }
+    }
+
+    /// Begins to build images.
+    ///
+    /// # Errors
+    /// When one of them does not exist.
+    pub async fn build_images(&self, request: BuildRequest) -> Result<Operation, Problem> {
+        let images =
+            request.resolve().map_err(|detail| Problem::new(Code::MessageFormatInvalid, detail))?;
+        let operation = self.inner.operations.enter(OperationKind::BuildImages, None);
+        let (inner, number) = (self.inner.clone(), operation.id);
+        tokio::spawn(async move {
+            inner.operations.begin(number);
+            let tell = |body| inner.bus.publish(Some(number), None, body);
+            let output = |line: String| tell(EventBody::Output { line });
+            let mut result = inner.link.get().await.map(drop);
+            for image in images {
+                let Ok((podman, _)) = inner.link.get().await else { break };
+                let step = format!("image {}", image.full_name());
+                inner.operations.step(number, &step);
+                tell(EventBody::StepStarted { step: step.clone() });
+                let begun = std::time::Instant::now();
+                result = inner.images.ensure(&podman, image, request.force, &output).await;
+                let outcome = if result.is_ok() { StepOutcome::Done } else { StepOutcome::Failed };
+                let milliseconds = begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
+                tell(EventBody::StepEnded { step, outcome, milliseconds });
+                if result.is_err() {
+                    break;
+                }
+            }
+            inner.operations.finish(number, result);
+        });
+        Ok(operation)
+    }
+
+    async fn ask(&self, id: &TaskspaceId, job: Job) -> Result<Operation, Problem> {
+        self.inner.record(id).await?;
+        let operation = self.inner.operations.enter(job.kind(), Some(id.clone()));
+        self.inner.hand_over(id, operation.id, job);
+        Ok(operation)
+    }
+
+    /// Asks the dev container afresh; nothing is remembered from earlier.
+    async fn check_unsaved_work(
+        &self,
+        id: &TaskspaceId,
+        status: Status,
+        commit: &str,
+    ) -> Result<(), Problem> {
+        let unsaved = |detail: String| {
+            Problem::new(Code::UnsavedWork, detail)
+                .hint("save it first, or delete with --force to lose it")
+        };
+        match status {
+            Status::Running | Status::Degraded => {}
+            Status::Stopped => {
+                return Err(unsaved(format!(
+                    "'{id}' is stopped, so nobody can tell whether it has unsaved work"
+                ))
+                .hint("start it to find out, or delete with --force"));
+            }
+            _ => return Ok(()),
+        }
+        let (podman, _) = self.inner.link.get().await?;
+        let command = ["sh", "-c", UNSAVED_WORK, "sh", &format!("^{commit}")];
+        let spec = ExecSpec {
+            cmd: command.map(str::to_owned).to_vec(),
+            user: Some(Role::Dev.user().to_owned()),
+            workdir: Some("/workspace".to_owned()),
+            ..ExecSpec::default()
+        };
+        let checked = podman.exec(&names::container(id, Role::Dev), spec).await;
+        let session = checked.map_err(problems::podman)?;
+        let result = session.finish().await.map_err(problems::podman)?;
+        let output = [result.stdout, result.stderr].concat();
+        let lines: Vec<String> =
+            String::from_utf8_lossy(&output).lines().map(str::to_owned).collect();
+        let shown: Vec<String> = lines.iter().take(LAST_LINES).cloned().collect();
+        match (result.exit_code, lines.len()) {
+            (0, 0) => Ok(()),
+            (0, count) => Err(unsaved(format!(
+                "'{id}' has {count} changed files or commits that are saved nowhere else"
+            ))
+            .log(shown)),
+            _ => {
+                Err(unsaved(format!("git cannot tell whether '{id}' has unsaved work")).log(shown))
+            }
+        }
+    }
+
+    async fn purge_agent_state(&self, id: &TaskspaceId) -> Result<Operation, Problem> {
+        let (podman, _) = self.inner.link.get().await?;
+        let operation = self.inner.operations.enter(OperationKind::Delete, Some(id.clone()));
+        self.inner.operations.begin(operation.id);
+        let wanted = id.clone();
+        let purged = async {
+            let document = self.inner.document().await?;
+            if let Some(kept) = document.agent_states.get(id) {
+                remove_volume(&podman, &kept.volume).await?;
+            }
+            let updated = self.inner.registry.update(move |document| {
+                document.agent_states.remove(&wanted);
+                Ok::<(), Problem>(())
+            });
+            updated.await.map_err(problems::registry)?
+        };
+        self.inner.operations.finish(operation.id, purged.await);
+        self.operation(operation.id)
+    }
+}
+
+fn random_suffix() -> String {
+    let mut rng = rand::rng();
+    (0..SUFFIX).map(|_| char::from(ALPHABET[rng.random_range(..ALPHABET.len())])).collect()
+}

@@ -1,0 +1,139 @@
+//! Reads and changes the registry's entry of a taskspace.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use jiff::Timestamp;
+
+use super::{Inner, problems};
+use crate::model::{
+    Document, EventBody, OperationKind, Problem, Record, Status, TaskspaceId, Underway,
+};
+
+impl Inner {
+    /// Returns the registry's document.
+    pub(super) async fn document(&self) -> Result<Arc<Document>, Problem> {
+        self.registry.read().await.map_err(problems::registry)
+    }
+
+    /// Returns a taskspace's entry.
+    pub(super) async fn record(&self, id: &TaskspaceId) -> Result<Record, Problem> {
+        self.document().await?.taskspaces.get(id).cloned().ok_or_else(|| problems::not_found(id))
+    }
+
+    /// Returns how long a container may take to stop, in seconds.
+    pub(super) fn stop_seconds(&self) -> u32 {
+        self.settings.stop_timeout.as_secs().try_into().unwrap_or(u32::MAX)
+    }
+
+    /// Changes a taskspace's entry and tells of a changed state.
+    async fn change(
+        &self,
+        id: &TaskspaceId,
+        change: impl FnOnce(&mut Record) -> Result<(), Problem> + Send + 'static,
+    ) -> Result<Record, Problem> {
+        let wanted = id.clone();
+        let updated = self.registry.update(move |document| {
+            let record =
+                document.taskspaces.get_mut(&wanted).ok_or_else(|| problems::not_found(&wanted))?;
+            let from = record.status;
+            change(record)?;
+            record.last_updated = Timestamp::now();
+            Ok::<_, Problem>((from, record.clone()))
+        });
+        let (from, record) = updated.await.map_err(problems::registry)??;
+        if from != record.status {
+            self.announce(id, Some(from), Some(record.status));
+        }
+        self.refresh_idle().await;
+        Ok(record)
+    }
+
+    /// Tells of a changed state.
+    pub(super) fn announce(&self, id: &TaskspaceId, from: Option<Status>, to: Option<Status>) {
+        self.bus.publish(None, Some(id.clone()), EventBody::StatusChanged { from, to });
+    }
+
+    /// Records what is about to be done, with a change of state.
+    pub(super) async fn enter_state(
+        &self,
+        id: &TaskspaceId,
+        kind: OperationKind,
+        change: impl FnOnce(&mut Record) -> Result<(), Problem> + Send + 'static,
+    ) -> Result<Record, Problem> {
+        self.change(id, move |record| {
+            let now = Timestamp::now();
+            record.underway = Some(Underway { kind, since: now, done: Vec::new(), purge: false });
+            record.last_activity = now;
+            change(record)
+        })
+        .await
+    }
+
+    /// Records that what was under way is over, with a change of state.
+    pub(super) async fn leave_state(
+        &self,
+        id: &TaskspaceId,
+        change: impl FnOnce(&mut Record) -> Result<(), Problem> + Send + 'static,
+    ) -> Result<(), Problem> {
+        let changed = self.change(id, |record| {
+            record.underway = None;
+            change(record)
+        });
+        changed.await.map(drop)
+    }
+
+    /// Records that a taskspace is ready.
+    pub(super) async fn now_running(&self, id: &TaskspaceId) -> Result<(), Problem> {
+        self.leave_state(id, |record| {
+            if record.status == Status::Creating {
+                record.status = record.status.starting()?;
+            }
+            record.status = record.status.ready()?;
+            record.failure = None;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Records that something could not be brought about.
+    pub(super) async fn now_failed(
+        &self,
+        id: &TaskspaceId,
+        problem: Problem,
+    ) -> Result<(), Problem> {
+        self.leave_state(id, |record| {
+            record.status = record.status.failed()?;
+            record.failure = Some(problem);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Records a step of what is under way, aside: nothing waits for it.
+    pub(super) fn note_step(&self, id: &TaskspaceId, step: String) {
+        let (registry, id) = (self.registry.clone(), id.clone());
+        tokio::spawn(async move {
+            let noted = registry.update(move |document| {
+                let record = document.taskspaces.get_mut(&id);
+                if let Some(underway) = record.and_then(|record| record.underway.as_mut()) {
+                    underway.done.push(step);
+                }
+                Ok::<(), Problem>(())
+            });
+            if let Err(error) = noted.await {
+                tracing::warn!("cannot note a step: {error}");
+            }
+        });
+    }
+
+    /// Counts the taskspaces that are up, for those who wait for idleness.
+    pub(super) async fn refresh_idle(&self) {
+        if let Ok(document) = self.document().await {
+            let up = document.taskspaces.values().filter(|record| record.status.is_up()).count();
+            if self.up.swap(up, Ordering::Relaxed) != up {
+                self.changed.send_replace(());
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What clients can look at.
+
+use axum::body::Bytes;
+use futures_util::{Stream, StreamExt};
+use jiff::Timestamp;
+
+use super::{Engine, problems};
+use crate::model::{
+    Code, ContainerView, DetailView, ExecRequest, ImageView, Problem, Record, Recorded, Role,
+    Status, StatusView, TaskspaceId, VolumeView,
+};
+use crate::plan::names;
+use crate::podman::{ErrorKind, ExecSession, ExecSpec, LogOptions, Podman};
+
+impl Engine {
+    /// Returns every taskspace, by id.
+    ///
+    /// # Errors
+    /// When the registry cannot be read.
+    pub async fn list(&self) -> Result<Vec<Recorded>, Problem> {
+        let document = self.inner.document().await?;
+        let recorded = |(id, record): (&TaskspaceId, &Record)| Recorded {
+            id: id.clone(),
+            record: record.clone(),
+        };
+        Ok(document.taskspaces.iter().map(recorded).collect())
+    }
+
+    /// Returns a taskspace in full.
+    ///
+    /// # Errors
+    /// When there is none of this id.
+    pub async fn show(&self, id: &TaskspaceId) -> Result<DetailView, Problem> {
+        let record = self.inner.record(id).await?;
+        let containers = match self.inner.link.get().await {
+            Ok((podman, _)) => containers(&podman, id).await,
+            Err(_) => Vec::new(),
+        };
+        let volume = |name: String, role: &str| VolumeView { name, role: role.to_owned() };
+        let project = &record.spec.project;
+        let volumes = vec![
+            volume(names::project_volume(id), "project"),
+            volume(names::changes_volume(id), "changes"),
+            volume(names::build_cache_volume(id), "build-cache"),
+            volume(record.agent_state_volume.clone(), "agent-state"),
+            volume(names::base_volume(&project.name, &project.commit), "base"),
+        ];
+        Ok(DetailView {
+            ssh_dev: names::ssh_host(id, Role::Dev),
+            ssh_agent: names::ssh_host(id, Role::Agent),
+            pod: names::pod(id),
+            containers,
+            volumes,
+            recorded: Recorded { id: id.clone(), record },
+        })
+    }
+
+    /// Tells how the service is; `clients` are connected to it.
+    pub async fn status(&self, clients: usize) -> StatusView {
+        let inner = &self.inner;
+        let count = |wanted: fn(&Record) -> bool| {
+            let document = inner.document();
+            async move {
+                document.await.map_or(0, |d| d.taskspaces.values().filter(|r| wanted(r)).count())
+            }
+        };
+        let operations = *inner.operations.active().borrow();
+        StatusView {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: inner.started,
+            uptime_seconds: (Timestamp::now() - inner.started).get_seconds().unsigned_abs(),
+            taskspaces: count(|_| true).await,
+            running: count(|record| record.status == Status::Running).await,
+            operations,
+            clients,
+            idle_timeout_seconds: inner.settings.service.idle_timeout.as_secs(),
+            registry: inner.paths.registry.display().to_string(),
+            ssh_config: inner.paths.ssh_config.display().to_string(),
+            podman: inner.link.view().await,
+        }
+    }
+
+    /// Tells how the images are.
+    ///
+    /// # Errors
+    /// When Podman does not answer.
+    pub async fn images(&self) -> Result<Vec<ImageView>, Problem> {
+        let (podman, _) = self.inner.link.get().await?;
+        self.inner.images.view(&podman).await
+    }
+
+    /// Returns what a container wrote; with `follow` also what it will write.
+    ///
+    /// # Errors
+    /// When there is no such taskspace or container.
+    pub async fn logs(
+        &self,
+        id: &TaskspaceId,
+        role: Role,
+        follow: bool,
+        tail: Option<u64>,
+    ) -> Result<impl Stream<Item = Result<Bytes, Problem>> + Send + use<>, Problem> {
+        self.inner.record(id).await?;
+        let (podman, _) = self.inner.link.get().await?;
+        let options = LogOptions { follow, tail, ..LogOptions::default() };
+        let chunks = podman
+            .logs(&names::container(id, role), options)
+            .await
+            .map_err(|error| container_problem(id, role, error))?;
+        Ok(chunks.map(|chunk| chunk.map(|chunk| chunk.bytes).map_err(problems::podman)))
+    }
+
+    /// Runs a command in a container.
+    ///
+    /// # Errors
+    /// When there is no such taskspace, its container does not run, or the command is wrong.
+    pub async fn exec(
+        &self,
+        id: &TaskspaceId,
+        request: ExecRequest,
+    ) -> Result<ExecSession, Problem> {
+        self.inner.record(id).await?;
+        if request.command.is_empty() {
+            return Err(Problem::new(Code::MessageFormatInvalid, "no command is given"));
+        }
+        let (podman, _) = self.inner.link.get().await?;
+        let role = request.role;
+        let spec = ExecSpec {
+            cmd: request.command,
+            user: request.user.or_else(|| Some(role.user().to_owned())),
+            workdir: request.workdir.or_else(|| Some("/workspace".to_owned())),
+            tty: request.tty,
+            stdin: request.stdin,
+            ..ExecSpec::default()
+        };
+        podman
+            .exec(&names::container(id, role), spec)
+            .await
+            .map_err(|error| container_problem(id, role, error))
+    }
+}
+
+async fn containers(podman: &Podman, id: &TaskspaceId) -> Vec<ContainerView> {
+    let mut views = Vec::new();
+    for role in Role::ALL {
+        let name = names::container(id, role);
+        let view = match podman.inspect_container(&name).await {
+            Ok(container) => ContainerView {
+                role,
+                name,
+                image: container.image,
+                exit_code: (!container.state.running).then_some(container.state.exit_code),
+                oom_killed: container.state.oom_killed,
+                state: container.state.status,
+            },
+            Err(error) => ContainerView {
+                role,
+                name,
+                image: String::new(),
+                state: match error.kind() {
+                    ErrorKind::NotFound => "missing".to_owned(),
+                    _ => "unknown".to_owned(),
+                },
+                exit_code: None,
+                oom_killed: false,
+            },
+        };
+        views.push(view);
+    }
+    views
+}
+
+fn container_problem(id: &TaskspaceId, role: Role, error: crate::podman::PodmanError) -> Problem {
+    match error.kind() {
+        ErrorKind::NotFound => {
+            Problem::new(Code::NotFound, format!("'{id}' has no {role} container at the moment"))
+                .hint(format!("`taskspace start {id}` makes it anew"))
+        }
+        ErrorKind::BadState => Problem::new(
+            Code::StateConflict,
+            format!("the {role} container of '{id}' does not run: {error}"),
+        )
+        .hint(format!("`taskspace start {id}` starts it")),
+        _ => problems::podman(error),
+    }
+}

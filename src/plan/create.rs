@@ -1,0 +1,201 @@
+//! The plan that makes a taskspace.
+
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use super::capability::Capabilities;
+use super::lifecycle::push_start;
+use super::{Act, BasePlan, Plan, SeedPlan, names, pod, volumes};
+use crate::model::{ImageRef, Record, Role, TaskspaceId};
+
+/// What the plan is computed from.
+#[derive(Clone, Debug)]
+pub struct Inputs<'a> {
+    /// The registry's UUID, for the labels.
+    pub registry: Uuid,
+    /// The taskspace.
+    pub id: &'a TaskspaceId,
+    /// Its entry in the registry.
+    pub record: &'a Record,
+    /// What the host's Podman can do.
+    pub capabilities: &'a Capabilities,
+    /// The project's mirror.
+    pub mirror: &'a Path,
+    /// Places on the host.
+    pub places: &'a Places,
+    /// How long a container may take to stop, in seconds.
+    pub stop_seconds: u32,
+}
+
+/// The places on the host that are mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// The taskspace's own files.
+    pub files: PathBuf,
+    /// The user's directory with the agents' credentials.
+    pub auth: PathBuf,
+    /// The user's directory with the agents' context.
+    pub context: PathBuf,
+}
+
+/// Returns the plan that makes and starts a taskspace.
+pub fn plan(inputs: &Inputs<'_>) -> Plan {
+    let Inputs { registry, id, record, capabilities, .. } = *inputs;
+    let project = &record.spec.project;
+    let base_volume = names::base_volume(&project.name, &project.commit);
+    let mut plan = Plan::default();
+
+    let dev_image = ImageRef::Dev(record.spec.project_type);
+    let agent_image =
+        plan.push("image localhost/symposium/agent", Act::EnsureImage(ImageRef::Agent), None, &[]);
+    let dev_image = plan.push(
+        format!("image localhost/symposium/{}", dev_image.short_name()),
+        Act::EnsureImage(dev_image),
+        None,
+        &[],
+    );
+    let short_commit = &project.commit[..project.commit.len().min(12)];
+    let base = plan.push(
+        format!("base of {} at {short_commit}", project.name),
+        Act::EnsureBase(BasePlan {
+            project: project.name.clone(),
+            mirror: inputs.mirror.to_owned(),
+            commit: project.commit.clone(),
+            volume: base_volume.clone(),
+        }),
+        Some(Act::DropBase { project: project.name.clone(), commit: project.commit.clone() }),
+        &[],
+    );
+    // A taskspace begins to exist only when what takes long, and fails most, is there.
+    let ready = [agent_image, dev_image, base];
+
+    let files =
+        plan.push("keys and configuration", Act::WriteFiles, Some(Act::RemoveFiles), &ready);
+    let volume = |plan: &mut Plan, title, spec: crate::podman::VolumeSpec, needs: &[usize]| {
+        let undo = Act::RemoveVolume(spec.name.clone());
+        plan.push(title, Act::CreateVolume(spec), Some(undo), needs)
+    };
+    let changes_name = names::changes_volume(id);
+    let changes_directory = capabilities.volume_directory(&changes_name);
+    let changes = volume(
+        &mut plan,
+        "volume for the changes",
+        volumes::plain(registry, id, changes_name, "changes"),
+        &ready,
+    );
+    let seeded = plan.push(
+        format!("branch {}", project.branch),
+        Act::SeedChanges(SeedPlan {
+            base: capabilities.volume_directory(&base_volume),
+            changes: changes_directory,
+            branch: project.branch.clone(),
+            commit: project.commit.clone(),
+            origin: project.source.clone(),
+        }),
+        None,
+        &[changes],
+    );
+    let checkout = volume(
+        &mut plan,
+        "volume for the checkout",
+        volumes::overlay(registry, id, &base_volume, capabilities),
+        &[changes],
+    );
+
+    let state_name = record.agent_state_volume.clone();
+    let state_directory = capabilities.volume_directory(&state_name);
+    let state_spec = volumes::plain(registry, id, state_name, "agent-state");
+    let state = if record.agent_state_from.is_some() {
+        // The volume outlives this plan: it is another taskspace's past.
+        plan.push("volume for the agent's state", Act::CreateVolume(state_spec), None, &ready)
+    } else {
+        volume(&mut plan, "volume for the agent's state", state_spec, &ready)
+    };
+    let state = plan.push(
+        "directories of the agent's state",
+        Act::MakeDirectories {
+            root: state_directory,
+            directories: volumes::AGENT_STATE_DIRECTORIES,
+        },
+        None,
+        &[state],
+    );
+
+    let cache_name = names::build_cache_volume(id);
+    let cache_directory = capabilities.volume_directory(&cache_name);
+    let cache = volume(
+        &mut plan,
+        "volume for the build cache",
+        volumes::plain(registry, id, cache_name, "build-cache"),
+        &ready,
+    );
+    let cache = plan.push(
+        "directories of the build cache",
+        Act::MakeDirectories {
+            root: cache_directory,
+            directories: volumes::BUILD_CACHE_DIRECTORIES,
+        },
+        None,
+        &[cache],
+    );
+
+    let needs = PodNeeds {
+        pod: &ready,
+        agent: vec![checkout, state, files],
+        dev: vec![checkout, cache, files],
+        start: vec![seeded],
+    };
+    push_pod(&mut plan, inputs, needs);
+    plan.push("ssh_config", Act::PublishSsh, None, &[files]);
+    plan
+}
+
+/// Returns the plan that makes and starts the pod of a taskspace anew, on the volumes that are
+/// there: its ports were taken, or someone removed it.
+pub fn rebuild(inputs: &Inputs<'_>) -> Plan {
+    let mut plan = Plan::default();
+    let dev_image = ImageRef::Dev(inputs.record.spec.project_type);
+    let ready = [
+        plan.push("remove the old pod", Act::RemovePod, None, &[]),
+        plan.push("image of the agent", Act::EnsureImage(ImageRef::Agent), None, &[]),
+        plan.push("image of the dev container", Act::EnsureImage(dev_image), None, &[]),
+        plan.push("keys and configuration", Act::WriteFiles, None, &[]),
+        plan.push("ssh_config", Act::PublishSsh, None, &[]),
+    ];
+    let needs = PodNeeds { pod: &ready, agent: Vec::new(), dev: Vec::new(), start: Vec::new() };
+    push_pod(&mut plan, inputs, needs);
+    plan
+}
+
+/// The steps that must come before the parts of the pod.
+struct PodNeeds<'a> {
+    pod: &'a [usize],
+    agent: Vec<usize>,
+    dev: Vec<usize>,
+    start: Vec<usize>,
+}
+
+fn push_pod(plan: &mut Plan, inputs: &Inputs<'_>, needs: PodNeeds<'_>) {
+    let spec = pod::pod(inputs.registry, inputs.id, inputs.record.ports());
+    let pod = plan.push("pod", Act::CreatePod(spec), Some(Act::RemovePod), needs.pod);
+    // Making containers and starting the network take turns at the pod's lock: the network goes
+    // first, since it takes longest.
+    let infra = plan.push("start the network", Act::StartInfra, None, &[pod]);
+    let mut verified = |role: Role, title: &str, mut needs: Vec<usize>| {
+        let spec = Box::new(pod::container(inputs, role));
+        needs.push(pod);
+        let made = plan.push(title, Act::CreateContainer(role, spec.clone()), None, &needs);
+        plan.push(
+            format!("check what Podman made of the {role} container"),
+            Act::VerifyContainer(role, spec),
+            None,
+            &[made],
+        )
+    };
+    let agent = verified(Role::Agent, "agent container", needs.agent);
+    let dev = verified(Role::Dev, "dev container", needs.dev);
+    let mut before_agent = needs.start;
+    before_agent.push(agent);
+    push_start(plan, infra, &before_agent, &[dev]);
+}

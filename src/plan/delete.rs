@@ -1,0 +1,33 @@
+//! The plan that removes a taskspace; every step is content with what is gone already.
+
+use super::{Act, Plan, names};
+use crate::model::{Record, TaskspaceId};
+
+/// Returns the plan that removes a taskspace.
+///
+/// The registry's entry goes last: whatever interrupts the removal, the next start finds it and
+/// goes on.
+pub fn plan(id: &TaskspaceId, record: &Record, keep_agent_state: bool) -> Plan {
+    let mut plan = Plan::default();
+    let remove = |volume: String| Act::RemoveVolume(volume);
+    let pod = plan.push("remove the pod", Act::RemovePod, None, &[]);
+    let project = plan.push("remove the checkout", remove(names::project_volume(id)), None, &[pod]);
+    let mut last = vec![
+        plan.push("remove the changes", remove(names::changes_volume(id)), None, &[project]),
+        plan.push("remove the build cache", remove(names::build_cache_volume(id)), None, &[pod]),
+    ];
+    if !keep_agent_state {
+        let volume = record.agent_state_volume.clone();
+        last.push(plan.push("remove the agent's state", remove(volume), None, &[pod]));
+    }
+    last.push(plan.push("remove keys and configuration", Act::RemoveFiles, None, &[pod]));
+    let forget = plan.push(
+        "take it out of the registry and ssh_config",
+        Act::Forget { keep_agent_state },
+        None,
+        &last,
+    );
+    let project = record.spec.project.name.clone();
+    plan.push("trim the project's bases", Act::TrimBases(project), None, &[forget]);
+    plan
+}

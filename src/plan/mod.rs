@@ -1,0 +1,137 @@
+//! What has to be done, as data: computed purely from the specification, the registry and what the
+//! host can do; run by `engine::execute`, printed by who only wants to see it.
+
+pub mod capability;
+pub mod create;
+pub mod delete;
+pub mod lifecycle;
+pub mod names;
+pub mod pod;
+pub mod volumes;
+
+use std::path::PathBuf;
+
+use crate::model::{ImageRef, Role};
+use crate::podman::{ContainerSpec, PodSpec, VolumeSpec};
+
+/// One act on Podman or the host. Each can be done again without harm.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Act {
+    /// Build an image, unless it is there and current.
+    EnsureImage(ImageRef),
+    /// Check a commit out into its base volume, unless it is there.
+    EnsureBase(BasePlan),
+    /// Make keys, certificates and the agent's configuration.
+    WriteFiles,
+    /// Remove the taskspace's files.
+    RemoveFiles,
+    /// Make a volume.
+    CreateVolume(VolumeSpec),
+    /// Remove a volume, if it is there.
+    RemoveVolume(String),
+    /// Make directories in a volume.
+    MakeDirectories {
+        /// The volume's directory.
+        root: PathBuf,
+        /// The directories, relative to it.
+        directories: &'static [&'static str],
+    },
+    /// Put what differs from the base into the overlay's upper directory: branch, origin, identity.
+    SeedChanges(SeedPlan),
+    /// Make the pod.
+    CreatePod(PodSpec),
+    /// Remove the pod and its containers, if it is there.
+    RemovePod,
+    /// Make a container.
+    CreateContainer(Role, Box<ContainerSpec>),
+    /// Compare a container with what was asked for: Podman ignores what it does not know.
+    VerifyContainer(Role, Box<ContainerSpec>),
+    /// Start the pod's network: its infra container alone.
+    StartInfra,
+    /// Start a container.
+    StartContainer(Role),
+    /// Stop the pod and its containers.
+    StopPod,
+    /// Wait until the sshd of a container has answered.
+    AwaitSsh(Role),
+    /// Write `ssh_config` and `known_hosts` from the registry.
+    PublishSsh,
+    /// Take the taskspace out of the registry, and out of `ssh_config`.
+    Forget {
+        /// Whether the volume with the agent's state is kept.
+        keep_agent_state: bool,
+    },
+    /// Remove a base, unless another taskspace uses it.
+    DropBase {
+        /// The project's name.
+        project: String,
+        /// The commit.
+        commit: String,
+    },
+    /// Remove the bases of a project that are not worth keeping.
+    TrimBases(String),
+}
+
+/// A base to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BasePlan {
+    /// The project's name.
+    pub project: String,
+    /// Its mirror.
+    pub mirror: PathBuf,
+    /// The commit.
+    pub commit: String,
+    /// Its volume.
+    pub volume: String,
+}
+
+/// What goes into an overlay's upper directory before its first mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeedPlan {
+    /// The base's directory.
+    pub base: PathBuf,
+    /// The directory of the volume with `upper/` and `work/`.
+    pub changes: PathBuf,
+    /// The branch to be on.
+    pub branch: String,
+    /// The commit that it stands at.
+    pub commit: String,
+    /// Where `origin` points.
+    pub origin: String,
+}
+
+/// A step of a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// What it does, for people.
+    pub title: String,
+    /// What it does.
+    pub act: Act,
+    /// What takes it back, however far it came.
+    pub undo: Option<Act>,
+    /// The steps (by index) that must be done before.
+    pub needs: Vec<usize>,
+}
+
+/// Steps, each after those that it needs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// The steps.
+    pub steps: Vec<Step>,
+}
+
+impl Plan {
+    /// Appends a step that can be taken back and returns its index.
+    pub(crate) fn push(
+        &mut self,
+        title: impl Into<String>,
+        act: Act,
+        undo: Option<Act>,
+        needs: &[usize],
+    ) -> usize {
+        let index = self.steps.len();
+        debug_assert!(needs.iter().all(|need| *need < index));
+        self.steps.push(Step { title: title.into(), act, undo, needs: needs.to_vec() });
+        index
+    }
+}

@@ -1,0 +1,107 @@
+//! Names and labels of everything that Podman keeps for us.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use crate::model::{Role, TaskspaceId};
+
+/// The label with the id of the taskspace that an object belongs to.
+pub const TASKSPACE_LABEL: &str = "io.symposium.taskspace";
+/// The label with an object's part in its taskspace.
+pub const ROLE_LABEL: &str = "io.symposium.role";
+/// The label with the registry that an object belongs to.
+pub const REGISTRY_LABEL: &str = "io.symposium.registry";
+/// The label with the digest of what an image was built from.
+pub const BUILD_LABEL: &str = "io.symposium.image.build";
+/// The label of a base volume with the project's name.
+pub const PROJECT_LABEL: &str = "io.symposium.project";
+/// The label of a base volume with the commit.
+pub const COMMIT_LABEL: &str = "io.symposium.commit";
+
+/// Labels of one object.
+pub type Labels = BTreeMap<String, String>;
+
+/// Returns the labels of an object of a taskspace.
+pub fn labels(registry: Uuid, id: &TaskspaceId, role: &str) -> Labels {
+    [
+        (TASKSPACE_LABEL, id.to_string()),
+        (ROLE_LABEL, role.to_owned()),
+        (REGISTRY_LABEL, registry.to_string()),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .into()
+}
+
+/// Returns the labels of a project's base volume.
+pub fn base_labels(registry: Uuid, project: &str, commit: &str) -> Labels {
+    [
+        (ROLE_LABEL, "base".to_owned()),
+        (REGISTRY_LABEL, registry.to_string()),
+        (PROJECT_LABEL, project.to_owned()),
+        (COMMIT_LABEL, commit.to_owned()),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .into()
+}
+
+/// Returns the pod's name.
+pub fn pod(id: &TaskspaceId) -> String {
+    format!("taskspace-{id}")
+}
+
+/// Returns a container's name.
+pub fn container(id: &TaskspaceId, role: Role) -> String {
+    format!("taskspace-{id}-{role}")
+}
+
+/// Returns the name of the overlay that is mounted at `/workspace`.
+pub fn project_volume(id: &TaskspaceId) -> String {
+    format!("taskspace-{id}-project")
+}
+
+/// Returns the name of the volume that holds the overlay's `upper/` and `work/`.
+pub fn changes_volume(id: &TaskspaceId) -> String {
+    format!("taskspace-{id}-changes")
+}
+
+/// Returns the name of the build cache's volume.
+pub fn build_cache_volume(id: &TaskspaceId) -> String {
+    format!("taskspace-{id}-build-cache")
+}
+
+/// Returns the first name for the volume with a new agent state that is not `taken`: another
+/// taskspace may go on with the state of a former taskspace of the same id.
+pub fn agent_state_volume(id: &TaskspaceId, taken: impl Fn(&str) -> bool) -> String {
+    let first = format!("taskspace-{id}-agent-state");
+    let further = (2u32..).map(|n| format!("{first}-{n}"));
+    std::iter::once(first.clone()).chain(further).find(|name| !taken(name)).unwrap_or(first)
+}
+
+/// Returns the name of a project's base volume.
+pub fn base_volume(project: &str, commit: &str) -> String {
+    format!("project-base-{project}-{commit}")
+}
+
+/// Returns the branch that a taskspace works on.
+pub fn branch(id: &TaskspaceId) -> String {
+    format!("taskspace/{id}")
+}
+
+/// Returns the name by which ssh knows a container.
+pub fn ssh_host(id: &TaskspaceId, role: Role) -> String {
+    format!("{id}-{role}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_state_in_use_elsewhere_keeps_its_name() {
+        let id: TaskspaceId = "fix".parse().unwrap();
+        assert_eq!(agent_state_volume(&id, |_| false), "taskspace-fix-agent-state");
+        let taken = |name: &str| !name.ends_with("-3");
+        assert_eq!(agent_state_volume(&id, taken), "taskspace-fix-agent-state-3");
+    }
+}
