@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2016,SC2154 # for a shell in the host; set by `host`
 # Booting, entering and stopping the test host. Sourced by `host`.
 
 # Seconds that the host may take to come up, and to go down before it is killed.
@@ -36,13 +37,12 @@ running() {
     done
 }
 
-# wait_for SECONDS WHAT COMMAND…: polls until the command succeeds.
+# wait_for SECONDS COMMAND…: polls until the command succeeds.
 wait_for() {
-    local limit=$((SECONDS + $1)) what=$2
-    shift 2
+    local limit=$((SECONDS + $1))
+    shift
     until "$@"; do
         ((SECONDS < limit)) || return 1
-        running || stopped || die "the host went away while waiting for $what" "$(tail -n 20 "$instance/console.log" 2>/dev/null)"
         sleep 0.1
     done
 }
@@ -50,6 +50,8 @@ wait_for() {
 stopped() { ! running; }
 has_init() { running && [[ -n $init ]]; }
 user_is_up() { has_init && inside user systemctl --user show-environment >/dev/null 2>&1 </dev/null; }
+launched_or_failed() { [[ -e $instance/pid ]] || ! start_time "$launched" >/dev/null; }
+user_is_up_or_stopped() { stopped || user_is_up; }
 
 # bound_paths: what is bound into the host, one path a line.
 bound_paths() {
@@ -85,21 +87,31 @@ boot() {
     mkdir -p "$instance/dev"
     # The outer machine may lack these modules or have them built in.
     modprobe -aq fuse tun 2>/dev/null || true
-    setsid unshare --mount --propagation private \
-        bash "$here/nspawn" "$name" "$root" "$instance/dev" "${binds[@]}" \
-        >"$instance/console.log" 2>&1 </dev/null 9>&- &
-    local pid=$!
-    disown "$pid"
-    write "$instance/pid" 0644 "$pid $(start_time "$pid")"
+    rm -f -- "$instance/pid"
     write "$instance/bound" 0644 "$bound"
-    wait_for "$BOOT_LIMIT" "its systemd" has_init &&
-        wait_for "$BOOT_LIMIT" "the user manager of $USER_NAME" user_is_up ||
-        die "the host did not come up in $BOOT_LIMIT s; its console is $instance/console.log" "$(tail -n 20 "$instance/console.log")"
-    check_bound
+    setsid unshare --mount --propagation private \
+        bash "$here/nspawn" "$name" "$root" "$instance" "${binds[@]}" \
+        >"$instance/console.log" 2>&1 </dev/null 9>&- &
+    launched=$!
+    disown "$launched"
+    wait_for "$BOOT_LIMIT" launched_or_failed || true
+    if ! wait_for "$BOOT_LIMIT" user_is_up_or_stopped || stopped; then
+        die "the host did not come up (limit $BOOT_LIMIT s); its console is $instance/console.log" \
+            "$(tail -n 20 "$instance/console.log")"
+    fi
 }
 
-# check_bound: the user must be able to read what is bound.
-check_bound() {
+# is_bound: whether the host has the very directories that are wanted. One
+# that was removed and made again is another, though it has the same name.
+is_bound() {
+    local path
+    while read -r path; do
+        [[ $path -ef /proc/$init/root$path ]] || return 1
+    done <<<"$bound"
+}
+
+# check_readable: the user must be able to read what is bound.
+check_readable() {
     local path
     while read -r path; do
         inside user test -r "$path" -a -x "$path" </dev/null ||
@@ -112,12 +124,12 @@ stop() {
     running || return 0
     say "stopping $name"
     if [[ -n $init ]]; then kill -s RTMIN+4 "$init"; else kill "$supervisor"; fi
-    if ! wait_for "$STOP_LIMIT" "the end" stopped; then
+    if ! wait_for "$STOP_LIMIT" stopped; then
         say "$name did not stop in $STOP_LIMIT s: killing it"
         [[ -z $init ]] || kill -KILL "$init" 2>/dev/null || true
-        if ! wait_for 5 "the end" stopped; then
+        if ! wait_for 5 stopped; then
             kill -KILL "$supervisor" 2>/dev/null || true
-            wait_for 5 "the end" stopped || die "process $supervisor cannot be killed"
+            wait_for 5 stopped || die "process $supervisor cannot be killed"
         fi
     fi
     rm -f -- "$instance/pid" "$instance/bound"
@@ -167,5 +179,5 @@ enter() {
         "/sys/fs/cgroup/user.slice/user-$id.slice/session-host.scope" \
         env -i "${environment[@]}" \
         setpriv --reuid "$id" --regid "$id" --init-groups --pdeathsig TERM -- \
-        sh -c 'cd -- "$0" 2>/dev/null || cd; exec "$@"' "${directory:-/}" "$@"
+        sh -c 'cd -- "$1" 2>/dev/null || cd; shift; exec "$@"' host "${directory:-/}" "$@" 9>&-
 }

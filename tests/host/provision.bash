@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2154 # set by `host`
 # Making the test host: outer packages, cached archives, the unpacked and
 # configured root directory. Sourced by `host`, which sets the variables used.
 
@@ -19,7 +20,7 @@ readonly HOST_PACKAGES=(
     aardvark-dns bsdextrautils bsdutils ca-certificates catatonit crun curl dbus
     dbus-user-session fuse-overlayfs git iproute2 jq less libpam-systemd make
     ncurses-base netavark netcat-openbsd nftables openssh-client passt podman
-    procps python3-minimal socat systemd systemd-sysv tmux uidmap
+    procps python3 socat systemd systemd-sysv tmux uidmap
 )
 
 # Manuals and translations are dead weight in the host and in the base image.
@@ -33,9 +34,10 @@ readonly DPKG_OPTIONS=(
 # the shared network namespace and the writable /proc/sys, or just cost time.
 readonly MASKED_UNITS=(
     apt-daily.timer apt-daily-upgrade.timer console-getty.service
-    dpkg-db-backup.timer fstrim.timer nftables.service
+    dev-hugepages.mount dpkg-db-backup.timer fstrim.timer nftables.service
     podman-auto-update.timer podman-clean-transient.service
     podman-restart.service podman.socket proc-sys-fs-binfmt_misc.automount
+    sys-kernel-config.mount sys-kernel-debug.mount sys-kernel-tracing.mount
     systemd-binfmt.service systemd-firstboot.service
     systemd-modules-load.service systemd-network-generator.service
     systemd-sysctl.service systemd-tmpfiles-clean.timer tmp.mount
@@ -97,12 +99,14 @@ make_archives() {
     unset IFS
     [[ ! -e $host_tar || ! -e $base_tar ]] || return 0
     (
-        flock 8
+        lock 8 "the cache"
         install_outer
         make_archive "$base_tar" "the base image" &
         local base=$!
         make_archive "$host_tar" "the host's system" --include="$packages"
         wait "$base"
+        # Archives of older package lists that nothing has used for a month.
+        find "$cache" -maxdepth 1 -name '*.tar' -mtime +30 -delete
     ) 8>"$cache/.lock"
 }
 
@@ -114,6 +118,7 @@ unpack() {
     remove_tree "$root.part"
     remove_tree "$root"
     mkdir -p "$root.part"
+    touch "$host_tar"
     tar -C "$root.part" --numeric-owner -p --xattrs --xattrs-include='*' -xf "$host_tar"
     make_user "$root.part"
     mv "$root.part" "$root"
@@ -183,6 +188,7 @@ import_base() {
     have=$(inside user podman image inspect --format "{{index .Labels \"$label\"}}" "$BASE_IMAGE" 2>/dev/null </dev/null) || have=
     [[ $have != "$base_key" ]] || return 0
     say "importing $BASE_IMAGE"
+    touch "$base_tar"
     inside user podman import --quiet \
         --change 'CMD ["bash"]' \
         --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \

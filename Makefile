@@ -1,0 +1,106 @@
+# The front door. `make` lists what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+CARGO ?= cargo
+PROFILE ?= release
+HOST := tests/host/host
+# Tests and demo find this image in the test host, which reaches no registry.
+HOST_BASE_IMAGE := localhost/debian:trixie
+
+target := $(or $(CARGO_TARGET_DIR),target)
+# cargo calls the directory of its `dev` profile `debug`.
+BIN ?= $(target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/taskspace
+bindir := $(HOME)/.local/bin
+unitdir := $(or $(XDG_CONFIG_HOME),$(HOME)/.config)/systemd/user
+units := taskspaced.socket taskspaced.service
+
+.PHONY: help build check test test-unit demo install install-files uninstall \
+	host-up host-down host-destroy shell clean cargo
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+cargo:
+	@command -v $(CARGO) >/dev/null || { echo 'cargo is missing: install Rust 1.88 or newer, with rustup or from your distribution' >&2; exit 1; }
+
+build: cargo ## build the program, for debugging
+	$(CARGO) build --locked
+
+check: cargo ## formatting, lints, documentation, dependencies
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --no-deps --document-private-items --locked
+	@if $(CARGO) deny --version >/dev/null 2>&1; then \
+		set -x; $(CARGO) deny --offline --locked check bans licenses sources; \
+	else \
+		echo 'note: cargo-deny is not installed, so the dependencies were not checked'; \
+	fi
+
+test: cargo ## all tests, end to end too, on this machine or in the test host
+	@where=$$(tests/host/select); \
+	if [[ $$where == host ]]; then \
+		triple=$$(rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_); \
+		export "CARGO_TARGET_$${triple}_RUNNER=$(HOST) runner"; \
+		export TASKSPACE_TEST_BASE_IMAGE=$(HOST_BASE_IMAGE); \
+	fi; \
+	$(CARGO) test --locked --tests
+	@# Apart, for they run from a directory that only this machine has.
+	$(CARGO) test --locked --doc
+
+test-unit: cargo ## the tests that need nothing but cargo
+	$(CARGO) test --locked --lib --bins
+
+demo: build ## the main job from end to end, shown step by step
+	@where=$$(tests/host/select jq tmux); \
+	if [[ $$where == host ]]; then \
+		export TASKSPACE_TEST_BASE_IMAGE=$(HOST_BASE_IMAGE); \
+		$(HOST) run -- tests/demo --real $(target)/debug/taskspace; \
+	else \
+		tests/demo $(target)/debug/taskspace; \
+	fi
+
+install: cargo ## build (PROFILE=dev: for debugging) and install for this user
+	$(CARGO) build --locked --profile $(PROFILE)
+	@$(MAKE) install-files
+
+install-files: ## install what is built already (BIN=target/debug/taskspace)
+	@install -d "$(bindir)" "$(unitdir)"
+	@install -m 0755 "$(BIN)" "$(bindir)/.taskspace.new"
+	@mv -f "$(bindir)/.taskspace.new" "$(bindir)/taskspace"
+	@cd systemd && install -m 0644 $(units) "$(unitdir)"
+	@echo "installed $(bindir)/taskspace and $(units) in $(unitdir)"
+	@if systemctl --user show-environment >/dev/null 2>&1; then \
+		systemctl --user daemon-reload; \
+		systemctl --user enable --now taskspaced.socket; \
+		systemctl --user try-restart taskspaced.service; \
+	else \
+		echo 'no systemd user manager answers: the program starts its service itself'; \
+	fi
+	@[[ ":$$PATH:" == *":$(bindir):"* ]] || echo "note: $(bindir) is not in your PATH"
+
+uninstall: ## remove what install installed
+	@if systemctl --user show-environment >/dev/null 2>&1 && [[ -e "$(unitdir)/taskspaced.socket" ]]; then \
+		systemctl --user disable --now --quiet $(units) || true; \
+	fi
+	@rm -f "$(bindir)/taskspace" $(foreach unit,$(units),"$(unitdir)/$(unit)")
+	@! systemctl --user show-environment >/dev/null 2>&1 || systemctl --user daemon-reload
+	@echo "removed $(bindir)/taskspace and $(units)"
+
+host-up: ## make and boot the test host (root only)
+	@$(HOST) up
+
+host-down: ## stop the test host
+	@$(HOST) down
+
+host-destroy: ## stop the test host and remove its files
+	@$(HOST) destroy
+
+shell: ## a shell in the test host, as its ordinary user
+	@$(HOST) up
+	@$(HOST) shell
+
+clean: cargo ## remove what was built
+	$(CARGO) clean
