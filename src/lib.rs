@@ -3,6 +3,9 @@
 //!
 //! The rooms, and what stands on what, are described in `ARCHITECTURE.md`.
 
+pub mod api;
+pub mod cli;
+pub mod client;
 pub mod config;
 pub mod engine;
 pub mod frames;

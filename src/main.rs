@@ -1,3 +1,60 @@
-//! The program `taskspace`.
+//! The program `taskspace`: arguments, logging, the verb, the exit status.
 
-fn main() {}
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use taskspace::cli::{self, Arguments, Exit, Verb};
+use tokio::runtime::{Builder, Runtime};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    log(&arguments);
+    match runtime(&arguments) {
+        Ok(runtime) => {
+            let exit = runtime.block_on(cli::run(arguments));
+            // A read of standard input that nobody waits for any more must not keep us.
+            runtime.shutdown_background();
+            exit.into()
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            Exit::Failed.into()
+        }
+    }
+}
+
+/// Logs to standard error what `TASKSPACE_LOG` says: by default what the service does, and what a
+/// client warns of.
+fn log(arguments: &Arguments) {
+    let serves = matches!(arguments.verb, Verb::Serve(_));
+    let level = match arguments.verbosity() + u8::from(serves) {
+        0 => "warn",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_env("TASKSPACE_LOG")
+        .unwrap_or_else(|_| EnvFilter::new(format!("warn,taskspace={level}")));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false);
+    // The journal has its own clock.
+    if std::env::var_os("JOURNAL_STREAM").is_some() {
+        log.without_time().init();
+    } else {
+        log.init();
+    }
+}
+
+/// A client does one thing at a time; the service does several.
+fn runtime(arguments: &Arguments) -> anyhow::Result<Runtime> {
+    let serves = matches!(arguments.verb, Verb::Serve(_));
+    let mut builder =
+        if serves { Builder::new_multi_thread() } else { Builder::new_current_thread() };
+    builder.enable_all().build().context("could not start the runtime")
+}

@@ -20,7 +20,6 @@ mod verify;
 mod views;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures_util::Stream;
@@ -53,9 +52,7 @@ struct Inner {
     /// Ids whose making was asked for and is not in the registry yet.
     reserved: Mutex<std::collections::HashSet<TaskspaceId>>,
     /// How many taskspaces are up.
-    up: AtomicUsize,
-    /// Wakes those who wait for idleness.
-    changed: watch::Sender<()>,
+    up: watch::Sender<usize>,
     started: Timestamp,
 }
 
@@ -71,17 +68,15 @@ impl Engine {
             ssh::blocking(move || Registry::open(file).map_err(problems::registry)).await?;
         let document = registry.read().await.map_err(problems::registry)?;
         let bus = Arc::new(events::EventBus::new());
-        let changed = watch::channel(()).0;
         let inner = Arc::new(Inner {
-            operations: operations::Operations::new(bus.clone(), changed.clone()),
+            operations: operations::Operations::new(bus.clone()),
             link: link::Link::new(paths.clone()),
             images: images::Images::new(settings.clone(), document.registry),
             projects: projects::Projects::new(paths.mirrors.clone(), registry.clone()),
             ssh: ssh::Ssh::new(paths.clone(), registry.clone()),
             drivers: Mutex::default(),
             reserved: Mutex::default(),
-            up: AtomicUsize::new(0),
-            changed,
+            up: watch::Sender::new(0),
             started: Timestamp::now(),
             paths,
             settings,
@@ -121,16 +116,16 @@ impl Engine {
 
     /// Whether no taskspace is up and no operation is under way.
     pub fn is_idle(&self) -> bool {
-        self.inner.up.load(Ordering::Relaxed) == 0 && *self.inner.operations.active().borrow() == 0
+        *self.inner.up.borrow() == 0 && *self.inner.operations.active().borrow() == 0
     }
 
-    /// Returns what wakes its watcher when [`Engine::is_idle`] may have changed.
-    pub fn changed(&self) -> watch::Receiver<()> {
-        self.inner.changed.subscribe()
+    /// Returns what tells how many taskspaces are up, and how many operations are under way.
+    pub fn activity(&self) -> (watch::Receiver<usize>, watch::Receiver<usize>) {
+        (self.inner.up.subscribe(), self.inner.operations.active())
     }
 
     /// Waits until no operation is under way.
-    pub async fn shutdown(&self) {
+    pub async fn quiet(&self) {
         // The sender lives as long as the engine: this cannot fail.
         self.inner.operations.active().wait_for(|active| *active == 0).await.ok();
     }

@@ -20,13 +20,11 @@ pub(crate) struct Operations {
     bus: Arc<EventBus>,
     table: Mutex<BTreeMap<u64, watch::Sender<Operation>>>,
     active: watch::Sender<usize>,
-    /// Touched when the number of those under way changes.
-    changed: watch::Sender<()>,
 }
 
 impl Operations {
-    pub(crate) fn new(bus: Arc<EventBus>, changed: watch::Sender<()>) -> Self {
-        Self { bus, table: Mutex::default(), active: watch::channel(0).0, changed }
+    pub(crate) fn new(bus: Arc<EventBus>) -> Self {
+        Self { bus, table: Mutex::default(), active: watch::Sender::new(0) }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, watch::Sender<Operation>>> {
@@ -50,7 +48,6 @@ impl Operations {
         table.insert(id, watch::channel(operation.clone()).0);
         drop(table);
         self.active.send_modify(|active| *active += 1);
-        self.changed.send_replace(());
         self.bus.publish(Some(id), taskspace, EventBody::OperationStarted { kind });
         operation
     }
@@ -83,7 +80,6 @@ impl Operations {
             operation.problem = problem;
         });
         self.active.send_modify(|active| *active -= 1);
-        self.changed.send_replace(());
         let mut table = self.lock();
         if table.len() > KEPT {
             let oldest =
@@ -136,7 +132,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_sees_the_end_and_the_reason() {
-        let operations = Operations::new(Arc::new(EventBus::new()), watch::channel(()).0);
+        let operations = Operations::new(Arc::new(EventBus::new()));
         let id = operations.enter(OperationKind::Stop, None).id;
         assert_eq!(*operations.active().borrow(), 1);
         let problem = Problem::new(Code::Internal, "no");
@@ -151,7 +147,7 @@ mod tests {
 
     #[test]
     fn operations_that_are_over_are_forgotten_in_the_end() {
-        let operations = Operations::new(Arc::new(EventBus::new()), watch::channel(()).0);
+        let operations = Operations::new(Arc::new(EventBus::new()));
         let lasting = operations.enter(OperationKind::Create, None).id;
         for _ in 0..KEPT + 10 {
             let id = operations.enter(OperationKind::Stop, None).id;

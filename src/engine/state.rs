@@ -1,7 +1,6 @@
 //! Reads and changes the registry's entry of a taskspace.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 
@@ -131,9 +130,7 @@ impl Inner {
     pub(super) async fn refresh_idle(&self) {
         if let Ok(document) = self.document().await {
             let up = document.taskspaces.values().filter(|record| record.status.is_up()).count();
-            if self.up.swap(up, Ordering::Relaxed) != up {
-                self.changed.send_replace(());
-            }
+            self.up.send_if_modified(|known| std::mem::replace(known, up) != up);
         }
     }
 }

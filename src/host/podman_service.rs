@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How often it is looked for meanwhile.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// How long the output of a Podman that ended is waited for.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// How many of Podman's last lines an error keeps.
 const LOG_LINES: usize = 10;
 
@@ -199,9 +202,8 @@ async fn run(
         }
     };
     let log = Arc::new(Mutex::new(VecDeque::new()));
-    if let Some(stderr) = child.0.stderr.take() {
-        tokio::spawn(keep_last_lines(stderr, Arc::clone(&log)));
-    }
+    let reading = (child.0.stderr.take())
+        .map(|stderr| tokio::spawn(keep_last_lines(stderr, Arc::clone(&log))));
     let give_up = Instant::now() + PATIENCE;
     loop {
         if answers(socket) {
@@ -214,8 +216,12 @@ async fn run(
                 break;
             }
             Ok(Some(status)) => {
-                // Its last words may still be on the way.
-                tokio::time::sleep(PAUSE).await;
+                // Its last words may still be on the way; whatever it started may hold the line open.
+                if let Some(reading) = reading
+                    && tokio::time::timeout(LAST_WORDS, reading).await.is_err()
+                {
+                    tracing::debug!("podman system service ended, but not its output");
+                }
                 tried.push(format!("podman system service: {status}"));
                 break;
             }
@@ -342,9 +348,11 @@ mod tests {
             ),
         );
         // Someone else plays the socket, since a shell cannot.
-        let socket = places.own_socket.clone();
+        let (socket, running) = (places.own_socket.clone(), told.clone());
         let listening = tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            while !fs::read_to_string(&running).is_ok_and(|text| text.ends_with('\n')) {
+                tokio::time::sleep(PAUSE).await;
+            }
             UnixListener::bind(&socket).unwrap()
         });
         let service = find_or_run(&places, &program).await.unwrap();
@@ -355,7 +363,7 @@ mod tests {
         let pid: i32 =
             fs::read_to_string(&told).unwrap().split(' ').next().unwrap().parse().unwrap();
         drop(service);
-        for _ in 0..100 {
+        for _ in 0..500 {
             if kill(Pid::from_raw(pid), None).is_err() {
                 return;
             }

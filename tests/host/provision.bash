@@ -83,8 +83,10 @@ make_archive() {
     for option in "${DPKG_OPTIONS[@]}"; do options+=(--dpkgopt="$option"); done
     say "making $what with mmdebstrap (about a minute, then cached)"
     rm -f -- "$part"
+    # Without the locks: it opens more files, and its shell knows none above 9.
     if ! mmdebstrap --variant=minbase --format=tar "${options[@]}" "$@" \
-        "$SUITE" "$part" ${TESTHOST_MIRROR:+"$TESTHOST_MIRROR"} >"$log" 2>&1 </dev/null; then
+        "$SUITE" "$part" ${TESTHOST_MIRROR:+"$TESTHOST_MIRROR"} \
+        >"$log" 2>&1 </dev/null 8>&- 9>&-; then
         rm -f -- "$part"
         die "mmdebstrap failed; its log is $log" "$(tail -n 5 "$log")"
     fi

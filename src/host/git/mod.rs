@@ -8,6 +8,7 @@
 mod base;
 mod error;
 mod mirror;
+mod resolve;
 mod run;
 mod source;
 

@@ -1,0 +1,75 @@
+//! What handlers take: like axum's own extractors, but every refusal is a problem document.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use super::problem::Failure;
+use crate::model::TaskspaceId;
+
+/// The taskspace that the path names.
+pub(crate) struct Id(pub(crate) TaskspaceId);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let Path(text): Path<String> = Path::from_request_parts(parts, state)
+            .await
+            .map_err(|rejection| Failure::bad_request(rejection.body_text()))?;
+        text.parse().map(Self).map_err(|error| Failure::bad_request(error.to_string()))
+    }
+}
+
+/// The number of the operation that the path names.
+pub(crate) struct Number(pub(crate) u64);
+
+impl<S: Send + Sync> FromRequestParts<S> for Number {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let Path(text): Path<String> = Path::from_request_parts(parts, state)
+            .await
+            .map_err(|rejection| Failure::bad_request(rejection.body_text()))?;
+        text.parse()
+            .map(Self)
+            .map_err(|_| Failure::bad_request(format!("an operation has a number, not {text:?}")))
+    }
+}
+
+/// The query's parameters.
+pub(crate) struct Parameters<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        Query::try_from_uri(&parts.uri)
+            .map(|Query(parameters)| Self(parameters))
+            .map_err(|rejection| Failure::bad_request(rejection.body_text()))
+    }
+}
+
+/// The body, a JSON document.
+///
+/// Its `Content-Type` is not looked at: the peer is the user's own process, and a plain
+/// `curl --data` should work.
+pub(crate) struct Document<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Document<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let body = Bytes::from_request(request, state).await.map_err(|rejection| {
+            let failure = Failure::bad_request(rejection.body_text());
+            let too_large = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
+            if too_large { failure.with_status(StatusCode::PAYLOAD_TOO_LARGE) } else { failure }
+        })?;
+        // serde_json's message ends with the line and the column.
+        serde_json::from_slice(&body)
+            .map(Self)
+            .map_err(|error| Failure::bad_request(format!("the request's body: {error}")))
+    }
+}

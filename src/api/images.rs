@@ -1,0 +1,36 @@
+//! The images.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::Response;
+
+use super::app::App;
+use super::extract::{Document, Parameters};
+use super::operations::{Wait, started};
+use super::problem::Answer;
+use crate::model::{BuildRequest, ImageView, Operation, Problem};
+
+/// List the images
+#[utoipa::path(get, path = "/v1/images", tag = "images",
+    responses((status = 200, body = Vec<ImageView>), (status = 503, body = Problem)))]
+pub(crate) async fn list(State(app): State<App>) -> Answer<Json<Vec<ImageView>>> {
+    Ok(Json(app.engine()?.images().await?))
+}
+
+/// Build images
+#[utoipa::path(post, path = "/v1/images/build", tag = "images", params(Wait),
+    request_body = BuildRequest,
+    responses(
+        (status = 200, description = "Done", body = Operation),
+        (status = 202, description = "Under way", body = Operation,
+            headers(("Location" = String, description = "The operation"))),
+        (status = 400, body = Problem),
+        (status = 502, description = "A build failed; `log` has its last lines", body = Problem)))]
+pub(crate) async fn build(
+    State(app): State<App>,
+    Parameters(Wait { wait }): Parameters<Wait>,
+    Document(request): Document<BuildRequest>,
+) -> Answer<Response> {
+    let operation = app.engine()?.build_images(request).await?;
+    started(&app, operation, wait).await
+}

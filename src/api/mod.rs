@@ -1,0 +1,31 @@
+//! The HTTP API on a Unix socket: `/v1/…`, JSON, problems as RFC 9457 documents.
+//!
+//! - `listen.rs` takes the socket, from systemd or by itself, and lets only the user in;
+//! - `serve.rs` serves until it is told to stop or has nothing to do, and reports to systemd;
+//! - `router.rs` lists the routes, which lie in `system.rs`, `taskspaces.rs`, `streams.rs`,
+//!   `operations.rs`, `events.rs`, `images.rs` and `exec.rs`;
+//! - `openapi.rs` generates the document that describes them.
+
+mod app;
+mod connection;
+mod events;
+mod exec;
+mod extract;
+mod images;
+mod listen;
+mod notify;
+mod openapi;
+mod operations;
+mod problem;
+mod router;
+mod serve;
+mod streams;
+mod system;
+mod taskspaces;
+
+pub use listen::{Claim, ListenError, Socket, claim};
+pub use openapi::document;
+pub use serve::{Ended, ServeError, Service};
+
+/// The API's version, the first part of every path.
+pub const VERSION: &str = "v1";

@@ -1,0 +1,70 @@
+//! The document that describes the API, generated from the handlers.
+
+use utoipa::OpenApi;
+
+use super::{events, exec, images, operations, streams, system, taskspaces};
+use crate::model::{Event, ExecRequest};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "taskspace",
+        description = "Rootless Podman taskspaces. Served on a Unix socket, to its owner only. \
+            What changes something answers 202 with an operation, or with `?wait=true` once it \
+            is over. Every error is an RFC 9457 problem document with a stable `code`.",
+    ),
+    paths(
+        system::version, system::status, system::openapi,
+        taskspaces::list, taskspaces::create, taskspaces::show, taskspaces::delete,
+        taskspaces::start, taskspaces::stop, taskspaces::restart,
+        streams::logs, exec::exec,
+        operations::list, operations::show,
+        events::events,
+        images::list, images::build,
+    ),
+    components(schemas(Event, ExecRequest)),
+    tags(
+        (name = "taskspaces", description = "Make, watch, use and remove taskspaces"),
+        (name = "operations", description = "What is being done"),
+        (name = "images", description = "What taskspaces run"),
+        (name = "system", description = "The service itself"),
+    ),
+)]
+struct Api;
+
+/// Returns the document.
+pub fn document() -> utoipa::openapi::OpenApi {
+    Api::openapi()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checked_in_document_is_the_generated_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+        let generated = format!("{}\n", document().to_pretty_json().unwrap());
+        let checked_in = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            generated == checked_in,
+            "openapi.json is not what the code says; run `cargo run -- openapi > openapi.json`"
+        );
+    }
+
+    #[test]
+    fn every_answer_that_is_an_error_is_a_problem() {
+        let json = serde_json::to_value(document()).unwrap();
+        for (path, methods) in json["paths"].as_object().unwrap() {
+            for (method, operation) in methods.as_object().unwrap() {
+                for (status, response) in operation["responses"].as_object().unwrap() {
+                    if status.starts_with(['4', '5']) {
+                        let schema = response["content"].as_object().unwrap().values().next();
+                        let reference = &schema.unwrap()["schema"]["$ref"];
+                        assert_eq!(reference, "#/components/schemas/Problem", "{method} {path}");
+                    }
+                }
+            }
+        }
+    }
+}

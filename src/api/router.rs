@@ -1,0 +1,68 @@
+//! The routes, and what holds for every one of them.
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{Method, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::app::App;
+use super::problem::Failure;
+use super::{events, exec, images, operations, streams, system, taskspaces};
+use crate::model::{Code, Problem};
+
+/// The longest body of a request: a prompt of a few hundred pages.
+const BODY_LIMIT: usize = 1 << 20;
+
+/// Makes the router.
+pub(crate) fn router(app: App) -> Router {
+    Router::new()
+        .route("/v1/version", get(system::version))
+        .route("/v1/status", get(system::status))
+        .route("/v1/openapi.json", get(system::openapi))
+        .route("/v1/taskspaces", get(taskspaces::list).post(taskspaces::create))
+        .route("/v1/taskspaces/{id}", get(taskspaces::show).delete(taskspaces::delete))
+        .route("/v1/taskspaces/{id}/start", post(taskspaces::start))
+        .route("/v1/taskspaces/{id}/stop", post(taskspaces::stop))
+        .route("/v1/taskspaces/{id}/restart", post(taskspaces::restart))
+        .route("/v1/taskspaces/{id}/logs", get(streams::logs))
+        .route("/v1/taskspaces/{id}/exec", post(exec::exec))
+        .route("/v1/operations", get(operations::list))
+        .route("/v1/operations/{number}", get(operations::show))
+        .route("/v1/events", get(events::events))
+        .route("/v1/images", get(images::list))
+        .route("/v1/images/build", post(images::build))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn(in_a_task_of_its_own))
+        .with_state(app)
+}
+
+async fn unknown_path(request: Request) -> Failure {
+    let problem =
+        Problem::new(Code::NotFound, format!("there is nothing at {:?}", request.uri().path()));
+    Failure(problem.hint("GET /v1/openapi.json describes what there is"))
+}
+
+async fn wrong_method(request: Request) -> Failure {
+    let detail = format!("{:?} does not take {}", request.uri().path(), request.method());
+    Failure::bad_request(detail).with_status(StatusCode::METHOD_NOT_ALLOWED)
+}
+
+/// Runs the handler in a task of its own, for two reasons: a panic is answered instead of cutting
+/// the connection, and what changes something is not dropped half way when its client goes.
+async fn in_a_task_of_its_own(request: Request, next: Next) -> Response {
+    let reads = request.method() == Method::GET;
+    let name = format!("{} {}", request.method(), request.uri().path());
+    let task = tokio::spawn(next.run(request));
+    let ended = if reads { AbortOnDropHandle::new(task).await } else { task.await };
+    ended.unwrap_or_else(|error| {
+        tracing::error!("{name}: the handler ended early: {error}");
+        let problem = Problem::new(Code::Internal, format!("{name} failed unexpectedly"))
+            .hint("this is a bug; the service's log has more");
+        Failure(problem).into_response()
+    })
+}

@@ -1,0 +1,151 @@
+//! What the command line understands.
+
+use clap::{Args, Parser, Subcommand};
+
+use super::{
+    completions, create, delete, exec, exit, images, lifecycle, list, logs, serve, show, ssh,
+    ssh_config, status,
+};
+
+/// Make, use and remove taskspaces
+///
+/// A taskspace is an isolated workplace for one task on one code base: an AI agent's container
+/// and a dev container that share one copy-on-write checkout. Everything runs in rootless Podman.
+/// The service behind this command is started when it is needed.
+#[derive(Debug, Parser)]
+#[command(name = "taskspace", version, after_help = exit::HELP, max_term_width = 100)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub(super) global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+impl Arguments {
+    /// Returns how many times more than usual is to be logged.
+    pub fn verbosity(&self) -> u8 {
+        self.global.verbose
+    }
+}
+
+/// What every verb takes.
+#[derive(Debug, Args)]
+pub(super) struct Global {
+    /// Write results and errors only
+    #[arg(short, long, global = true)]
+    pub(super) quiet: bool,
+    /// Log more to standard error (can be repeated)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(super) verbose: u8,
+    /// Run although this is root (for experiments)
+    #[arg(long, global = true)]
+    pub(super) allow_root: bool,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Create a taskspace
+    Create(create::Create),
+    /// List the taskspaces
+    #[command(visible_alias = "ls")]
+    List(list::List),
+    /// Show a taskspace in full
+    Show(show::Show),
+    /// Start taskspaces
+    Start(lifecycle::Lifecycle),
+    /// Stop taskspaces
+    Stop(lifecycle::Lifecycle),
+    /// Stop and start taskspaces
+    Restart(lifecycle::Lifecycle),
+    /// Delete taskspaces
+    #[command(visible_alias = "rm")]
+    Delete(delete::Delete),
+    /// Open a shell in a taskspace, or run a command there, through ssh
+    Ssh(ssh::Ssh),
+    /// Run a command in a container of a taskspace, without ssh
+    Exec(exec::Exec),
+    /// Show what a container of a taskspace wrote
+    Logs(logs::Logs),
+    /// Show, install or uninstall the ssh configuration of the taskspaces
+    SshConfig(ssh_config::SshConfig),
+    /// List or build the images that taskspaces run
+    Images(images::Images),
+    /// Show how the service is
+    Status(status::Status),
+    /// Run the service in the foreground
+    Serve(serve::Serve),
+    /// Write a shell's completion script to standard output
+    Completions(completions::Completions),
+    /// Write the API's description to standard output
+    #[command(hide = true)]
+    Openapi,
+}
+
+/// For verbs that show something.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Json {
+    /// Write JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_understood() {
+        let good: [&[&str]; 12] = [
+            &["create"],
+            &["create", "fix-1", "--project", "https://host/x.git", "--ref", "main"],
+            &["create", "--type", "auto", "--agent", "my-agent --fast", "--no-wait", "--json"],
+            &["create", "--agent-state-of", "old-one", "--offline", "--build-output"],
+            &["list", "--json", "-q"],
+            &["delete", "a", "b", "--purge", "--force"],
+            &["ssh", "a", "--agent"],
+            &["ssh", "a", "--", "ls", "-l", "--agent"],
+            &["exec", "a", "--container", "agent", "-t", "--", "ls", "-l"],
+            &["logs", "a", "-f", "--tail", "10"],
+            &["images", "build", "dev-rust", "--force"],
+            &["ssh-config", "--install"],
+        ];
+        for words in good {
+            let words = ["taskspace"].iter().chain(words);
+            assert!(Arguments::try_parse_from(words.clone()).is_ok(), "{words:?}");
+        }
+        let bad: [&[&str]; 10] = [
+            &["create", "Fix"],
+            &["create", "--type", "cobol"],
+            &["create", "a", "b"],
+            &["create", "--agent-state-of", "../x"],
+            &["delete"],
+            &["show"],
+            &["exec", "a"],
+            &["logs", "a", "--tail", "-3"],
+            &["exec", "a", "--container", "db", "--", "ls"],
+            &["ssh-config", "--install", "--uninstall"],
+        ];
+        for words in bad {
+            let words = ["taskspace"].iter().chain(words);
+            let error = Arguments::try_parse_from(words.clone()).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn every_verb_begins_with_what_it_does() {
+        for verb in Arguments::command().get_subcommands() {
+            let about = verb.get_about().unwrap().to_string();
+            assert!(!about.ends_with('.') && about.starts_with(char::is_uppercase), "{about}");
+        }
+    }
+}

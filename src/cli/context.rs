@@ -1,0 +1,61 @@
+//! What a verb works with: the places, the output and the service.
+
+use std::os::unix::fs::MetadataExt;
+
+use super::output::{Output, Stop};
+use super::service;
+use crate::client::{self, Client, ClientError};
+use crate::config::Paths;
+use crate::model::{Code, Problem};
+
+/// What a verb works with.
+pub(super) struct Context {
+    pub(super) paths: Paths,
+    pub(super) output: Output,
+    client: Client,
+    allow_root: bool,
+}
+
+impl Context {
+    pub(super) fn new(paths: Paths, output: Output, allow_root: bool) -> Result<Self, Problem> {
+        check_owner(&paths)?;
+        let client = Client::new(paths.socket.clone());
+        Ok(Self { paths, output, client, allow_root })
+    }
+
+    /// Calls the service; where nobody answers, starts it and calls once more.
+    ///
+    /// A service that ends for lack of work between two calls is found out here too: it closes its
+    /// socket before, so the call has not reached it.
+    pub(super) async fn call<T>(
+        &self,
+        call: impl AsyncFn(&Client) -> client::Result<T>,
+    ) -> Result<T, Stop> {
+        match call(&self.client).await {
+            Err(ClientError::Unreachable(error)) => {
+                tracing::debug!("{error}; starting the service");
+                service::start(&self.paths, self.allow_root).await?;
+                Ok(call(&self.client).await?)
+            }
+            answered => Ok(answered?),
+        }
+    }
+}
+
+/// Refuses a socket in a directory of another user, who could listen there in our service's place:
+/// without a user session the directory is below `/tmp`.
+fn check_owner(paths: &Paths) -> Result<(), Problem> {
+    let directory = &paths.runtime_dir;
+    if !paths.socket.starts_with(directory) {
+        return Ok(());
+    }
+    match directory.symlink_metadata() {
+        Ok(found) if found.uid() != nix::unistd::geteuid().as_raw() => Err(Problem::new(
+            Code::ServiceUnavailable,
+            format!("{} belongs to another user", directory.display()),
+        )
+        .hint("set XDG_RUNTIME_DIR to a directory of your own")),
+        // One that is not there yet is made, and checked, with the service.
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,259 @@
+//! `taskspace create`
+
+use std::env;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::arguments::Json;
+use super::context::Context;
+use super::output::Stop;
+use super::progress::{self, Waited};
+use super::{Exit, Outcome, ssh_config, usage};
+use crate::model::{Code, CreateRequest, GitEnvironment, Problem, ProjectType, TaskspaceId};
+
+const EXAMPLES: &str = "\
+Examples:
+  taskspace create
+      for the git repository of the current directory, with an id of its own
+  taskspace create fix-login --project https://example.org/webshop.git --ref main
+      for a branch, tag or commit of a remote repository
+  taskspace create fix-login --agent claude-code --prompt 'Mend the login by mail'
+      with an agent that starts to work at once
+  taskspace create fix-login-2 --agent-state-of fix-login
+      with what the agent of a deleted taskspace remembers";
+
+/// `taskspace create`
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Create {
+    /// The id, made of a-z, 0-9 and dashes [default: from the project's name]
+    #[arg(value_name = "NAME")]
+    id: Option<TaskspaceId>,
+    /// A git repository's URL or path [default: the repository of the current directory]
+    #[arg(long, short, value_name = "URL|PATH")]
+    project: Option<String>,
+    /// A branch, tag or commit [default: the repository's HEAD]
+    #[arg(long = "ref", value_name = "REF")]
+    git_ref: Option<String>,
+    /// The type of project, which decides the tools of the dev container
+    #[arg(long = "type", value_name = "TYPE", default_value = "auto")]
+    project_type: TypeChoice,
+    /// claude-code, q-cli, shell, or a command line [default: shell]
+    #[arg(long, value_name = "AGENT")]
+    agent: Option<String>,
+    /// What the agent is told when it starts for the first time
+    #[arg(long, value_name = "TEXT")]
+    prompt: Option<String>,
+    /// Continue with the agent state that a deleted taskspace left
+    #[arg(long, value_name = "ID")]
+    agent_state_of: Option<TaskspaceId>,
+    /// Use what is known of the repository, without asking it
+    #[arg(long)]
+    offline: bool,
+    /// Do not wait until it is ready
+    #[arg(long)]
+    no_wait: bool,
+    /// Show what image builds write
+    #[arg(long)]
+    build_output: bool,
+    #[command(flatten)]
+    json: Json,
+}
+
+/// The type of project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum TypeChoice {
+    /// By the files in the project's top directory
+    Auto,
+    Rust,
+    Node,
+    Python,
+    Go,
+    /// Nothing in particular
+    Generic,
+}
+
+impl TypeChoice {
+    const fn chosen(self) -> Option<ProjectType> {
+        match self {
+            Self::Auto => None,
+            Self::Rust => Some(ProjectType::Rust),
+            Self::Node => Some(ProjectType::Node),
+            Self::Python => Some(ProjectType::Python),
+            Self::Go => Some(ProjectType::Go),
+            Self::Generic => Some(ProjectType::Generic),
+        }
+    }
+}
+
+impl Create {
+    pub(super) async fn run(self, context: &Context) -> Outcome {
+        let (json, no_wait, build_output) = (self.json.json, self.no_wait, self.build_output);
+        let output = context.output;
+        if self.project.is_none() {
+            let repository = repository_here()?;
+            output.note(&format!("Project: {} (the current directory's)", repository.display()));
+        }
+        let request = self.request()?;
+        let operation = context.call(async |client| client.create(&request).await).await?;
+        if no_wait {
+            progress::under_way(output, &operation, json)?;
+            return Ok(Exit::Done);
+        }
+        match progress::wait(context, &operation, build_output).await? {
+            Waited::Done => {}
+            Waited::Failed(problem) => return Err(Stop::Problem(problem)),
+            Waited::Interrupted => return Ok(Exit::Interrupted),
+        }
+        let Some(id) = operation.taskspace else {
+            let problem = Problem::new(Code::Internal, "the service has not told the id");
+            return Err(problem.hint("`taskspace list` shows it").into());
+        };
+        let detail = context.call(async |client| client.show(&id).await).await?;
+        detail.recorded.record.warnings.iter().for_each(|warning| output.warn(warning));
+        if json {
+            output.json(&detail)?;
+        } else if output.quiet {
+            output.line(id.as_str())?;
+        } else {
+            output.print(&ways_in(&id, ssh_config::is_installed(&context.paths)))?;
+        }
+        Ok(Exit::Done)
+    }
+
+    fn request(self) -> Result<CreateRequest, Problem> {
+        let project = match self.project {
+            Some(project) => resolve_project(&project)?,
+            None => to_text(repository_here()?)?,
+        };
+        Ok(CreateRequest {
+            id: self.id,
+            project,
+            git_ref: self.git_ref,
+            project_type: self.project_type.chosen(),
+            agent: self.agent,
+            prompt: self.prompt,
+            agent_state_of: self.agent_state_of,
+            offline: self.offline,
+            git: git_environment(|name| env::var(name).ok()),
+        })
+    }
+}
+
+/// What git needs to act with the user's own credentials.
+fn git_environment(lookup: impl Fn(&str) -> Option<String>) -> GitEnvironment {
+    let absolute = |name: &str| lookup(name).filter(|value| Path::new(value).is_absolute());
+    GitEnvironment {
+        ssh_auth_sock: absolute("SSH_AUTH_SOCK"),
+        askpass: absolute("GIT_ASKPASS").or_else(|| absolute("SSH_ASKPASS")),
+    }
+}
+
+/// Makes a path absolute, and leaves a URL as it is.
+fn resolve_project(project: &str) -> Result<String, Problem> {
+    if project.is_empty() {
+        return Err(usage("the project is empty").hint("give a repository's URL or path"));
+    }
+    if is_url(project) && !Path::new(project).exists() {
+        return Ok(project.to_owned());
+    }
+    let path = std::fs::canonicalize(project).map_err(|error| {
+        let problem = match error.kind() {
+            io::ErrorKind::NotFound => Problem::new(
+                Code::RepositoryUnavailable,
+                format!("there is no directory {project:?}"),
+            ),
+            _ => Problem::new(Code::RepositoryUnavailable, format!("{project:?}: {error}")),
+        };
+        problem.hint("give the URL or the path of a git repository")
+    })?;
+    to_text(path)
+}
+
+/// Whether git takes a text for a URL: with a scheme, or `host:path` without a slash before the
+/// colon (gitremote-helpers(7), git-clone(1)).
+fn is_url(text: &str) -> bool {
+    let before_colon = text.split_once(':').map(|(host, _)| host);
+    text.contains("://") || before_colon.is_some_and(|host| !host.is_empty() && !host.contains('/'))
+}
+
+/// Finds the git repository around the current directory.
+fn repository_here() -> Result<PathBuf, Problem> {
+    let here = env::current_dir().map_err(|error| super::internal("tell where we are", &error))?;
+    let repository = here.ancestors().find(|directory| directory.join(".git").exists());
+    repository.map(Path::to_owned).ok_or_else(|| {
+        usage(format!("{} is not in a git repository", here.display()))
+            .hint("go to one, or name one with --project")
+    })
+}
+
+fn to_text(path: PathBuf) -> Result<String, Problem> {
+    path.into_os_string()
+        .into_string()
+        .map_err(|path| usage(format!("the path {} is not UTF-8", path.display())))
+}
+
+fn ways_in(id: &TaskspaceId, installed: bool) -> String {
+    if installed {
+        format!("{id} is ready\n  ssh {id}-dev\n  ssh {id}-agent\n")
+    } else {
+        format!(
+            "{id} is ready\n  taskspace ssh {id}\n  taskspace ssh {id} --agent\n\
+             For plain `ssh {id}-dev` and editors, run `taskspace ssh-config --install` once.\n"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_told_from_paths() {
+        let urls =
+            ["https://host/x.git", "ssh://git@host/x", "file:///x", "git@host:x/y", "host:x"];
+        for url in urls {
+            assert!(is_url(url), "{url}");
+        }
+        for path in [".", "/x", "x/y", "./a:b", "/a:b", ":x"] {
+            assert!(!is_url(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_becomes_absolute_and_a_url_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let odd = dir.path().join("a b,c:d");
+        std::fs::create_dir(&odd).unwrap();
+        let text = odd.to_str().unwrap();
+        let real = std::fs::canonicalize(&odd).unwrap();
+        assert_eq!(resolve_project(text).unwrap(), real.to_str().unwrap());
+        assert_eq!(resolve_project("git@host:x").unwrap(), "git@host:x");
+        assert!(Path::new(&resolve_project(".").unwrap()).is_absolute());
+        let problem = resolve_project("/none/here").unwrap_err();
+        assert_eq!(problem.code, Code::RepositoryUnavailable);
+        assert_eq!(resolve_project("").unwrap_err().code, Code::MessageFormatInvalid);
+    }
+
+    #[test]
+    fn only_absolute_paths_are_passed_on_to_git() {
+        let lookup = |name: &str| match name {
+            "SSH_AUTH_SOCK" => Some("/run/agent".to_owned()),
+            "GIT_ASKPASS" => Some("echo".to_owned()),
+            "SSH_ASKPASS" => Some("/usr/bin/ask".to_owned()),
+            _ => None,
+        };
+        let environment = git_environment(lookup);
+        assert_eq!(environment.ssh_auth_sock.as_deref(), Some("/run/agent"));
+        assert_eq!(environment.askpass.as_deref(), Some("/usr/bin/ask"));
+    }
+
+    #[test]
+    fn the_way_in_is_the_one_that_works() {
+        let id = "fix-1".parse().unwrap();
+        assert!(ways_in(&id, true).contains("\n  ssh fix-1-dev\n"));
+        assert!(ways_in(&id, false).contains("taskspace ssh-config --install"));
+    }
+}

@@ -1,0 +1,121 @@
+//! `taskspace delete`
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use clap::Args;
+
+use super::arguments::Json;
+use super::context::Context;
+use super::output::{Output, Stop};
+use super::progress::{self, Waited};
+use super::{Exit, Outcome};
+use crate::model::{Code, DeleteOptions, Operation, Problem, TaskspaceId};
+
+/// `taskspace delete`
+#[derive(Debug, Args)]
+pub struct Delete {
+    /// The taskspace (can be repeated)
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<TaskspaceId>,
+    /// Remove the agent's state too; otherwise `create --agent-state-of` can take it up
+    #[arg(long)]
+    purge: bool,
+    /// Delete also what has work that is saved nowhere else, without asking
+    #[arg(long, short)]
+    force: bool,
+    /// Do not wait until it is done
+    #[arg(long)]
+    no_wait: bool,
+    #[command(flatten)]
+    json: Json,
+}
+
+impl Delete {
+    pub(super) async fn run(self, context: &Context) -> Outcome {
+        let output = context.output;
+        let mut exit = Exit::Done;
+        let mut operations: Vec<Operation> = Vec::new();
+        // What is asked is asked first; then all go at once. One that cannot be deleted does not
+        // keep the others.
+        for id in &self.ids {
+            match self.begin(context, id).await {
+                Ok(Some(operation)) => operations.push(operation),
+                Ok(None) => exit = Exit::Conflict,
+                Err(Stop::Problem(problem)) if self.ids.len() > 1 => {
+                    output.report(&problem);
+                    exit = Exit::of(problem.code);
+                }
+                Err(stop) => return Err(stop),
+            }
+        }
+        for operation in operations {
+            if self.no_wait {
+                progress::under_way(output, &operation, self.json.json)?;
+                continue;
+            }
+            match progress::wait(context, &operation, false).await? {
+                Waited::Done => self.done(context, &operation).await?,
+                Waited::Failed(problem) => {
+                    output.report(&problem);
+                    exit = Exit::of(problem.code);
+                }
+                Waited::Interrupted => return Ok(Exit::Interrupted),
+            }
+        }
+        Ok(exit)
+    }
+
+    /// Begins to delete one; none when the user would rather not.
+    async fn begin(&self, context: &Context, id: &TaskspaceId) -> Result<Option<Operation>, Stop> {
+        let mut options = DeleteOptions { purge: self.purge, force: self.force };
+        let refused = match context.call(async |client| client.delete(id, options).await).await {
+            Err(Stop::Problem(problem)) if problem.code == Code::UnsavedWork => problem,
+            begun => return begun.map(Some),
+        };
+        if !context.output.error_terminal || !io::stdin().is_terminal() {
+            return Err(Stop::Problem(refused));
+        }
+        if !ask(context.output, id, &refused)? {
+            context.output.note(&format!("{id} stays"));
+            return Ok(None);
+        }
+        options.force = true;
+        context.call(async |client| client.delete(id, options).await).await.map(Some)
+    }
+
+    async fn done(&self, context: &Context, operation: &Operation) -> Result<(), Stop> {
+        if self.json.json {
+            let number = operation.id;
+            let over = context.call(async |client| client.operation(number).await).await?;
+            return context.output.json(&over);
+        }
+        match &operation.taskspace {
+            Some(id) => context.output.line(&format!("deleted {id}")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn ask(output: Output, id: &TaskspaceId, problem: &Problem) -> Result<bool, Problem> {
+    output.report(&Problem { hint: None, ..problem.clone() });
+    let mut answer = String::new();
+    let asked = write!(io::stderr(), "Delete {id} all the same? [y/N] ")
+        .and_then(|()| io::stdin().lock().read_line(&mut answer));
+    asked.map_err(|error| super::internal("ask", &error))?;
+    Ok(is_yes(&answer))
+}
+
+fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_yes_is_a_yes() {
+        assert!(["y\n", "Y\n", "yes\n"].iter().all(|answer| is_yes(answer)));
+        assert!(!["", "\n", "n\n", "yep\n"].iter().any(|answer| is_yes(answer)));
+    }
+}

@@ -1,0 +1,158 @@
+//! `taskspace list`
+
+use clap::Args;
+use comfy_table::{Cell, Color};
+use jiff::Timestamp;
+
+use super::arguments::Json;
+use super::context::Context;
+use super::output::{plain, span};
+use super::table::{self, Column};
+use super::{Exit, Outcome, terminal};
+use crate::model::{Recorded, Status};
+
+/// `taskspace list`
+#[derive(Debug, Args)]
+pub struct List {
+    #[command(flatten)]
+    json: Json,
+}
+
+const COLUMNS: [Column; 8] = [
+    Column::new("ID"),
+    Column::new("STATUS"),
+    Column::new("PROJECT").at_least(8).rank(1),
+    Column::new("REF").at_least(8).rank(4),
+    Column::new("TYPE").rank(3),
+    Column::new("DEV").rank(5),
+    Column::new("AGENT").rank(6),
+    Column::new("AGE").rank(2),
+];
+
+impl List {
+    pub(super) async fn run(self, context: &Context) -> Outcome {
+        let taskspaces = context.call(async |client| client.list().await).await?;
+        let output = context.output;
+        if self.json.json {
+            output.json(&taskspaces)?;
+        } else if taskspaces.is_empty() {
+            output.note("There are no taskspaces yet; `taskspace create` makes one.");
+        } else {
+            let width = terminal::size().map(|(columns, _)| columns);
+            output.print(&text(&taskspaces, Timestamp::now(), width, output.colour))?;
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// Returns the table.
+fn text(taskspaces: &[Recorded], now: Timestamp, width: Option<u16>, colour: bool) -> String {
+    let rows = taskspaces.iter().map(|taskspace| row(taskspace, now)).collect();
+    table::render(&COLUMNS, rows, width, colour)
+}
+
+fn row(Recorded { id, record }: &Recorded, now: Timestamp) -> Vec<Cell> {
+    let project = &record.spec.project;
+    let git_ref = project.git_ref.as_deref().unwrap_or("HEAD");
+    let age = now.as_second() - record.created.as_second();
+    vec![
+        Cell::new(id),
+        Cell::new(record.status).fg(colour_of(record.status)),
+        Cell::new(plain(&project.name)),
+        Cell::new(plain(git_ref)),
+        Cell::new(record.spec.project_type),
+        Cell::new(record.dev_port),
+        Cell::new(record.agent_port),
+        Cell::new(span(age)),
+    ]
+}
+
+/// Returns the colour in which a state is shown.
+pub(super) const fn colour_of(status: Status) -> Color {
+    match status {
+        Status::Running => Color::Green,
+        Status::Failed => Color::Red,
+        Status::Degraded => Color::Magenta,
+        Status::Stopped => Color::DarkGrey,
+        Status::Creating | Status::Starting | Status::Stopping | Status::Deleting => Color::Yellow,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{AgentSpec, Desired, ProjectSpec, ProjectType, Record, Spec};
+
+    fn taskspace(id: &str, status: Status, name: &str, git_ref: Option<&str>) -> Recorded {
+        let created: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let project = ProjectSpec {
+            name: name.to_owned(),
+            source: format!("https://host/{name}.git"),
+            git_ref: git_ref.map(str::to_owned),
+            commit: "0123456789abcdef0123456789abcdef01234567".to_owned(),
+            branch: format!("taskspace/{id}"),
+        };
+        let record = Record {
+            status,
+            desired: Desired::Running,
+            dev_port: 10001,
+            agent_port: 20001,
+            created,
+            last_updated: created,
+            last_activity: created,
+            spec: Spec {
+                project,
+                project_type: ProjectType::Rust,
+                agent: AgentSpec::resolve(None, None),
+            },
+            agent_state_volume: format!("taskspace-{id}-agent-state"),
+            agent_state_from: None,
+            underway: None,
+            failure: None,
+            warnings: Vec::new(),
+            restarts: 0,
+        };
+        Recorded { id: id.parse().unwrap(), record }
+    }
+
+    fn shown(width: u16) -> String {
+        let taskspaces = [
+            taskspace(
+                "fix-the-login-a1b2",
+                Status::Running,
+                "webshop",
+                Some("feature/login-by-mail"),
+            ),
+            taskspace("x", Status::Failed, "a-rather-long-project-name", None),
+        ];
+        let now = "2026-01-01T05:30:00Z".parse().unwrap();
+        text(&taskspaces, now, Some(width), false)
+    }
+
+    #[test]
+    fn a_wide_terminal_shows_everything() {
+        insta::assert_snapshot!(shown(200), @r"
+        ID                  STATUS   PROJECT                     REF                    TYPE  DEV    AGENT  AGE
+        fix-the-login-a1b2  running  webshop                     feature/login-by-mail  rust  10001  20001  5h
+        x                   failed   a-rather-long-project-name  HEAD                   rust  10001  20001  5h
+        ");
+    }
+
+    #[test]
+    fn a_usual_terminal_shows_all_columns_shortened() {
+        insta::assert_snapshot!(shown(80), @r"
+        ID                  STATUS   PROJECT       REF           TYPE  DEV    AGENT  AGE
+        fix-the-login-a1b2  running  webshop       feature/log…  rust  10001  20001  5h
+        x                   failed   a-rather-lo…  HEAD          rust  10001  20001  5h
+        ");
+    }
+
+    #[test]
+    fn a_narrow_terminal_shows_what_matters() {
+        insta::assert_snapshot!(shown(40), @r"
+        ID                  STATUS   PROJECT
+        fix-the-login-a1b2  running  webshop
+        x                   failed   a-rather-l…
+        ");
+    }
+}

@@ -1,0 +1,109 @@
+//! The command line: one file for each verb.
+//!
+//! `arguments.rs` says what is understood, `context.rs` reaches the service (`service.rs` starts it
+//! where nobody answers), `progress.rs` shows what is waited for, `output.rs` and `table.rs` write,
+//! `exit.rs` lists the exit statuses.
+
+mod arguments;
+mod completions;
+mod context;
+mod create;
+mod delete;
+mod exec;
+mod exit;
+mod images;
+mod lifecycle;
+mod list;
+mod logs;
+mod openapi;
+mod output;
+mod progress;
+mod serve;
+mod service;
+mod show;
+mod ssh;
+mod ssh_config;
+mod status;
+mod table;
+mod terminal;
+
+use std::fmt::Display;
+
+use crate::config::Paths;
+use crate::model::{Code, Problem};
+
+pub use arguments::{Arguments, Verb};
+pub use exit::Exit;
+
+use context::Context;
+use output::{Output, Stop};
+
+/// What a verb returns.
+type Outcome = Result<Exit, Stop>;
+
+/// Does what the command line says, and reports what goes wrong.
+pub async fn run(arguments: Arguments) -> Exit {
+    let output = Output::new(arguments.global.quiet);
+    match dispatch(arguments, output).await {
+        Ok(exit) => exit,
+        Err(Stop::BrokenPipe) => Exit::Done,
+        Err(Stop::Problem(problem)) => {
+            output.report(&problem);
+            Exit::of(problem.code)
+        }
+    }
+}
+
+async fn dispatch(arguments: Arguments, output: Output) -> Outcome {
+    // What says something about the program alone needs no service and may be asked by anyone.
+    let verb = match arguments.verb {
+        Verb::Completions(completions) => return completions.run(output),
+        Verb::Openapi => return openapi::run(output),
+        verb => verb,
+    };
+    if !arguments.global.allow_root {
+        refuse_root()?;
+    }
+    let paths = Paths::from_environment().map_err(|error| {
+        Problem::new(Code::SettingsInvalid, error.to_string()).hint(error.hint())
+    })?;
+    if let Verb::Serve(serve) = verb {
+        return serve.run(paths, output).await;
+    }
+    let context = Context::new(paths, output, arguments.global.allow_root)?;
+    match verb {
+        Verb::Create(create) => create.run(&context).await,
+        Verb::List(list) => list.run(&context).await,
+        Verb::Show(show) => show.run(&context).await,
+        Verb::Start(start) => start.run(&context, lifecycle::Action::Start).await,
+        Verb::Stop(stop) => stop.run(&context, lifecycle::Action::Stop).await,
+        Verb::Restart(restart) => restart.run(&context, lifecycle::Action::Restart).await,
+        Verb::Delete(delete) => delete.run(&context).await,
+        Verb::Ssh(ssh) => ssh.run(&context).await,
+        Verb::Exec(exec) => exec.run(&context).await,
+        Verb::Logs(logs) => logs.run(&context).await,
+        Verb::SshConfig(ssh_config) => ssh_config.run(&context).await,
+        Verb::Images(images) => images.run(&context).await,
+        Verb::Status(status) => status.run(&context).await,
+        Verb::Serve(_) | Verb::Completions(_) | Verb::Openapi => Ok(Exit::Done),
+    }
+}
+
+fn refuse_root() -> Result<(), Problem> {
+    if !nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    let detail = "taskspace is for an ordinary user with rootless Podman, and this is root";
+    Err(Problem::new(Code::PolicyUnenforceable, detail)
+        .hint("become that user, or add --allow-root for an experiment"))
+}
+
+/// What the user asked for cannot be meant.
+fn usage(detail: impl Into<String>) -> Problem {
+    Problem::new(Code::MessageFormatInvalid, detail)
+}
+
+/// Something outside of the service failed.
+fn internal(what: &str, error: &dyn Display) -> Problem {
+    Problem::new(Code::Internal, format!("could not {what}: {error}"))
+}

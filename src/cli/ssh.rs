@@ -1,0 +1,45 @@
+//! `taskspace ssh`
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use clap::Args;
+
+use super::context::Context;
+use super::{Outcome, internal};
+use crate::model::{Code, Problem, TaskspaceId};
+
+/// `taskspace ssh`
+#[derive(Debug, Args)]
+pub struct Ssh {
+    /// The taskspace
+    id: TaskspaceId,
+    /// Go to the agent's session instead of the dev container
+    #[arg(long)]
+    agent: bool,
+    /// A command to run instead of a shell; as ssh does, its words are joined by spaces and given
+    /// to the shell there
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<String>,
+}
+
+impl Ssh {
+    pub(super) async fn run(self, context: &Context) -> Outcome {
+        let detail = context.call(async |client| client.show(&self.id).await).await?;
+        let (id, status) = (&self.id, detail.recorded.record.status);
+        if !status.is_up() {
+            let problem = Problem::new(Code::StateConflict, format!("{id} is {status}"));
+            return Err(problem.hint(format!("`taskspace start {id}` starts it")).into());
+        }
+        let host = if self.agent { detail.ssh_agent } else { detail.ssh_dev };
+        let mut ssh = Command::new("ssh");
+        ssh.arg("-F").arg(&context.paths.ssh_config).arg(host);
+        if !self.command.is_empty() {
+            ssh.arg("--").args(&self.command);
+        }
+        // Only returns when it fails.
+        let error = ssh.exec();
+        let problem = internal("run ssh", &error);
+        Err(problem.hint("is the OpenSSH client installed, and in PATH?").into())
+    }
+}

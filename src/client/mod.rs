@@ -1,0 +1,318 @@
+//! A typed client of our own API.
+
+mod exec;
+mod sse;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt};
+use http_body_util::BodyExt;
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::model::{
+    BuildRequest, Code, CreateRequest, DeleteOptions, DetailView, Event, ExecRequest, ImageView,
+    Operation, Problem, Recorded, Role, StatusView, TaskspaceId, VersionView,
+};
+use crate::uds::{self, Reply, UdsError, UnixHttp};
+
+pub use exec::{ExecReader, ExecWriter};
+
+/// How long an idle connection is kept; a client's life is shorter than that.
+const POOL_IDLE: Duration = Duration::from_secs(60);
+
+/// How long a call may take that only reads. Podman may have to be started for it.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Why a call did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The service answered with a problem.
+    #[error("{0}")]
+    Problem(Box<Problem>),
+    /// Nobody answers; the service has seen nothing of the call.
+    #[error("the service does not answer")]
+    Unreachable(#[source] UdsError),
+    /// The exchange broke off; the service may have seen the call.
+    #[error("the exchange with the service broke off")]
+    Broken(#[source] UdsError),
+    /// What came is not what the service says.
+    #[error("the service's answer to {call} is not understood: {reason}")]
+    NotUnderstood {
+        /// What was asked.
+        call: String,
+        /// What is wrong with the answer.
+        reason: String,
+    },
+}
+
+impl From<UdsError> for ClientError {
+    fn from(error: UdsError) -> Self {
+        if error.is_connect() { Self::Unreachable(error) } else { Self::Broken(error) }
+    }
+}
+
+impl From<ClientError> for Problem {
+    fn from(error: ClientError) -> Self {
+        const SEE: &str = "`taskspace status` tells how the service is; its log tells more";
+        let chain = |error: &dyn std::error::Error| {
+            let mut text = error.to_string();
+            let mut source = error.source();
+            while let Some(error) = source {
+                let cause = error.to_string();
+                if !text.ends_with(&cause) {
+                    text = format!("{text}: {cause}");
+                }
+                source = error.source();
+            }
+            text
+        };
+        match error {
+            ClientError::Problem(problem) => *problem,
+            error @ (ClientError::Unreachable(_) | ClientError::Broken(_)) => {
+                Self::new(Code::ServiceUnavailable, chain(&error)).hint(SEE)
+            }
+            error @ ClientError::NotUnderstood { .. } => Self::new(Code::Internal, chain(&error))
+                .hint(
+                    "client and service may be of different versions; end the service to renew it",
+                ),
+        }
+    }
+}
+
+/// What a call returns.
+pub type Result<T> = std::result::Result<T, ClientError>;
+
+/// Calls the service behind one socket; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: UnixHttp,
+}
+
+impl Client {
+    /// Returns a client of the service behind `socket`; nothing is sent yet.
+    pub fn new(socket: PathBuf) -> Self {
+        Self { http: UnixHttp::new(socket, POOL_IDLE) }
+    }
+
+    /// Asks for the service's version.
+    pub async fn version(&self) -> Result<VersionView> {
+        self.get("/v1/version").await
+    }
+
+    /// Asks how the service is.
+    pub async fn status(&self) -> Result<StatusView> {
+        self.get("/v1/status").await
+    }
+
+    /// Lists the taskspaces.
+    pub async fn list(&self) -> Result<Vec<Recorded>> {
+        self.get("/v1/taskspaces").await
+    }
+
+    /// Shows a taskspace.
+    pub async fn show(&self, id: &TaskspaceId) -> Result<DetailView> {
+        self.get(&format!("/v1/taskspaces/{id}")).await
+    }
+
+    /// Begins to make a taskspace.
+    pub async fn create(&self, request: &CreateRequest) -> Result<Operation> {
+        self.call(Method::POST, "/v1/taskspaces", Some(request)).await
+    }
+
+    /// Begins to delete a taskspace.
+    pub async fn delete(&self, id: &TaskspaceId, options: DeleteOptions) -> Result<Operation> {
+        let DeleteOptions { purge, force } = options;
+        let path = format!("/v1/taskspaces/{id}?purge={purge}&force={force}");
+        self.call(Method::DELETE, &path, NOTHING).await
+    }
+
+    /// Begins to start a taskspace.
+    pub async fn start(&self, id: &TaskspaceId) -> Result<Operation> {
+        self.call(Method::POST, &format!("/v1/taskspaces/{id}/start"), NOTHING).await
+    }
+
+    /// Begins to stop a taskspace.
+    pub async fn stop(&self, id: &TaskspaceId) -> Result<Operation> {
+        self.call(Method::POST, &format!("/v1/taskspaces/{id}/stop"), NOTHING).await
+    }
+
+    /// Begins to restart a taskspace.
+    pub async fn restart(&self, id: &TaskspaceId) -> Result<Operation> {
+        self.call(Method::POST, &format!("/v1/taskspaces/{id}/restart"), NOTHING).await
+    }
+
+    /// Lists the operations.
+    pub async fn operations(&self) -> Result<Vec<Operation>> {
+        self.get("/v1/operations").await
+    }
+
+    /// Shows an operation.
+    pub async fn operation(&self, number: u64) -> Result<Operation> {
+        self.get(&format!("/v1/operations/{number}")).await
+    }
+
+    /// Waits until an operation is over; one that failed is no error here.
+    pub async fn wait(&self, number: u64) -> Result<Operation> {
+        self.call(Method::GET, &format!("/v1/operations/{number}?wait=true"), NOTHING).await
+    }
+
+    /// Lists the images.
+    pub async fn images(&self) -> Result<Vec<ImageView>> {
+        self.get("/v1/images").await
+    }
+
+    /// Begins to build images.
+    pub async fn build_images(&self, request: &BuildRequest) -> Result<Operation> {
+        self.call(Method::POST, "/v1/images/build", Some(request)).await
+    }
+
+    /// Watches an operation from its beginning; the stream ends with its last event.
+    pub async fn watch(
+        &self,
+        operation: u64,
+    ) -> Result<impl Stream<Item = Result<Event>> + Send + Unpin + use<>> {
+        let path = format!("/v1/events?operation={operation}");
+        let headers = [("accept", "text/event-stream")];
+        let response = self.http.request(Method::GET, &path, &headers, Bytes::new()).await?;
+        let response = self.successful(&path, response).await?;
+        Ok(sse::events(uds::lines(response.into_body(), path)))
+    }
+
+    /// Returns what a container wrote; with `follow` also what it will write.
+    pub async fn logs(
+        &self,
+        id: &TaskspaceId,
+        role: Role,
+        follow: bool,
+        tail: Option<u64>,
+    ) -> Result<impl Stream<Item = Result<Bytes>> + Send + Unpin + use<>> {
+        let tail = tail.map(|lines| format!("&tail={lines}")).unwrap_or_default();
+        let path = format!("/v1/taskspaces/{id}/logs?container={role}&follow={follow}{tail}");
+        let response = self.http.request(Method::GET, &path, &[], Bytes::new()).await?;
+        let response = self.successful(&path, response).await?;
+        let cut = move |error: hyper::Error| {
+            ClientError::Broken(UdsError::Cut { request: path.clone(), source: error.into() })
+        };
+        Ok(response.into_body().into_data_stream().map(move |bytes| bytes.map_err(&cut)))
+    }
+
+    /// Runs a command in a container.
+    pub async fn exec(
+        &self,
+        id: &TaskspaceId,
+        request: &ExecRequest,
+    ) -> Result<(ExecReader, ExecWriter)> {
+        let path = format!("/v1/taskspaces/{id}/exec");
+        let headers = [("connection", "upgrade"), ("upgrade", crate::frames::PROTOCOL)];
+        let body = encode(&path, request)?;
+        let response = self.http.request(Method::POST, &path, &headers, body).await?;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let response = self.successful(&path, response).await?;
+            return Err(ClientError::NotUnderstood {
+                call: path,
+                reason: format!("status {} instead of 101", response.status()),
+            });
+        }
+        exec::open(path, response).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        let reply =
+            self.http.fetch(Method::GET, path, &[], Bytes::new(), Some(READ_TIMEOUT)).await?;
+        understand(path, &reply)
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<T> {
+        let (headers, body) = match body {
+            Some(body) => (&[("content-type", "application/json")][..], encode(path, body)?),
+            None => (&[][..], Bytes::new()),
+        };
+        let reply = self.http.fetch(method, path, headers, body, None).await?;
+        understand(path, &reply)
+    }
+
+    /// Lets a streamed answer through, and makes an error of any other.
+    async fn successful(
+        &self,
+        path: &str,
+        response: Response<Incoming>,
+    ) -> Result<Response<Incoming>> {
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = uds::collect(response.into_body(), path).await?;
+        Err(refused(path, status, &body))
+    }
+}
+
+/// No body.
+const NOTHING: Option<&()> = None;
+
+fn encode(path: &str, body: &impl Serialize) -> Result<Bytes> {
+    serde_json::to_vec(body).map(Bytes::from).map_err(|error| ClientError::NotUnderstood {
+        call: path.to_owned(),
+        reason: format!("the request cannot be written: {error}"),
+    })
+}
+
+fn understand<T: DeserializeOwned>(path: &str, reply: &Reply) -> Result<T> {
+    if !reply.status.is_success() {
+        return Err(refused(path, reply.status, &reply.body));
+    }
+    serde_json::from_slice(&reply.body).map_err(|error| ClientError::NotUnderstood {
+        call: path.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+fn refused(path: &str, status: StatusCode, body: &[u8]) -> ClientError {
+    match serde_json::from_slice(body) {
+        Ok(problem) => ClientError::Problem(Box::new(problem)),
+        Err(_) => ClientError::NotUnderstood {
+            call: path.to_owned(),
+            reason: format!("status {status} without a problem document"),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_comes_through_as_it_is() {
+        let problem = Problem::new(Code::TaskspaceExists, "the id 'x' is taken").hint("another");
+        let body = serde_json::to_vec(&problem).unwrap();
+        let error = refused("/x", StatusCode::CONFLICT, &body);
+        assert_eq!(Problem::from(error), problem);
+    }
+
+    #[test]
+    fn an_answer_that_is_none_is_told_with_its_call() {
+        let reply = Reply { status: StatusCode::OK, body: Bytes::from_static(b"<html>") };
+        let error = understand::<VersionView>("/v1/version", &reply).unwrap_err();
+        assert!(error.to_string().contains("/v1/version"), "{error}");
+        let error = refused("/v1/status", StatusCode::BAD_GATEWAY, b"<html>");
+        assert_eq!(Problem::from(error).code, Code::Internal);
+    }
+
+    #[tokio::test]
+    async fn a_missing_service_is_told_from_a_broken_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = Client::new(dir.path().join("none")).version().await.unwrap_err();
+        assert!(matches!(error, ClientError::Unreachable(_)));
+        let problem = Problem::from(error);
+        assert_eq!(problem.code, Code::ServiceUnavailable);
+        assert!(problem.detail.starts_with("the service does not answer: could not connect to"));
+    }
+}
