@@ -38,10 +38,12 @@ fn log(arguments: &Arguments) {
     };
     let filter = EnvFilter::try_from_env("TASKSPACE_LOG")
         .unwrap_or_else(|_| EnvFilter::new(format!("warn,taskspace={level}")));
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let coloured = !plain && std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(coloured)
         .with_target(false);
     // The journal has its own clock.
     if std::env::var_os("JOURNAL_STREAM").is_some() {

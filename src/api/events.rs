@@ -76,8 +76,13 @@ pub(crate) async fn events(
     if let Some(number) = parameters.operation {
         engine.operation(number)?;
     }
-    let stream = wanted(engine, parameters).take_until(app.closing.clone().cancelled_owned());
-    let stream = stream.map(|event| encode(&event));
+    // The stream of an operation ends by itself, with the operation, and must tell its end.
+    let endless = parameters.operation.is_none();
+    let closing = app.closing.clone();
+    let closed = async move {
+        if endless { closing.cancelled().await } else { std::future::pending().await }
+    };
+    let stream = wanted(engine, parameters).take_until(closed).map(|event| encode(&event));
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 

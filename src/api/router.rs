@@ -66,3 +66,35 @@ async fn in_a_task_of_its_own(request: Request, next: Next) -> Response {
         Failure(problem).into_response()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use hyper::body::Bytes;
+
+    use super::*;
+    use crate::uds::UnixHttp;
+
+    #[tokio::test]
+    async fn a_panic_is_answered_and_the_service_goes_on() {
+        async fn panics() {
+            panic!("as asked");
+        }
+        let router = Router::new()
+            .route("/panics", get(panics))
+            .route("/works", get(async || "it does"))
+            .layer(middleware::from_fn(in_a_task_of_its_own));
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("s");
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        tokio::spawn(axum::serve(listener, router).into_future());
+
+        let http = UnixHttp::new(socket, Duration::from_secs(1));
+        let get = async |path| http.fetch(Method::GET, path, &[], Bytes::new(), None).await;
+        let reply = get("/panics").await.unwrap();
+        let problem: Problem = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!((reply.status.as_u16(), problem.code), (500, Code::Internal));
+        assert_eq!(get("/works").await.unwrap().status, 200);
+    }
+}

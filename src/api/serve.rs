@@ -82,7 +82,10 @@ impl Service {
         let mut server = tokio::spawn(server.into_future());
         notifier.ready();
 
-        let idle_timeout = if engine.is_some() { self.idle_timeout } else { BROKEN_TIMEOUT };
+        let idle_timeout = match engine {
+            Some(_) => self.idle_timeout,
+            None => self.idle_timeout.min(BROKEN_TIMEOUT),
+        };
         let ended = tokio::select! {
             () = idle(engine.as_ref(), &clients, idle_timeout, &retire) => Ended::Idle,
             _ = terminate.recv() => Ended::Stopped,
@@ -160,5 +163,111 @@ impl Change {
                 _ = operations.changed() => {}
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use hyper::Method;
+    use hyper::body::Bytes;
+
+    use super::*;
+    use crate::api::{Claim, claim};
+    use crate::model::Code;
+    use crate::uds::{Reply, UdsError, UnixHttp};
+
+    /// Starts a service that has no engine: what does not need one works, the rest says why not.
+    async fn start(socket: &Path, idle_timeout: Duration) -> tokio::task::JoinHandle<Ended> {
+        let Claim::Ours(socket) = claim(None, socket).await.unwrap() else {
+            panic!("the socket is taken");
+        };
+        let engine = Err(Problem::new(Code::RegistryUnusable, "not JSON").hint("mend it"));
+        let service = Service { socket, engine, idle_timeout };
+        tokio::spawn(async { service.run().await.unwrap() })
+    }
+
+    async fn fetch(socket: &Path, method: Method, path: &str, body: &[u8]) -> Reply {
+        try_fetch(socket, method, path, body).await.unwrap()
+    }
+
+    async fn try_fetch(
+        socket: &Path,
+        method: Method,
+        path: &str,
+        body: &[u8],
+    ) -> Result<Reply, UdsError> {
+        let http = UnixHttp::new(socket.to_owned(), Duration::from_secs(1));
+        http.fetch(method, path, &[], Bytes::copy_from_slice(body), None).await
+    }
+
+    #[tokio::test]
+    async fn whatever_is_wrong_is_a_problem_document() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("s");
+        let _service = start(&socket, Duration::from_secs(60)).await;
+        let long = vec![b' '; (1 << 20) + 1];
+        let cases: [(Method, &str, &[u8], u16, Code); 10] = [
+            (Method::GET, "/", b"", 404, Code::NotFound),
+            (Method::PUT, "/v1/taskspaces", b"", 405, Code::MessageFormatInvalid),
+            (Method::POST, "/v1/taskspaces", b"{", 400, Code::MessageFormatInvalid),
+            (Method::POST, "/v1/taskspaces", &long, 413, Code::MessageFormatInvalid),
+            (Method::POST, "/v1/taskspaces?wait=maybe", b"{}", 400, Code::MessageFormatInvalid),
+            (Method::GET, "/v1/taskspaces/a/logs?x=1", b"", 400, Code::MessageFormatInvalid),
+            (Method::GET, "/v1/taskspaces/..%2Fx", b"", 400, Code::MessageFormatInvalid),
+            (Method::GET, "/v1/operations/x", b"", 400, Code::MessageFormatInvalid),
+            (Method::POST, "/v1/taskspaces/a/exec", b"{}", 426, Code::MessageFormatInvalid),
+            (Method::GET, "/v1/taskspaces", b"", 500, Code::RegistryUnusable),
+        ];
+        for (method, path, body, status, code) in cases {
+            let reply = fetch(&socket, method.clone(), path, body).await;
+            let problem: Problem = serde_json::from_slice(&reply.body).unwrap();
+            assert_eq!((reply.status.as_u16(), problem.code), (status, code), "{method} {path}");
+            assert_eq!(problem.status, status);
+        }
+        let reply = fetch(&socket, Method::POST, "/v1/taskspaces", b"{\n\"project\": 7}").await;
+        let problem: Problem = serde_json::from_slice(&reply.body).unwrap();
+        assert!(problem.detail.contains("line 2 column 12"), "{problem}");
+        assert_eq!(fetch(&socket, Method::GET, "/v1/version", b"").await.status, 200);
+    }
+
+    #[tokio::test]
+    async fn a_second_instance_leaves_the_first_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("s");
+        let _service = start(&socket, Duration::from_secs(60)).await;
+        assert!(matches!(claim(None, &socket).await, Ok(Claim::Taken)));
+        assert_eq!(fetch(&socket, Method::GET, "/v1/version", b"").await.status, 200);
+    }
+
+    #[tokio::test]
+    async fn a_stale_socket_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("s");
+        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        let _service = start(&socket, Duration::from_secs(60)).await;
+        assert_eq!(fetch(&socket, Method::GET, "/v1/version", b"").await.status, 200);
+    }
+
+    /// However calls and the end meet: a call is answered, or it has not reached the service.
+    #[tokio::test]
+    async fn no_call_is_lost_when_an_idle_service_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("s");
+        let mut answered = 0;
+        for round in 0..40 {
+            let service = start(&socket, Duration::from_millis(3)).await;
+            for call in 0..4 {
+                tokio::time::sleep(Duration::from_micros(2_700 + 40 * round + 10 * call)).await;
+                match try_fetch(&socket, Method::GET, "/v1/version", b"").await {
+                    Ok(reply) => answered += usize::from(reply.status == 200),
+                    Err(error) => assert!(error.is_connect(), "{error:?}"),
+                }
+            }
+            assert_eq!(service.await.unwrap(), Ended::Idle);
+            assert!(!socket.exists());
+        }
+        assert!(answered > 0);
     }
 }

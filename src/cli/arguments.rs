@@ -31,6 +31,7 @@ impl Arguments {
 
 /// What every verb takes.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(super) struct Global {
     /// Write results and errors only
     #[arg(short, long, global = true)]

@@ -8,6 +8,9 @@ use crate::client::{self, Client, ClientError};
 use crate::config::Paths;
 use crate::model::{Code, Problem};
 
+/// How often the service is started before its silence is an error.
+const STARTS: usize = 10;
+
 /// What a verb works with.
 pub(super) struct Context {
     pub(super) paths: Paths,
@@ -23,22 +26,25 @@ impl Context {
         Ok(Self { paths, output, client, allow_root })
     }
 
-    /// Calls the service; where nobody answers, starts it and calls once more.
+    /// Calls the service; where nobody answers, starts it and calls again.
     ///
     /// A service that ends for lack of work between two calls is found out here too: it closes its
-    /// socket before, so the call has not reached it.
+    /// socket before, so the call has not reached it. Several times, because the instance that
+    /// answers the start may be one that another client started, and just about to end.
     pub(super) async fn call<T>(
         &self,
         call: impl AsyncFn(&Client) -> client::Result<T>,
     ) -> Result<T, Stop> {
-        match call(&self.client).await {
-            Err(ClientError::Unreachable(error)) => {
-                tracing::debug!("{error}; starting the service");
-                service::start(&self.paths, self.allow_root).await?;
-                Ok(call(&self.client).await?)
+        for _ in 0..STARTS {
+            match call(&self.client).await {
+                Err(ClientError::Unreachable(error)) => {
+                    tracing::debug!("{error}; starting the service");
+                    service::start(&self.paths, self.allow_root).await?;
+                }
+                answered => return Ok(answered?),
             }
-            answered => Ok(answered?),
         }
+        Ok(call(&self.client).await?)
     }
 }
 

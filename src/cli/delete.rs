@@ -40,10 +40,10 @@ impl Delete {
         for id in &self.ids {
             match self.begin(context, id).await {
                 Ok(Some(operation)) => operations.push(operation),
-                Ok(None) => exit = Exit::Conflict,
+                Ok(None) => exit = exit.or(Exit::Conflict),
                 Err(Stop::Problem(problem)) if self.ids.len() > 1 => {
                     output.report(&problem);
-                    exit = Exit::of(problem.code);
+                    exit = exit.or(Exit::of(problem.code));
                 }
                 Err(stop) => return Err(stop),
             }
@@ -57,7 +57,7 @@ impl Delete {
                 Waited::Done => self.done(context, &operation).await?,
                 Waited::Failed(problem) => {
                     output.report(&problem);
-                    exit = Exit::of(problem.code);
+                    exit = exit.or(Exit::of(problem.code));
                 }
                 Waited::Interrupted => return Ok(Exit::Interrupted),
             }

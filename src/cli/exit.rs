@@ -54,6 +54,12 @@ impl Exit {
         }
     }
 
+    /// Returns this status, or the other one when this one is a success.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        if self == Self::Done { other } else { self }
+    }
+
     /// Returns the status that goes with a kind of error.
     pub const fn of(code: Code) -> Self {
         match code {

@@ -62,7 +62,7 @@ impl Lifecycle {
                 Waited::Done => {}
                 Waited::Failed(problem) => {
                     output.report(&problem);
-                    exit = Exit::of(problem.code);
+                    exit = exit.or(Exit::of(problem.code));
                     continue;
                 }
                 Waited::Interrupted => return Ok(Exit::Interrupted),

@@ -11,7 +11,7 @@ use tokio::signal::ctrl_c;
 
 use super::context::Context;
 use super::output::{Output, Stop, plain};
-use crate::model::{Event, EventBody, Operation, Problem, StepOutcome};
+use crate::model::{Code, Event, EventBody, Operation, Problem, StepOutcome};
 
 /// How often the spinner moves.
 const TICK: Duration = Duration::from_millis(100);
@@ -36,7 +36,7 @@ pub(super) async fn wait(
 ) -> Result<Waited, Stop> {
     let mut screen = Screen::new(context.output, build_output);
     let watched = tokio::select! {
-        watched = watch(context, operation.id, &mut screen) => watched,
+        watched = watch(context, operation, &mut screen) => watched,
         interrupted = ctrl_c() => {
             drop(screen);
             interrupted.map_err(|error| super::internal("watch for Ctrl-C", &error))?;
@@ -75,9 +75,10 @@ fn goes_on(operation: &Operation) -> String {
 /// Follows an operation; returns why it failed, if it did.
 async fn watch(
     context: &Context,
-    number: u64,
+    operation: &Operation,
     screen: &mut Screen,
 ) -> Result<Option<Problem>, Stop> {
+    let number = operation.id;
     let mut events = context.call(async |client| client.watch(number).await).await?;
     while let Some(event) = events.next().await {
         match event {
@@ -90,8 +91,16 @@ async fn watch(
         }
     }
     // The last event was missed; the operation itself knows.
-    let operation = context.call(async |client| client.wait(number).await).await?;
-    Ok(operation.problem)
+    match context.call(async |client| client.wait(number).await).await {
+        Ok(operation) => Ok(operation.problem),
+        Err(Stop::Problem(problem)) if problem.code == Code::NotFound => {
+            let detail = format!("the service ended before {} did", operation.kind);
+            let problem = Problem::new(Code::ServiceUnavailable, detail)
+                .hint("its next start finishes or undoes what was begun; `taskspace list` tells");
+            Err(problem.into())
+        }
+        Err(stop) => Err(stop),
+    }
 }
 
 /// The steps that are under way.

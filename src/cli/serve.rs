@@ -2,6 +2,7 @@
 
 use std::os::fd::FromRawFd;
 use std::os::unix::net::UnixListener;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -56,7 +57,7 @@ impl Serve {
     }
 }
 
-async fn open(paths: Paths) -> (Result<Engine, Problem>, std::time::Duration) {
+async fn open(paths: Paths) -> (Result<Engine, Problem>, Duration) {
     match Settings::load(&paths.config_dirs) {
         Ok(settings) => {
             let idle_timeout = settings.service.idle_timeout;
@@ -64,7 +65,7 @@ async fn open(paths: Paths) -> (Result<Engine, Problem>, std::time::Duration) {
         }
         Err(error) => {
             let problem = Problem::new(Code::SettingsInvalid, error.to_string());
-            (Err(problem.hint(error.hint())), std::time::Duration::ZERO)
+            (Err(problem.hint(error.hint())), Duration::MAX)
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A typed client of our own API.
 
+mod error;
 mod exec;
 mod sse;
 
@@ -14,11 +15,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::model::{
-    BuildRequest, Code, CreateRequest, DeleteOptions, DetailView, Event, ExecRequest, ImageView,
-    Operation, Problem, Recorded, Role, StatusView, TaskspaceId, VersionView,
+    BuildRequest, CreateRequest, DeleteOptions, DetailView, Event, ExecRequest, ImageView,
+    Operation, Recorded, Role, StatusView, TaskspaceId, VersionView,
 };
 use crate::uds::{self, Reply, UdsError, UnixHttp};
 
+pub use error::ClientError;
 pub use exec::{ExecReader, ExecWriter};
 
 /// How long an idle connection is kept; a client's life is shorter than that.
@@ -26,62 +28,6 @@ const POOL_IDLE: Duration = Duration::from_secs(60);
 
 /// How long a call may take that only reads. Podman may have to be started for it.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Why a call did not succeed.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// The service answered with a problem.
-    #[error("{0}")]
-    Problem(Box<Problem>),
-    /// Nobody answers; the service has seen nothing of the call.
-    #[error("the service does not answer")]
-    Unreachable(#[source] UdsError),
-    /// The exchange broke off; the service may have seen the call.
-    #[error("the exchange with the service broke off")]
-    Broken(#[source] UdsError),
-    /// What came is not what the service says.
-    #[error("the service's answer to {call} is not understood: {reason}")]
-    NotUnderstood {
-        /// What was asked.
-        call: String,
-        /// What is wrong with the answer.
-        reason: String,
-    },
-}
-
-impl From<UdsError> for ClientError {
-    fn from(error: UdsError) -> Self {
-        if error.is_connect() { Self::Unreachable(error) } else { Self::Broken(error) }
-    }
-}
-
-impl From<ClientError> for Problem {
-    fn from(error: ClientError) -> Self {
-        const SEE: &str = "`taskspace status` tells how the service is; its log tells more";
-        let chain = |error: &dyn std::error::Error| {
-            let mut text = error.to_string();
-            let mut source = error.source();
-            while let Some(error) = source {
-                let cause = error.to_string();
-                if !text.ends_with(&cause) {
-                    text = format!("{text}: {cause}");
-                }
-                source = error.source();
-            }
-            text
-        };
-        match error {
-            ClientError::Problem(problem) => *problem,
-            error @ (ClientError::Unreachable(_) | ClientError::Broken(_)) => {
-                Self::new(Code::ServiceUnavailable, chain(&error)).hint(SEE)
-            }
-            error @ ClientError::NotUnderstood { .. } => Self::new(Code::Internal, chain(&error))
-                .hint(
-                    "client and service may be of different versions; end the service to renew it",
-                ),
-        }
-    }
-}
 
 /// What a call returns.
 pub type Result<T> = std::result::Result<T, ClientError>;
@@ -288,6 +234,7 @@ fn refused(path: &str, status: StatusCode, body: &[u8]) -> ClientError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Code, Problem};
 
     #[test]
     fn a_problem_comes_through_as_it_is() {

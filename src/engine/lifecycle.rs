@@ -1,12 +1,20 @@
 //! Starts, stops and removes taskspaces that are there.
 
+use std::time::{Duration, Instant};
+
 use super::driver::Context;
 use super::make::{pick_ports, places};
 use super::problems;
-use crate::model::{Code, Desired, OperationKind, Problem, Record, Status};
+use crate::host::ports;
+use crate::model::{Code, Desired, OperationKind, Ports, Problem, Record, Status};
 use crate::plan::create::{self, Inputs};
 use crate::plan::{Plan, delete as delete_plan, lifecycle, names};
 use crate::podman::ErrorKind;
+
+/// How long the network of a pod that has stopped may hold its ports.
+const LET_GO: Duration = Duration::from_secs(2);
+/// How often to look meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Starts a taskspace; one that runs is left alone.
 pub(super) async fn start(context: &Context) -> Result<(), Problem> {
@@ -26,7 +34,10 @@ pub(super) async fn start(context: &Context) -> Result<(), Problem> {
         Ok(false) => rebuild(context).await,
         Err(problem) => Err(problem),
     };
-    if result.as_ref().is_err_and(|problem| problem.code == Code::NetworkPortUnavailable) {
+    if port_was_taken(&result) && await_free(record.ports()).await {
+        result = context.execute(&lifecycle::start()).await;
+    }
+    if port_was_taken(&result) {
         result = rebuild_with_new_ports(context).await;
     }
     match result {
@@ -88,6 +99,25 @@ pub(super) async fn delete(context: &Context, purge: bool) -> Result<(), Problem
         return Err(problem.hint("what could be removed is gone; `taskspace delete` tries again"));
     }
     Ok(())
+}
+
+fn port_was_taken(result: &Result<(), Problem>) -> bool {
+    result.as_ref().is_err_and(|problem| problem.code == Code::NetworkPortUnavailable)
+}
+
+/// Waits for ports to be let go of, and tells whether they were: a pod that has just stopped may
+/// hold its own for some milliseconds.
+async fn await_free(wanted: Ports) -> bool {
+    let deadline = Instant::now() + LET_GO;
+    loop {
+        if ports::is_free(wanted.dev) && ports::is_free(wanted.agent) {
+            return true;
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
 }
 
 async fn pod_is_there(context: &Context) -> Result<bool, Problem> {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::execute::Performer;
-use super::projects::{foreign_volume, forget_unused_project, remove_volume};
+use super::projects::{foreign_volume, forget_unused_project, is_ours, remove_volume};
 use super::ssh::blocking;
 use super::{Inner, problems, verify};
 use crate::host::banner;
@@ -57,7 +57,10 @@ impl Performer for Acting {
                     .await
             }
             Act::CreateVolume(spec) => self.create_volume(spec).await,
-            Act::RemoveVolume(name) => remove_volume(podman, name).await,
+            Act::RemoveVolume(name) => {
+                let registry = self.engine.document().await?.registry;
+                remove_volume(podman, registry, name).await
+            }
             Act::MakeDirectories { root, directories } => {
                 let paths: Vec<_> = directories.iter().map(|name| root.join(name)).collect();
                 make_directories(paths).await
@@ -68,9 +71,7 @@ impl Performer for Acting {
                 Err(error) if error.kind() == ErrorKind::Exists => Err(foreign_pod(&spec.name)),
                 Err(error) => Err(problems::podman(error)),
             },
-            Act::RemovePod => {
-                absent_is_fine(podman.remove_pod(&names::pod(&self.id), true, stop_seconds).await)
-            }
+            Act::RemovePod => self.remove_pod().await,
             Act::CreateContainer(_, spec) => {
                 podman.create_container(spec).await.map(drop).map_err(problems::podman)
             }
@@ -115,16 +116,27 @@ impl Acting {
             Err(error) if error.kind() == ErrorKind::Exists => {
                 let there =
                     self.podman.inspect_volume(&spec.name).await.map_err(problems::podman)?;
-                let registry = spec.labels.get(names::REGISTRY_LABEL);
-                let ours = there.labels.get(names::REGISTRY_LABEL) == registry;
-                if ours && there.options == spec.options {
+                let registry = self.engine.document().await?.registry;
+                if is_ours(&there.labels, registry) && there.options == spec.options {
                     Ok(())
                 } else {
-                    Err(foreign_volume(&spec.name))
+                    Err(foreign_volume(Code::TaskspaceExists, &spec.name))
                 }
             }
             Err(error) => Err(problems::podman(error)),
         }
+    }
+
+    /// Removes the pod; one of that name that is somebody else's is left alone.
+    async fn remove_pod(&self) -> Result<(), Problem> {
+        let name = names::pod(&self.id);
+        let registry = self.engine.document().await?.registry;
+        match self.podman.inspect_pod(&name).await {
+            Ok(pod) if !is_ours(&pod.labels, registry) => return Ok(()),
+            Ok(_) => {}
+            Err(error) => return absent_is_fine(Err(error)),
+        }
+        absent_is_fine(self.podman.remove_pod(&name, true, self.engine.stop_seconds()).await)
     }
 
     async fn await_ssh(&self, role: Role) -> Result<(), Problem> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
+use uuid::Uuid;
 
 use super::problems;
 use crate::host::git::{Git, Source, mirror_path};
@@ -90,9 +91,8 @@ impl Projects {
         let is_ready = known.is_some_and(|base| base.state == BaseState::Ready);
         match podman.inspect_volume(&plan.volume).await {
             Ok(volume) => {
-                let registry = document.registry.to_string();
-                if volume.labels.get(names::REGISTRY_LABEL) != Some(&registry) {
-                    return Err(foreign_volume(&plan.volume));
+                if !is_ours(&volume.labels, document.registry) {
+                    return Err(foreign_volume(Code::PodmanFailed, &plan.volume));
                 }
                 if is_ready {
                     return Ok(());
@@ -111,12 +111,7 @@ impl Projects {
         made
     }
 
-    async fn make(
-        &self,
-        podman: &Podman,
-        plan: &BasePlan,
-        registry: uuid::Uuid,
-    ) -> Result<(), Problem> {
+    async fn make(&self, podman: &Podman, plan: &BasePlan, registry: Uuid) -> Result<(), Problem> {
         let spec = VolumeSpec {
             name: plan.volume.clone(),
             options: BTreeMap::new(),
@@ -174,7 +169,8 @@ impl Projects {
             Ok(true)
         });
         if updated.await.map_err(problems::registry)?? {
-            remove_volume(podman, &volume).await?;
+            let registry = self.registry.read().await.map_err(problems::registry)?.registry;
+            remove_volume(podman, registry, &volume).await?;
         }
         Ok(())
     }
@@ -242,27 +238,38 @@ pub(crate) fn forget_unused_project(
     }
 }
 
-/// Removes a volume; it is no error when it is gone.
-pub(crate) async fn remove_volume(podman: &Podman, name: &str) -> Result<(), Problem> {
+/// Removes a volume of this registry. It is no error when it is gone; one of that name that is
+/// somebody else's is left alone.
+pub(crate) async fn remove_volume(
+    podman: &Podman,
+    registry: Uuid,
+    name: &str,
+) -> Result<(), Problem> {
+    match podman.inspect_volume(name).await {
+        Ok(volume) if !is_ours(&volume.labels, registry) => return Ok(()),
+        Ok(_) => {}
+        Err(error) if error.is_not_found() => return Ok(()),
+        Err(error) => return Err(problems::podman(error)),
+    }
     match podman.remove_volume(name, true).await {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(problems::podman(error)),
         _ => Ok(()),
     }
 }
 
+/// Whether an object's labels say that it belongs to this registry.
+pub(crate) fn is_ours(labels: &names::Labels, registry: Uuid) -> bool {
+    labels.get(names::REGISTRY_LABEL) == Some(&registry.to_string())
+}
+
 /// A volume has our name and is not ours.
-pub(crate) fn foreign_volume(name: &str) -> Problem {
-    Problem::new(
-        Code::PodmanFailed,
-        format!("there is a volume '{name}' that does not belong to this registry"),
-    )
-    .hint("look at it with `podman volume inspect`, and remove it if nobody needs it")
+pub(crate) fn foreign_volume(code: Code, name: &str) -> Problem {
+    Problem::new(code, format!("there is a volume '{name}' that does not belong to this registry"))
+        .hint("look at it with `podman volume inspect`, and remove it if nobody needs it")
 }
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
 
     fn resolved(source: &str) -> Resolved {

@@ -206,7 +206,7 @@ impl Engine {
         let purged = async {
             let document = self.inner.document().await?;
             if let Some(kept) = document.agent_states.get(id) {
-                remove_volume(&podman, &kept.volume).await?;
+                remove_volume(&podman, document.registry, &kept.volume).await?;
             }
             let updated = self.inner.registry.update(move |document| {
                 document.agent_states.remove(&wanted);

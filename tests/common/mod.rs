@@ -1,0 +1,241 @@
+//! What the end-to-end tests share: a user of their own for each test, on the real Podman.
+
+pub mod podman;
+pub mod repository;
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use podman::TestPodman;
+use serde_json::Value;
+
+/// The program under test.
+pub const TASKSPACE: &str = env!("CARGO_BIN_EXE_taskspace");
+
+/// One user with a home, settings, registry and service of their own. When it is dropped, everything
+/// of it is removed, and it is an error if something is left in Podman.
+pub struct User {
+    directory: tempfile::TempDir,
+    container_host: String,
+}
+
+impl User {
+    /// Makes a user who works with the test's Podman.
+    pub fn new() -> Self {
+        Self::with_podman(&TestPodman::shared().container_host)
+    }
+
+    /// Makes a user who works with whatever answers at `container_host`.
+    pub fn with_podman(container_host: &str) -> Self {
+        // Short, since the path of a Unix socket has 107 characters at most.
+        let parent = podman::cache();
+        std::fs::create_dir_all(&parent).unwrap();
+        let directory = tempfile::Builder::new().prefix("u").tempdir_in(parent).unwrap();
+        let user = Self { directory, container_host: container_host.to_owned() };
+        for name in ["home", "run", "config/symposium"] {
+            std::fs::create_dir_all(user.path(name)).unwrap();
+        }
+        if let Ok(base) = std::env::var("TASKSPACE_TEST_BASE_IMAGE") {
+            user.settings("images.yaml", &format!("base: {base}\n"));
+        }
+        user
+    }
+
+    /// Returns a path below the user's own directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Writes a file of settings.
+    pub fn settings(&self, file: &str, text: &str) {
+        std::fs::write(self.path("config/symposium").join(file), text).unwrap();
+    }
+
+    /// Adds to a file of settings.
+    pub fn more_settings(&self, file: &str, text: &str) {
+        let path = self.path("config/symposium").join(file);
+        let old = std::fs::read_to_string(path).unwrap_or_default();
+        self.settings(file, &format!("{old}{text}"));
+    }
+
+    /// The environment that makes a program this user's.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let path = |name: &str| self.path(name).display().to_string();
+        vec![
+            ("HOME", path("home")),
+            ("XDG_RUNTIME_DIR", path("run")),
+            ("XDG_CONFIG_HOME", path("config")),
+            ("XDG_STATE_HOME", path("state")),
+            ("XDG_CACHE_HOME", path("cache")),
+            ("CONTAINER_HOST", self.container_host.clone()),
+            ("GIT_CONFIG_NOSYSTEM", "0".to_owned()),
+        ]
+    }
+
+    /// Makes a command of any program, run as this user.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.path("home")).stdin(Stdio::null());
+        // No user manager: the client starts the service itself, on this user's own socket.
+        command.env_remove("DBUS_SESSION_BUS_ADDRESS").env_remove("TASKSPACE_SOCKET");
+        command.env_remove("SSH_AUTH_SOCK").env("NO_COLOR", "1");
+        command.envs(self.environment());
+        command
+    }
+
+    /// Makes a command of the program under test.
+    pub fn taskspace(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command(TASKSPACE);
+        command.args(arguments);
+        command
+    }
+
+    /// Runs the program under test and returns what it printed.
+    #[track_caller]
+    pub fn run(&self, arguments: &[&str]) -> String {
+        succeed(&mut self.taskspace(arguments))
+    }
+
+    /// Runs the program under test with `--json`.
+    #[track_caller]
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let text = self.run(&[arguments, &["--json"]].concat());
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
+    }
+
+    /// Runs the program under test, which must fail with `code`, and returns what it wrote.
+    #[track_caller]
+    pub fn fail(&self, code: i32, arguments: &[&str]) -> String {
+        let output = self.taskspace(arguments).output().unwrap();
+        let text = text_of(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?} wrote:\n{text}");
+        text
+    }
+
+    /// Makes an `ssh` command that uses only what the program under test wrote.
+    pub fn ssh(&self, host: &str, arguments: &[&str]) -> Command {
+        let mut command = self.command("ssh");
+        command.arg("-F").arg(self.ssh_config()).arg("-o").arg("BatchMode=yes");
+        command.arg(host).args(arguments);
+        command
+    }
+
+    /// Returns the path of the `ssh_config` that the program under test wrote.
+    pub fn ssh_config(&self) -> PathBuf {
+        self.path("home/.symposium/ssh_config")
+    }
+
+    /// Returns the registry's document.
+    pub fn registry(&self) -> Value {
+        let path = self.path("state/symposium/taskspace-registry.json");
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    }
+
+    /// Returns the service's process, if it runs.
+    pub fn service(&self) -> Option<i32> {
+        if std::os::unix::net::UnixStream::connect(self.path("run/symposium/taskspace.sock"))
+            .is_err()
+        {
+            return None;
+        }
+        self.json(&["status"])["pid"].as_i64().map(|pid| pid.try_into().unwrap())
+    }
+
+    /// Ends the service at once, as a crash would.
+    pub fn kill_service(&self) {
+        let pid = self.service().expect("the service runs");
+        end(pid, nix::sys::signal::Signal::SIGKILL);
+    }
+
+    /// Returns the names of everything in Podman that carries this user's registry.
+    pub fn left_in_podman(&self) -> Vec<String> {
+        let Ok(registry) = std::fs::read(self.path("state/symposium/taskspace-registry.json"))
+        else {
+            return Vec::new();
+        };
+        let Ok(document) = serde_json::from_slice::<Value>(&registry) else { return Vec::new() };
+        let label =
+            format!("label=io.symposium.registry={}", document["registry"].as_str().unwrap());
+        let podman = TestPodman::shared();
+        let mut names = Vec::new();
+        for list in [
+            ["ps", "--all", "--format={{.Names}}"].as_slice(),
+            &["pod", "ps", "--format={{.Name}}"],
+            &["volume", "ls", "--format={{.Name}}"],
+        ] {
+            let output = succeed(podman.command().args(list).arg("--filter").arg(&label));
+            names.extend(output.lines().map(str::to_owned));
+        }
+        names
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.path("state/symposium/taskspaced.log");
+            eprintln!("the service's log:\n{}", std::fs::read_to_string(log).unwrap_or_default());
+        }
+        if self.path("state/symposium/taskspace-registry.json").exists() {
+            let ids = self.taskspace(&["list", "--json"]).output().ok();
+            let ids: Vec<Value> = ids
+                .and_then(|output| serde_json::from_slice(&output.stdout).ok())
+                .unwrap_or_default();
+            for id in ids.iter().filter_map(|entry| entry["id"].as_str()) {
+                self.taskspace(&["delete", "--force", "--purge", id]).output().ok();
+            }
+        }
+        if let Some(pid) = self.service() {
+            end(pid, nix::sys::signal::Signal::SIGTERM);
+        }
+        // Bases and kept agent states outlive their taskspaces.
+        for name in self.left_in_podman() {
+            let mut remove = TestPodman::shared().command();
+            remove.args(["volume", "rm", "--force", &name]).output().ok();
+        }
+        let left = self.left_in_podman();
+        if !std::thread::panicking() {
+            assert!(left.is_empty(), "left in Podman: {left:?}");
+        }
+    }
+}
+
+/// Ends a process and waits until it is gone.
+pub fn end(pid: i32, signal: nix::sys::signal::Signal) {
+    let pidfd = Path::new("/proc").join(pid.to_string());
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).ok();
+    wait_until("the process is gone", || !pidfd.exists());
+}
+
+/// Asks a child to end, and waits for it.
+pub fn terminate(child: &mut std::process::Child) {
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    child.wait().unwrap();
+}
+
+/// Waits until something holds, and fails with its name when it does not within a minute.
+#[track_caller]
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !holds() {
+        assert!(std::time::Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+/// Runs a command that must succeed, and returns what it printed.
+#[track_caller]
+pub fn succeed(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?} wrote:\n{}", text_of(&output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Returns everything that a command wrote.
+pub fn text_of(output: &Output) -> String {
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    format!("{out}{err}")
+}

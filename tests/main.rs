@@ -1,0 +1,26 @@
+//! End-to-end tests: the program as its users meet it, on real Podman, git, ssh and systemd.
+//!
+//! They need a machine with rootless Podman and a user manager; `make test` provides one where there
+//! is none. Each test is a user of its own (see `common::User`).
+
+mod common;
+
+mod bad_input;
+mod create;
+mod podman_faults;
+mod rooms;
+mod service;
+mod ssh;
+mod systemd;
+
+#[test]
+fn every_test_file_is_in() {
+    let known = include_str!("main.rs");
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if let Some(module) = name.strip_suffix(".rs").filter(|module| *module != "main") {
+            assert!(known.contains(&format!("mod {module};")), "{name} is not in main.rs");
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The service: its API as other programs meet it, its start by the client, its end.
+
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+
+use serde_json::{Value, json};
+
+use crate::common::repository::Repository;
+use crate::common::{User, wait_until};
+
+/// Speaks plain HTTP over the socket and returns status, headers and body.
+fn http(user: &User, method: &str, path: &str, body: &str) -> (u16, String, String) {
+    let mut stream = UnixStream::connect(user.path("run/symposium/taskspace.sock")).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    let (head, body) = reply.split_once("\r\n\r\n").unwrap();
+    let status = head.split_whitespace().nth(1).unwrap().parse().unwrap();
+    (status, head.to_lowercase(), body.to_owned())
+}
+
+#[test]
+fn the_contract_over_plain_http() {
+    let user = User::new();
+    user.run(&["list"]);
+    let (status, head, body) = http(&user, "GET", "/v1/version", "");
+    assert_eq!(status, 200);
+    assert!(head.contains("content-type: application/json"), "{head}");
+    let version: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
+
+    let problems = [
+        ("GET", "/v1/taskspaces/nobody", "", 404, "TASKSPACE_NOT_FOUND"),
+        ("GET", "/v1/taskspaces/Bad", "", 400, "MESSAGE_FORMAT_INVALID"),
+        ("GET", "/v1/nothing", "", 404, "NOT_FOUND"),
+        ("PUT", "/v1/taskspaces", "", 405, "MESSAGE_FORMAT_INVALID"),
+        ("POST", "/v1/taskspaces", "{\"project\": 7}", 400, "MESSAGE_FORMAT_INVALID"),
+        ("POST", "/v1/taskspaces", "{", 400, "MESSAGE_FORMAT_INVALID"),
+        (
+            "POST",
+            "/v1/taskspaces",
+            "{\"project\": \"/x\", \"colour\": 1}",
+            400,
+            "MESSAGE_FORMAT_INVALID",
+        ),
+        ("GET", "/v1/operations/999", "", 404, "NOT_FOUND"),
+        (
+            "POST",
+            "/v1/images/build",
+            "{\"images\": [\"dev-cobol\"]}",
+            400,
+            "MESSAGE_FORMAT_INVALID",
+        ),
+    ];
+    for (method, path, body, expected, code) in problems {
+        let (status, head, body) = http(&user, method, path, body);
+        assert_eq!(status, expected, "{method} {path}: {body}");
+        assert!(head.contains("content-type: application/problem+json"), "{method} {path}: {head}");
+        let problem: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(problem["code"], code, "{method} {path}");
+        assert_eq!(problem["status"], expected, "{method} {path}");
+        assert!(!problem["detail"].as_str().unwrap().is_empty());
+    }
+    let status = user.json(&["status"]);
+    assert_eq!(status["taskspaces"], 0);
+    assert_eq!(status["podman"]["state"], "available");
+}
+
+#[test]
+fn a_creation_over_http_is_an_operation_with_events() {
+    let user = User::new();
+    let repository = Repository::new(&user, "app");
+    user.run(&["list"]);
+    let request = json!({"id": "h", "project": repository.as_str()}).to_string();
+    let (status, head, body) = http(&user, "POST", "/v1/taskspaces", &request);
+    assert_eq!(status, 202, "{body}");
+    let operation: Value = serde_json::from_str(&body).unwrap();
+    let number = operation["id"].as_u64().unwrap();
+    assert!(head.contains(&format!("location: /v1/operations/{number}")), "{head}");
+    let (_, _, events) = http(&user, "GET", &format!("/v1/events?after=0&operation={number}"), "");
+    for event in ["event: operation-started", "event: step-ended", "event: operation-finished"] {
+        assert!(events.contains(event), "no {event} in\n{events}");
+    }
+    let (status, _, body) = http(&user, "GET", &format!("/v1/operations/{number}?wait=true"), "");
+    assert_eq!(status, 200);
+    assert_eq!(serde_json::from_str::<Value>(&body).unwrap()["state"], "done", "{body}");
+    let (status, _, body) = http(&user, "POST", "/v1/taskspaces", &request);
+    assert_eq!(status, 409, "{body}");
+    let (status, _, body) =
+        http(&user, "DELETE", "/v1/taskspaces/h?force=true&purge=true&wait=true", "");
+    assert_eq!(status, 200, "{body}");
+}
+
+#[test]
+fn the_socket_is_the_users_alone_and_one_service_serves_it() {
+    let user = User::new();
+    let children: Vec<_> = (0..6)
+        .map(|_| {
+            user.taskspace(&["status", "--json"])
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    let mut pids: Vec<Value> = children
+        .into_iter()
+        .map(|child| {
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success());
+            serde_json::from_slice::<Value>(&output.stdout).unwrap()["pid"].clone()
+        })
+        .collect();
+    pids.dedup();
+    assert_eq!(pids.len(), 1, "{pids:?}");
+    let socket = std::fs::metadata(user.path("run/symposium/taskspace.sock")).unwrap();
+    assert_eq!(socket.permissions().mode() & 0o777, 0o600);
+    assert_eq!(socket.uid(), nix::unistd::getuid().as_raw());
+    let registry = std::fs::metadata(user.path("state/symposium/taskspace-registry.json")).unwrap();
+    assert_eq!(registry.permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn an_idle_service_goes_and_comes_back() {
+    let user = User::new();
+    user.settings("settings.yaml", "service:\n  idle_timeout: 200ms\n");
+    let first = user.json(&["status"])["pid"].clone();
+    let process = std::path::PathBuf::from(format!("/proc/{first}"));
+    wait_until("the idle service has ended", || !process.exists());
+    let second = user.json(&["status"])["pid"].clone();
+    assert_ne!(first, second);
+}
+
+#[test]
+fn a_service_killed_while_creating_takes_everything_back() {
+    let user = User::new();
+    let repository = Repository::new(&user, "app");
+    user.run(&["create", "--project", repository.as_str(), "keep"]);
+    user.run(&["create", "--project", repository.as_str(), "--no-wait", "gone"]);
+    wait_until("the creation is recorded", || {
+        user.registry()["taskspaces"]["gone"]["status"] == "creating"
+    });
+    user.kill_service();
+    wait_until("the half-made one is taken back", || {
+        let list = user.json(&["list"]);
+        let ids: Vec<&str> =
+            list.as_array().unwrap().iter().map(|entry| entry["id"].as_str().unwrap()).collect();
+        ids == ["keep"]
+    });
+    let left = user.left_in_podman();
+    assert!(left.iter().all(|name| !name.contains("gone")), "{left:?}");
+    assert!(!user.path("state/symposium/taskspaces/gone").exists());
+    assert!(user.ssh("keep-dev", &["true"]).status().unwrap().success());
+}
+
+#[test]
+fn completions_and_help_name_every_verb() {
+    let user = User::new();
+    let help = user.run(&["--help"]);
+    for verb in [
+        "create",
+        "list",
+        "show",
+        "start",
+        "stop",
+        "restart",
+        "delete",
+        "ssh",
+        "exec",
+        "logs",
+        "ssh-config",
+        "images",
+        "serve",
+        "completions",
+    ] {
+        assert!(help.contains(&format!("\n  {verb} ")), "--help does not name {verb}:\n{help}");
+        assert!(user.run(&[verb, "--help"]).contains("Usage: taskspace"));
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(user.run(&["completions", shell]).contains("taskspace"));
+    }
+    assert!(help.contains("6    Podman"), "exit codes are documented:\n{help}");
+}

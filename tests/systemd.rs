@@ -1,0 +1,86 @@
+//! The service in the user's systemd: started by its socket, gone when idle, back on the next call.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::common::{TASKSPACE, User, succeed, wait_until};
+
+/// The user units under a name of their own, for as long as this lives.
+struct Units {
+    name: String,
+    directory: PathBuf,
+}
+
+fn systemctl(arguments: &[&str]) -> Command {
+    let mut command = Command::new("systemctl");
+    command.arg("--user").args(arguments);
+    command
+}
+
+impl Units {
+    fn install(user: &User) -> Self {
+        let runtime = std::env::var("XDG_RUNTIME_DIR").unwrap();
+        let directory = PathBuf::from(runtime).join("systemd/user");
+        std::fs::create_dir_all(&directory).unwrap();
+        let name = format!("taskspaced-test-{}", std::process::id());
+        let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("systemd");
+        let read = |file: &str| std::fs::read_to_string(source.join(file)).unwrap();
+        let socket = user.path("run/symposium/taskspace.sock");
+        let socket_unit = read("taskspaced.socket")
+            .replace("%t/symposium/taskspace.sock", socket.to_str().unwrap());
+        let environment: String = user
+            .environment()
+            .into_iter()
+            .map(|(key, value)| format!("Environment=\"{key}={value}\"\n"))
+            .collect();
+        let service_unit = read("taskspaced.service")
+            .replace("%h/.local/bin/taskspace", TASKSPACE)
+            .replace("taskspaced.socket", &format!("{name}.socket"))
+            .replace("[Service]\n", &format!("[Service]\n{environment}"));
+        std::fs::write(directory.join(format!("{name}.socket")), socket_unit).unwrap();
+        std::fs::write(directory.join(format!("{name}.service")), service_unit).unwrap();
+        succeed(&mut systemctl(&["daemon-reload"]));
+        Self { name, directory }
+    }
+
+    fn property(&self, unit: &str, property: &str) -> String {
+        let unit = format!("{}.{unit}", self.name);
+        succeed(&mut systemctl(&["show", "--value", "--property", property, &unit]))
+            .trim()
+            .to_owned()
+    }
+}
+
+impl Drop for Units {
+    fn drop(&mut self) {
+        for unit in ["socket", "service"] {
+            let unit = format!("{}.{unit}", self.name);
+            systemctl(&["stop", &unit]).output().ok();
+            std::fs::remove_file(self.directory.join(&unit)).ok();
+        }
+        systemctl(&["daemon-reload"]).output().ok();
+    }
+}
+
+#[test]
+fn the_socket_starts_the_service_which_goes_when_idle_and_comes_back() {
+    let user = User::new();
+    user.settings("settings.yaml", "service:\n  idle_timeout: 300ms\n");
+    let units = Units::install(&user);
+    succeed(&mut systemctl(&["start", &format!("{}.socket", units.name)]));
+    assert_eq!(units.property("service", "ActiveState"), "inactive");
+
+    let first = user.json(&["status"])["pid"].clone();
+    assert_eq!(units.property("service", "MainPID"), first.to_string());
+    wait_until("the idle service is gone", || {
+        units.property("service", "ActiveState") == "inactive"
+    });
+    assert_eq!(units.property("service", "Result"), "success");
+    assert_eq!(units.property("socket", "ActiveState"), "active");
+
+    let second = user.json(&["status"])["pid"].clone();
+    assert_ne!(first, second);
+    assert!(units.property("service", "Type") == "notify");
+    assert_ne!(units.property("service", "WatchdogUSec"), "0");
+    drop(units);
+}
