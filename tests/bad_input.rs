@@ -71,7 +71,7 @@ fn a_failing_image_build_leaves_nothing() {
     let repository = Repository::new(&user, "app");
     user.more_settings(
         "images.yaml",
-        "dev:\n  go:\n    install: |\n      echo almost done\n      exit 7\n",
+        "dev:\n  go:\n    packages: [make]\n    install: |\n      echo almost done\n      exit 7\n",
     );
     let text = user.fail(1, &["create", "--project", repository.as_str(), "--type", "go", "a"]);
     assert!(text.contains("dev-go") && text.contains("almost done"), "{text}");

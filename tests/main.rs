@@ -3,6 +3,8 @@
 //! They need a machine with rootless Podman and a user manager; `make test` provides one where there
 //! is none. Each test is a user of its own (see `common::User`).
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod common;
 
 mod bad_input;

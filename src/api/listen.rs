@@ -1,19 +1,17 @@
-//! The socket: whose it is, who may connect, and how it is given up without losing a client.
+//! The socket: from systemd or our own, for one instance at a time.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::os::unix::net::UnixListener as StdListener;
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fs4::TryLockError;
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
-
-use super::app::{Clients, Present};
-use super::connection::Connection;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::net::UnixStream;
+use tokio::time::{Instant, sleep};
 
 /// The socket can be used by nobody but the user.
 const SOCKET_MODE: u32 = 0o600;
@@ -26,11 +24,9 @@ const DIRECTORY_MODE: u32 = 0o700;
 /// this often; the moment is too short to build a notification for.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// For how long a second instance looks; an instance that ends lets its operations end first.
-const LOOK_FOR: Duration = Duration::from_secs(120);
-
-/// How long to wait when the kernel has no more file descriptors for us.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+/// For how long a second instance looks. An instance that ends lets its operations end first, which
+/// takes up to 65 s; systemd gives up after 90 s.
+const LOOK_FOR: Duration = Duration::from_secs(75);
 
 /// Why the socket cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -62,53 +58,89 @@ pub enum Claim {
 /// A listening socket, held under the lock of its instance.
 #[derive(Debug)]
 pub struct Socket {
-    listener: StdListener,
+    pub(super) listener: UnixListener,
     /// Where it is, when we made it; systemd's own sockets stay when we go.
-    made: Option<PathBuf>,
+    made: Option<Made>,
     /// Locked as long as this process lives.
     _lock: File,
 }
 
+/// A socket's name in the file system.
+#[derive(Debug)]
+struct Made {
+    path: PathBuf,
+    /// Device and inode, to tell it from another one that has taken its place.
+    identity: (u64, u64),
+}
+
 /// Takes the socket at `path`: the one that systemd handed over, or a new one.
+///
+/// An instance that listens on `path` already goes on. Systemd's socket, though, has taken the place
+/// of any other: an instance that a client had started before can no longer be reached, and is told
+/// to end. (What it was doing it finishes, and taskspaces run on.)
 ///
 /// # Errors
 /// When the directory, the lock or the socket cannot be made, or an instance is stuck.
-pub async fn claim(inherited: Option<StdListener>, path: &Path) -> Result<Claim, ListenError> {
+pub async fn claim(inherited: Option<UnixListener>, path: &Path) -> Result<Claim, ListenError> {
     if let Some(directory) = path.parent() {
         let made = DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory);
         made.map_err(failed("make the directory", directory))?;
     }
     let lock_path = lock_path(path);
-    let lock = OpenOptions::new()
+    let mut lock = OpenOptions::new()
         .create(true)
         .truncate(false)
+        .read(true)
         .write(true)
         .mode(SOCKET_MODE)
         .open(&lock_path)
         .map_err(failed("open the lock file", &lock_path))?;
-    let deadline = tokio::time::Instant::now() + LOOK_FOR;
+    let deadline = Instant::now() + LOOK_FOR;
+    let mut told = None;
     loop {
         match fs4::FileExt::try_lock(&lock) {
             Ok(()) => break,
             Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(source)) => {
-                return Err(failed("lock", &lock_path)(source));
-            }
+            Err(TryLockError::Error(source)) => return Err(failed("lock", &lock_path)(source)),
         }
-        // A socket of systemd's always lets us connect, so there the lock alone tells.
-        if inherited.is_none() && UnixStream::connect(path).await.is_ok() {
+        if inherited.is_some() {
+            tell_to_end(&mut lock, &mut told);
+        } else if UnixStream::connect(path).await.is_ok() {
             return Ok(Claim::Taken);
         }
-        if tokio::time::Instant::now() > deadline {
+        if Instant::now() > deadline {
             return Err(ListenError::Stuck(lock_path));
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        sleep(LOOK_AGAIN).await;
     }
+    write_pid(&mut lock).map_err(failed("write to", &lock_path))?;
     let (listener, made) = match inherited {
         Some(listener) => (listener, None),
-        None => (bind(path)?, Some(path.to_owned())),
+        None => bind(path).map(|(listener, made)| (listener, Some(made)))?,
     };
     Ok(Claim::Ours(Socket { listener, made, _lock: lock }))
+}
+
+impl Socket {
+    /// Removes our own socket's name; one that has taken its place stays.
+    pub(super) fn remove(&self) {
+        let Some(made) = &self.made else { return };
+        let removed = identity(&made.path).and_then(|found| {
+            if found == made.identity { fs::remove_file(&made.path) } else { Ok(()) }
+        });
+        if let Err(error) = removed {
+            tracing::debug!("could not remove {}: {error}", made.path.display());
+        }
+    }
+
+    /// Listens on a new socket of the same name, where the name was our own.
+    pub(super) fn bind_again(&mut self) -> Result<(), ListenError> {
+        if let Some(made) = &self.made {
+            let (listener, made) = bind(&made.path)?;
+            (self.listener, self.made) = (listener, Some(made));
+        }
+        Ok(())
+    }
 }
 
 fn lock_path(path: &Path) -> PathBuf {
@@ -117,17 +149,45 @@ fn lock_path(path: &Path) -> PathBuf {
     name.into()
 }
 
+/// Says in the lock file whose it is.
+fn write_pid(lock: &mut File) -> io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    writeln!(lock, "{}", std::process::id())
+}
+
+/// Tells the instance that holds the lock to end, once.
+fn tell_to_end(lock: &mut File, told: &mut Option<i32>) {
+    let mut text = String::new();
+    let read = lock.rewind().and_then(|()| lock.take(32).read_to_string(&mut text));
+    // Half written, or not yet: the next look will find it.
+    let (Ok(_), Ok(holder)) = (read, text.trim().parse::<i32>()) else { return };
+    // The lock is held, so its holder lives, and this is its number.
+    if holder > 1 && *told != Some(holder) {
+        tracing::info!("process {holder} served before systemd did; telling it to end");
+        if let Err(error) = kill(Pid::from_raw(holder), Signal::SIGTERM) {
+            tracing::warn!("could not tell process {holder} to end: {error}");
+        }
+        *told = Some(holder);
+    }
+}
+
 /// Listens on a new socket; to be called under the lock.
-fn bind(path: &Path) -> Result<StdListener, ListenError> {
+fn bind(path: &Path) -> Result<(UnixListener, Made), ListenError> {
     match fs::remove_file(path) {
         Ok(()) => tracing::debug!("removed the stale socket {}", path.display()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed("remove the stale socket", path)(error)),
     }
-    let listener = StdListener::bind(path).map_err(failed("listen on", path))?;
+    let listener = UnixListener::bind(path).map_err(failed("listen on", path))?;
     fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))
         .map_err(failed("restrict", path))?;
-    Ok(listener)
+    let identity = identity(path).map_err(failed("look at", path))?;
+    Ok((listener, Made { path: path.to_owned(), identity }))
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
 fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ListenError {
@@ -135,153 +195,59 @@ fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ListenEr
     move |source| ListenError::Io { what, path, source }
 }
 
-/// Asks the listener to give the socket up; it answers whether it did.
-pub(crate) type Retire = mpsc::Receiver<oneshot::Sender<bool>>;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Accepts the connections of the service.
-pub(crate) struct Door {
-    socket: Socket,
-    /// The same socket, registered with the runtime.
-    listener: UnixListener,
-    clients: Clients,
-    retire: Retire,
-    closing: CancellationToken,
-    uid: u32,
-}
-
-impl Door {
-    /// Opens it; it stays open until it is retired or `closing` is cancelled.
-    pub(crate) fn open(
-        socket: Socket,
-        clients: Clients,
-        retire: Retire,
-        closing: CancellationToken,
-    ) -> io::Result<Self> {
-        let listener = register(&socket.listener)?;
-        let uid = nix::unistd::geteuid().as_raw();
-        Ok(Self { socket, listener, clients, retire, closing, uid })
-    }
-
-    /// Lets only the user's own processes in (and root's, which could do anything anyway).
-    fn admit(&self, stream: UnixStream) -> Option<Connection> {
-        match stream.peer_cred() {
-            Ok(peer) if peer.uid() == self.uid || peer.uid() == 0 => {
-                let present: Present = self.clients.enter();
-                Some(Connection::new(stream, present))
-            }
-            Ok(peer) => {
-                tracing::warn!("refused a connection of the user {}", peer.uid());
-                None
-            }
-            Err(error) => {
-                tracing::warn!("refused a connection of an unknown user: {error}");
-                None
-            }
+    async fn ours(path: &Path) -> Socket {
+        match claim(None, path).await.unwrap() {
+            Claim::Ours(socket) => socket,
+            Claim::Taken => panic!("the socket is taken"),
         }
     }
 
-    /// Gives the socket up, unless somebody is connected or about to be.
-    ///
-    /// Once the socket's name is gone nobody new can come, so what is not in the kernel's queue
-    /// then never will be. Systemd's socket keeps its name and its queue: who comes later starts
-    /// the next instance.
-    fn try_retire(&mut self) -> Retirement {
-        if self.clients.count() > 0 {
-            return Retirement::Refused(None);
-        }
-        self.remove();
-        match self.socket.listener.accept() {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Retirement::Done,
-            Err(error) => {
-                tracing::warn!("could not look for waiting connections: {error}");
-                Retirement::Done
-            }
-            Ok((stream, _)) => {
-                if let Err(error) = self.bind_again() {
-                    // Whoever waits is served; then the service ends and the next one binds.
-                    tracing::warn!("{error}");
-                }
-                let admitted = stream
-                    .set_nonblocking(true)
-                    .and_then(|()| UnixStream::from_std(stream))
-                    .ok()
-                    .and_then(|stream| self.admit(stream));
-                Retirement::Refused(admitted)
-            }
-        }
+    #[tokio::test]
+    async fn the_socket_is_for_its_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new/s");
+        let socket = ours(&path).await;
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+        let lock = fs::read_to_string(lock_path(&path)).unwrap();
+        assert_eq!(lock.trim(), std::process::id().to_string());
+        socket.remove();
+        assert!(!path.exists());
     }
 
-    fn bind_again(&mut self) -> Result<(), ListenError> {
-        let Some(path) = &self.socket.made else { return Ok(()) };
-        let listener = bind(path)?;
-        self.listener = register(&listener).map_err(failed("listen on", path))?;
-        self.socket.listener = listener;
-        Ok(())
+    #[tokio::test]
+    async fn a_socket_that_took_the_place_of_ours_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let socket = ours(&path).await;
+        // As systemd does when it begins to listen.
+        fs::remove_file(&path).unwrap();
+        let _theirs = UnixListener::bind(&path).unwrap();
+        socket.remove();
+        assert!(path.exists());
     }
 
-    /// Removes our own socket's name.
-    fn remove(&self) {
-        if let Some(path) = &self.socket.made
-            && let Err(error) = fs::remove_file(path)
-        {
-            tracing::debug!("could not remove {}: {error}", path.display());
-        }
-    }
-}
-
-enum Retirement {
-    Done,
-    Refused(Option<Connection>),
-}
-
-/// Registers a second handle of the socket, so that the first one can be asked directly what waits.
-fn register(listener: &StdListener) -> io::Result<UnixListener> {
-    listener.set_nonblocking(true)?;
-    UnixListener::from_std(listener.try_clone()?)
-}
-
-impl axum::serve::Listener for Door {
-    type Io = Connection;
-    type Addr = ();
-
-    async fn accept(&mut self) -> (Connection, ()) {
-        loop {
-            tokio::select! {
-                biased;
-                () = self.closing.cancelled() => {
-                    self.remove();
-                    // The server is told by the same token and drops this.
-                    std::future::pending::<()>().await;
-                }
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => {
-                        if let Some(connection) = self.admit(stream) {
-                            return (connection, ());
-                        }
-                    }
-                    Err(error) => {
-                        tracing::warn!("could not accept a connection: {error}");
-                        tokio::time::sleep(EXHAUSTED_PAUSE).await;
-                    }
-                },
-                Some(reply) = self.retire.recv() => match self.try_retire() {
-                    Retirement::Done => {
-                        // A reply that nobody waits for any more changes nothing.
-                        let _gone = reply.send(true);
-                        std::future::pending::<()>().await;
-                    }
-                    Retirement::Refused(waiting) => {
-                        let _gone = reply.send(false);
-                        if let Some(connection) = waiting {
-                            return (connection, ());
-                        }
-                    }
-                },
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<()> {
-        Ok(())
+    #[tokio::test]
+    async fn an_instance_that_can_no_longer_be_reached_is_told_to_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let theirs = UnixListener::bind(&path).unwrap();
+        // A holder of the lock that ends when it is told to, as an instance does.
+        let script = "exec 9>>\"$0\"; flock 9; echo $$ >&9; echo ready; exec sleep 60";
+        let mut holder = std::process::Command::new("sh")
+            .args(["-c", script])
+            .arg(lock_path(&path))
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = [0; 5];
+        holder.stdout.take().unwrap().read_exact(&mut ready).unwrap();
+        assert!(matches!(claim(Some(theirs), &path).await, Ok(Claim::Ours(_))));
+        use std::os::unix::process::ExitStatusExt;
+        assert_eq!(holder.wait().unwrap().signal(), Some(Signal::SIGTERM as i32));
     }
 }

@@ -1,6 +1,6 @@
 //! The HTTP API on a Unix socket: `/v1/…`, JSON, problems as RFC 9457 documents.
 //!
-//! - `listen.rs` takes the socket, from systemd or by itself, and lets only the user in;
+//! - `listen.rs` takes the socket, from systemd or by itself; `door.rs` lets only the user in;
 //! - `serve.rs` serves until it is told to stop or has nothing to do, and reports to systemd;
 //! - `router.rs` lists the routes, which lie in `system.rs`, `taskspaces.rs`, `streams.rs`,
 //!   `operations.rs`, `events.rs`, `images.rs` and `exec.rs`;
@@ -8,6 +8,7 @@
 
 mod app;
 mod connection;
+mod door;
 mod events;
 mod exec;
 mod extract;

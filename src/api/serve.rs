@@ -9,7 +9,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::app::{App, Clients};
-use super::listen::{Door, Socket};
+use super::door::Door;
+use super::listen::Socket;
 use super::notify::Notifier;
 use super::router::router;
 use crate::engine::Engine;

@@ -23,7 +23,7 @@ pub struct Capabilities {
 /// Why this Podman cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unsuitable {
-    /// Older than [`OLDEST`].
+    /// Older than 4.3.1.
     #[error("Podman {0} is too old; taskspace needs 4.3.1, and 5.0 or newer is recommended")]
     TooOld(String),
     /// It runs as root.

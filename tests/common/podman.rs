@@ -2,7 +2,7 @@
 //! of its own, so that nothing on the machine is touched.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
 /// Where the tests keep what makes the next run quicker.
@@ -16,6 +16,8 @@ pub struct TestPodman {
     /// Its address.
     pub container_host: String,
     storage_conf: Option<PathBuf>,
+    /// The service, where it had to be started.
+    service: Option<Child>,
 }
 
 impl TestPodman {
@@ -37,7 +39,7 @@ impl TestPodman {
         std::os::unix::net::UnixStream::connect(&socket).unwrap_or_else(|error| {
             panic!("the end-to-end tests need Podman at {socket}: {error}")
         });
-        Self { container_host: format!("unix://{socket}"), storage_conf: None }
+        Self { container_host: format!("unix://{socket}"), storage_conf: None, service: None }
     }
 
     fn with_own_storage() -> Self {
@@ -55,18 +57,17 @@ impl TestPodman {
         );
         std::fs::write(&conf, text).unwrap();
         let socket = run.join("podman.sock");
-        let podman = Self {
+        let mut podman = Self {
             container_host: format!("unix://{}", socket.display()),
             storage_conf: Some(conf),
+            service: None,
         };
         std::fs::remove_file(&socket).ok();
         // It ends by itself when nobody has used it for a minute.
-        podman
-            .command()
-            .args(["system", "service", "--time=60", &podman.container_host])
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("the end-to-end tests need rootless Podman 5 or newer");
+        let mut service = podman.command();
+        service.args(["system", "service", "--time=60", &podman.container_host]);
+        let started = service.stdin(Stdio::null()).spawn();
+        podman.service = Some(started.expect("the tests need rootless Podman 5 or newer"));
         super::wait_until("Podman answers", || {
             std::os::unix::net::UnixStream::connect(&socket).is_ok()
         });
