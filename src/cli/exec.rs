@@ -109,7 +109,7 @@ async fn inward(mut writer: ExecWriter, tty: bool) -> crate::model::Problem {
     let mut stdin = tokio::io::stdin();
     let mut buffer = vec![0; READ_SIZE];
     let mut open = true;
-    if tty && let Some((columns, rows)) = terminal::size() {
+    if tty && let Some((columns, rows)) = crate::host::terminal::size() {
         ignore_end(writer.resize(columns, rows).await);
     }
     loop {
@@ -126,7 +126,7 @@ async fn inward(mut writer: ExecWriter, tty: bool) -> crate::model::Problem {
                 Err(error) => return internal("read standard input", &error),
             },
             Some(()) = resized.recv(), if tty => {
-                if let Some((columns, rows)) = terminal::size() {
+                if let Some((columns, rows)) = crate::host::terminal::size() {
                     ignore_end(writer.resize(columns, rows).await);
                 }
             }

@@ -9,7 +9,8 @@ use super::context::Context;
 use super::output::{Stop, plain, span};
 use super::progress::{self, Waited};
 use super::table::{self, Column};
-use super::{Exit, Outcome, terminal};
+use super::{Exit, Outcome};
+use crate::host::terminal;
 use crate::model::{BuildRequest, ImageState, ImageView};
 
 /// `taskspace images`

@@ -8,7 +8,8 @@ use super::arguments::Json;
 use super::context::Context;
 use super::output::{plain, span};
 use super::table::{self, Column};
-use super::{Exit, Outcome, terminal};
+use super::{Exit, Outcome};
+use crate::host::terminal;
 use crate::model::{Recorded, Status};
 
 /// `taskspace list`

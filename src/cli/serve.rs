@@ -1,7 +1,5 @@
 //! `taskspace serve`
 
-use std::os::fd::FromRawFd;
-use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use clap::Args;
@@ -12,6 +10,7 @@ use super::{Exit, Outcome, internal};
 use crate::api::{self, Claim, Ended, Service};
 use crate::config::{Paths, Settings};
 use crate::engine::Engine;
+use crate::host::activation;
 use crate::model::{Code, Problem};
 
 /// `taskspace serve`
@@ -27,7 +26,8 @@ impl Serve {
         if self.detached {
             detach()?;
         }
-        let inherited = inherited_socket()?;
+        let inherited = activation::take_listener()
+            .map_err(|error| internal("take the socket from systemd", &error))?;
         if inherited.is_none() {
             make_socket_directory(&paths)?;
         }
@@ -78,25 +78,4 @@ fn detach() -> Result<(), Problem> {
         tracing::debug!("no session of our own: {error}");
     }
     std::env::set_current_dir("/").map_err(|error| internal("go to /", &error))
-}
-
-/// Takes the socket that systemd listens on for us, if it started us.
-fn inherited_socket() -> Result<Option<UnixListener>, Problem> {
-    let mut descriptors = sd_notify::listen_fds()
-        .map_err(|error| internal("take the socket from systemd", &error))?;
-    let Some(descriptor) = descriptors.next() else { return Ok(None) };
-    if descriptors.next().is_some() {
-        return Err(internal("take the socket from systemd", &"there are several"));
-    }
-    #[expect(
-        unsafe_code,
-        reason = "a descriptor that is passed on is but a number; there is no \
-        safe way to take it over"
-    )]
-    // SAFETY: systemd opened it for this process (LISTEN_PID), and nothing else here owns it.
-    let listener = unsafe { UnixListener::from_raw_fd(descriptor) };
-    listener
-        .local_addr()
-        .map_err(|error| internal("use the socket from systemd", &error))
-        .map(|_| Some(listener))
 }

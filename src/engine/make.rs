@@ -58,6 +58,8 @@ pub(super) async fn create(context: &Context, request: CreateRequest) -> Result<
 
 /// Removes what an interrupted making left.
 pub(super) async fn take_back(context: &Context) -> Result<(), Problem> {
+    // Without Podman there is nothing to be done now: it stays recorded for the next start.
+    context.engine.link.get().await?;
     let record = context.engine.record(&context.id).await?;
     let keep = record.agent_state_from.is_some();
     let plan = delete::plan(&context.id, &record, keep);

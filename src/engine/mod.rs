@@ -84,6 +84,11 @@ impl Engine {
             bus,
         });
         inner.refresh_idle().await;
+        // The files follow the registry, which may come from a backup. Keys that cannot be written
+        // are no reason to refuse everything else: the next creation says so.
+        if let Err(problem) = inner.ssh.publish().await {
+            tracing::warn!("cannot write the SSH files: {problem}");
+        }
         inner.take_up(&document);
         Ok(Self { inner })
     }

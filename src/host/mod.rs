@@ -4,6 +4,7 @@
 //! own file). Everything here is a plain deed with a plain error; what is to be done, and when, is
 //! decided elsewhere. Functions that are not `async` may block.
 
+pub mod activation;
 pub mod banner;
 pub mod files;
 pub mod git;
@@ -12,3 +13,4 @@ pub mod ports;
 pub mod ssh_include;
 pub mod sshkeys;
 pub mod systemd;
+pub mod terminal;

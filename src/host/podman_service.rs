@@ -187,6 +187,13 @@ async fn run(
     let spawned = Command::new(program)
         .args(["system", "service", "--time", "0"])
         .arg(format!("unix://{}", socket.display()))
+        // What systemd says to us is not meant for a child.
+        .env_remove("NOTIFY_SOCKET")
+        .env_remove("WATCHDOG_USEC")
+        .env_remove("WATCHDOG_PID")
+        .env_remove("LISTEN_FDS")
+        .env_remove("LISTEN_PID")
+        .env_remove("LISTEN_FDNAMES")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -1,6 +1,7 @@
 //! The Podman that the tests work with: in the test host its user's own, elsewhere one with storage
 //! of its own, so that nothing on the machine is touched.
 
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -15,9 +16,11 @@ pub fn cache() -> PathBuf {
 pub struct TestPodman {
     /// Its address.
     pub container_host: String,
-    storage_conf: Option<PathBuf>,
+    /// What makes `podman` use the same storage.
+    arguments: Vec<String>,
+    configuration: Option<PathBuf>,
     /// The service, where it had to be started.
-    service: Option<Child>,
+    _service: Option<Child>,
 }
 
 impl TestPodman {
@@ -34,53 +37,61 @@ impl TestPodman {
     }
 
     fn of_the_user() -> Self {
-        let runtime = std::env::var("XDG_RUNTIME_DIR").expect("XDG_RUNTIME_DIR is set");
-        let socket = format!("{runtime}/podman/podman.sock");
-        std::os::unix::net::UnixStream::connect(&socket).unwrap_or_else(|error| {
-            panic!("the end-to-end tests need Podman at {socket}: {error}")
+        let socket = runtime_directory().join("podman/podman.sock");
+        UnixStream::connect(&socket).unwrap_or_else(|error| {
+            panic!("the end-to-end tests need Podman at {}: {error}", socket.display())
         });
-        Self { container_host: format!("unix://{socket}"), storage_conf: None, service: None }
+        Self {
+            container_host: format!("unix://{}", socket.display()),
+            arguments: Vec::new(),
+            configuration: None,
+            _service: None,
+        }
     }
 
+    /// Starts one of our own. By arguments, since rootless Podman heeds neither `graphroot` nor
+    /// `runroot` of `CONTAINERS_STORAGE_CONF`; with locks in files, since those in memory are
+    /// numbered for each user and not for each storage.
     fn with_own_storage() -> Self {
-        let cache = cache();
-        let runtime = std::env::var("XDG_RUNTIME_DIR").expect("XDG_RUNTIME_DIR is set");
-        let run = PathBuf::from(runtime).join("taskspace-tests");
+        let (cache, run) = (cache(), runtime_directory().join("taskspace-tests"));
         for directory in [&cache, &run] {
             std::fs::create_dir_all(directory).unwrap();
         }
-        let conf = cache.join("storage.conf");
-        let text = format!(
-            "[storage]\ndriver = \"overlay\"\ngraphroot = {:?}\nrunroot = {:?}\n",
-            cache.join("storage"),
-            run.join("containers")
-        );
-        std::fs::write(&conf, text).unwrap();
+        let configuration = cache.join("containers.conf");
+        std::fs::write(&configuration, "[engine]\nlock_type = \"file\"\n").unwrap();
+        let argument = |name: &str, path: PathBuf| format!("--{name}={}", path.display());
         let socket = run.join("podman.sock");
+        std::fs::remove_file(&socket).ok();
         let mut podman = Self {
             container_host: format!("unix://{}", socket.display()),
-            storage_conf: Some(conf),
-            service: None,
+            arguments: vec![
+                argument("root", cache.join("storage")),
+                argument("runroot", run.join("containers")),
+                argument("tmpdir", run.join("libpod")),
+            ],
+            configuration: Some(configuration),
+            _service: None,
         };
-        std::fs::remove_file(&socket).ok();
         // It ends by itself when nobody has used it for a minute.
         let mut service = podman.command();
         service.args(["system", "service", "--time=60", &podman.container_host]);
         let started = service.stdin(Stdio::null()).spawn();
-        podman.service = Some(started.expect("the tests need rootless Podman 5 or newer"));
-        super::wait_until("Podman answers", || {
-            std::os::unix::net::UnixStream::connect(&socket).is_ok()
-        });
+        podman._service = Some(started.expect("the tests need rootless Podman 5 or newer"));
+        super::wait_until("Podman answers", || UnixStream::connect(&socket).is_ok());
         podman
     }
 
     /// Makes a `podman` command on the same storage.
     pub fn command(&self) -> Command {
         let mut command = Command::new("podman");
-        command.env_remove("CONTAINER_HOST");
-        if let Some(conf) = &self.storage_conf {
-            command.env("CONTAINERS_STORAGE_CONF", conf);
+        command.args(&self.arguments).env_remove("CONTAINER_HOST");
+        if let Some(configuration) = &self.configuration {
+            command.env("CONTAINERS_CONF_OVERRIDE", configuration);
         }
         command
     }
+}
+
+fn runtime_directory() -> PathBuf {
+    std::env::var_os("XDG_RUNTIME_DIR").expect("XDG_RUNTIME_DIR is set").into()
 }
