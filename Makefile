@@ -40,6 +40,8 @@ check: cargo ## formatting, lints, documentation, dependencies
 	fi
 
 test: cargo ## all tests, end to end too, on this machine or in the test host
+	@# Apart, for they run from a directory that only this machine has.
+	$(CARGO) test --locked --doc
 	@where=$$(tests/host/select); \
 	if [[ $$where == host ]]; then \
 		triple=$$(rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_); \
@@ -47,8 +49,6 @@ test: cargo ## all tests, end to end too, on this machine or in the test host
 		export TASKSPACE_TEST_BASE_IMAGE=$(HOST_BASE_IMAGE); \
 	fi; \
 	$(CARGO) test --locked --tests
-	@# Apart, for they run from a directory that only this machine has.
-	$(CARGO) test --locked --doc
 
 test-unit: cargo ## the tests that need nothing but cargo
 	$(CARGO) test --locked --lib --bins

@@ -295,7 +295,8 @@ impl AgentSpec {
     pub fn resolve(agent: Option<&str>, prompt: Option<String>) -> Self {
         let (kind, command) = match agent.map_or("shell", str::trim) {
             "" | "shell" => ("shell", ""),
-            "claude-code" => ("claude-code", "claude -c"),
+            // Without a conversation to continue, `-c` fails.
+            "claude-code" => ("claude-code", "claude -c || claude"),
             "q-cli" => ("q-cli", "q chat"),
             command => ("command", command),
         };
