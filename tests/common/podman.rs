@@ -68,6 +68,8 @@ impl TestPodman {
                 argument("root", cache.join("storage")),
                 argument("runroot", run.join("containers")),
                 argument("tmpdir", run.join("libpod")),
+                // It warns of each connection that is upgraded.
+                "--log-level=error".to_owned(),
             ],
             configuration: Some(configuration),
             _service: None,
