@@ -224,3 +224,73 @@ fn eight_at_once() {
     user.run(&arguments);
     assert_eq!(user.json(&["list"]), json!([]));
 }
+
+#[test]
+fn repositories_over_ssh_and_http() {
+    let user = User::new();
+    let repository = Repository::new(&user, "origin");
+    user.run(&["create", "--project", repository.as_str(), "over-file"]);
+
+    // A taskspace is an ssh server too; the user's own configuration of git and ssh is heeded.
+    let ssh = format!("ssh -F {}", user.ssh_config().display());
+    succeed(user.command("git").args(["config", "--global", "core.sshCommand", &ssh]));
+    user.run(&["create", "--project", "over-file-dev:/workspace", "over-ssh"]);
+    let origin = ["git -C /workspace remote get-url origin"];
+    let origin = succeed(&mut user.ssh("over-ssh-dev", &origin));
+    assert_eq!(origin, "over-file-dev:/workspace\n");
+
+    // A password is used and then told to nobody.
+    repository.git(&["update-server-info"]);
+    let (address, authorized) = serve_files(repository.path.join(".git"));
+    let url = format!("http://someone:s3cret@{address}/origin.git");
+    user.run(&["create", "--project", &url, "over-http"]);
+    assert!(authorized.load(std::sync::atomic::Ordering::Relaxed) > 0);
+    let everything = succeed(&mut user.ssh("over-http-dev", &["cat /workspace/.git/config"]))
+        + &user.registry().to_string()
+        + &user.run(&["show", "over-http"]);
+    assert!(everything.contains(&address) && !everything.contains("s3cret"), "{everything}");
+}
+
+/// Serves the files below a directory over HTTP to whoever has a password, which git's client can
+/// make a repository of; returns the address, and how many requests had one.
+fn serve_files(
+    directory: std::path::PathBuf,
+) -> (String, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
+    use std::io::{BufRead, BufReader, Write};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let authorized = std::sync::Arc::new(AtomicUsize::new(0));
+    let counted = authorized.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let head: Vec<String> = BufReader::new(&stream)
+                .lines()
+                .map_while(Result::ok)
+                .take_while(|line| !line.is_empty())
+                .collect();
+            let Some(path) = head.first().and_then(|line| line.split_whitespace().nth(1)) else {
+                continue;
+            };
+            let path =
+                path.trim_start_matches("/origin.git/").split('?').next().unwrap_or_default();
+            let has_password =
+                head.iter().any(|line| line.to_lowercase().starts_with("authorization: basic "));
+            let (status, body) = match std::fs::read(directory.join(path)) {
+                _ if !has_password => ("401 Unauthorized", Vec::new()),
+                Ok(body) => ("200 OK", body),
+                Err(_) => ("404 Not Found", Vec::new()),
+            };
+            counted.fetch_add(usize::from(has_password), Ordering::Relaxed);
+            let length = body.len();
+            let head = format!(
+                "HTTP/1.1 {status}\r\nWWW-Authenticate: Basic realm=\"x\"\r\n\
+                 Content-Length: {length}\r\nConnection: close\r\n\r\n"
+            );
+            stream.write_all(&[head.as_bytes(), &body].concat()).ok();
+        }
+    });
+    (address, authorized)
+}
