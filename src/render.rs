@@ -209,6 +209,8 @@ mod tests {
             UpdateHostKeys no
             PreferredAuthentications publickey
             ConnectTimeout 10
+            ForwardAgent no
+            ForwardX11 no
 
         Host fix-agent
             HostName 127.0.0.1

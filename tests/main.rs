@@ -9,6 +9,7 @@ mod common;
 
 mod bad_input;
 mod create;
+mod interference;
 mod podman_faults;
 mod rooms;
 mod service;

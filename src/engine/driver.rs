@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
+use super::execute::Failure;
 use super::perform::Acting;
 use super::{Inner, execute, lifecycle, make};
 use crate::model::{Code, CreateRequest, OperationKind, Problem, TaskspaceId};
@@ -123,10 +124,12 @@ pub(super) struct Context {
 
 impl Context {
     /// Runs a plan on the taskspace as it is recorded now.
-    pub(super) async fn execute(&self, plan: &Plan) -> Result<(), Problem> {
-        let (podman, _) = self.engine.link.get().await?;
+    pub(super) async fn execute(&self, plan: &Plan) -> Result<(), Failure> {
+        // Nothing is begun before Podman answers.
+        let untouched = |problem| Failure { problem, taken_back: true };
+        let (podman, _) = self.engine.link.get().await.map_err(untouched)?;
         let acting = Acting {
-            record: self.engine.record(&self.id).await?,
+            record: self.engine.record(&self.id).await.map_err(untouched)?,
             engine: self.engine.clone(),
             podman,
             operation: self.operation,

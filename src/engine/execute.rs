@@ -18,11 +18,17 @@ pub(crate) trait Performer {
     fn report(&self, body: EventBody);
 }
 
+/// A plan that failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// The first step's problem. What else went wrong, also while taking back, is in its log.
+    pub(crate) problem: Problem,
+    /// Whether everything that was begun is taken back.
+    pub(crate) taken_back: bool,
+}
+
 /// Runs a plan.
-///
-/// # Errors
-/// The first step's problem. What else went wrong, also while taking back, is in its log.
-pub(crate) async fn execute(plan: &Plan, performer: &impl Performer) -> Result<(), Problem> {
+pub(crate) async fn execute(plan: &Plan, performer: &impl Performer) -> Result<(), Failure> {
     let mut waiting: BTreeSet<usize> = (0..plan.steps.len()).collect();
     let mut done = BTreeSet::new();
     let mut begun = Vec::new();
@@ -57,6 +63,7 @@ pub(crate) async fn execute(plan: &Plan, performer: &impl Performer) -> Result<(
         }
     }
     let Some(mut problem) = failure else { return Ok(()) };
+    let mut taken_back = true;
     begun.sort_unstable();
     for index in begun.into_iter().rev() {
         let step = &plan.steps[index];
@@ -68,11 +75,12 @@ pub(crate) async fn execute(plan: &Plan, performer: &impl Performer) -> Result<(
                 milliseconds: 0,
             }),
             Err(error) => {
+                taken_back = false;
                 problem.log.push(format!("could not take back '{}': {}", step.title, error.detail));
             }
         }
     }
-    Err(problem)
+    Err(Failure { problem, taken_back })
 }
 
 fn name_step(step: &Step, mut problem: Problem) -> Problem {
@@ -127,7 +135,7 @@ mod tests {
         Act::RemoveVolume(name.to_owned())
     }
 
-    async fn outcome(plan: &Plan, failing: &[&str]) -> (Result<(), Problem>, Vec<String>) {
+    async fn outcome(plan: &Plan, failing: &[&str]) -> (Result<(), Failure>, Vec<String>) {
         let failing = failing.iter().map(|name| (*name).to_owned()).collect();
         let recorder = Recorder { failing, ..Recorder::default() };
         let result = execute(plan, &recorder).await;
@@ -141,7 +149,8 @@ mod tests {
         let b = plan.push("b", act("b"), Some(act("undo b")), &[a]);
         plan.push("c", act("c"), Some(act("undo c")), &[b]);
         let (result, acts) = outcome(&plan, &["b", "undo b"]).await;
-        let problem = result.unwrap_err();
+        let Failure { problem, taken_back } = result.unwrap_err();
+        assert!(!taken_back);
         assert_eq!(problem.detail, "b: b broke");
         assert_eq!(problem.log, ["could not take back 'b': undo b broke"]);
         assert_eq!(acts, ["a", "b", "undo b", "undo a"]);

@@ -8,8 +8,7 @@ use super::problems;
 use crate::host::ports;
 use crate::model::{Code, Desired, OperationKind, Ports, Problem, Record, Status};
 use crate::plan::create::{self, Inputs};
-use crate::plan::{Plan, delete as delete_plan, lifecycle, names};
-use crate::podman::ErrorKind;
+use crate::plan::{Plan, delete as delete_plan, lifecycle};
 
 /// How long the network of a pod that has stopped may hold its ports.
 const LET_GO: Duration = Duration::from_secs(2);
@@ -20,8 +19,17 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 pub(super) async fn start(context: &Context) -> Result<(), Problem> {
     let engine = &context.engine;
     let record = engine.record(&context.id).await?;
-    if record.status == Status::Running {
-        return Ok(());
+    if matches!(record.status, Status::Running | Status::Degraded) {
+        // The record may be behind: someone may have stopped or removed what is in Podman.
+        if count_running(context).await? == PARTS {
+            return Ok(());
+        }
+        let gone = |record: &mut Record| {
+            record.status = record.status.stopped()?;
+            record.restarts += 1;
+            Ok(())
+        };
+        engine.leave_state(&context.id, gone).await?;
     }
     let begin = |record: &mut Record| {
         record.desired = Desired::Running;
@@ -30,12 +38,12 @@ pub(super) async fn start(context: &Context) -> Result<(), Problem> {
     };
     engine.enter_state(&context.id, OperationKind::Start, begin).await?;
     let mut result = match pod_is_there(context).await {
-        Ok(true) => context.execute(&lifecycle::start()).await,
+        Ok(true) => run(context, &lifecycle::start()).await,
         Ok(false) => rebuild(context).await,
         Err(problem) => Err(problem),
     };
     if port_was_taken(&result) && await_free(record.ports()).await {
-        result = context.execute(&lifecycle::start()).await;
+        result = run(context, &lifecycle::start()).await;
     }
     if port_was_taken(&result) {
         result = rebuild_with_new_ports(context).await;
@@ -62,7 +70,7 @@ pub(super) async fn stop(context: &Context) -> Result<(), Problem> {
         Ok(())
     };
     engine.enter_state(&context.id, OperationKind::Stop, begin).await?;
-    match context.execute(&lifecycle::stop()).await {
+    match run(context, &lifecycle::stop()).await {
         Ok(()) => {
             engine
                 .leave_state(&context.id, |record| {
@@ -93,8 +101,9 @@ pub(super) async fn delete(context: &Context, purge: bool) -> Result<(), Problem
         Ok(())
     };
     let record = engine.enter_state(&context.id, OperationKind::Delete, begin).await?;
-    let plan = delete_plan::plan(&context.id, &record, !purge);
-    if let Err(problem) = context.execute(&plan).await {
+    let keep_state_as = (!purge).then(|| context.id.clone());
+    let plan = delete_plan::plan(&context.id, &record, keep_state_as);
+    if let Err(problem) = run(context, &plan).await {
         engine.now_failed(&context.id, problem.clone()).await?;
         return Err(problem.hint("what could be removed is gone; `taskspace delete` tries again"));
     }
@@ -120,20 +129,31 @@ async fn await_free(wanted: Ports) -> bool {
     }
 }
 
+async fn run(context: &Context, plan: &Plan) -> Result<(), Problem> {
+    context.execute(plan).await.map_err(|failure| failure.problem)
+}
+
+/// The infra container and the two of ours.
+const PARTS: usize = 3;
+
 async fn pod_is_there(context: &Context) -> Result<bool, Problem> {
     let (podman, _) = context.engine.link.get().await?;
-    match podman.inspect_pod(&names::pod(&context.id)).await {
-        // The infra container and the two of ours.
-        Ok(pod) => Ok(pod.containers.len() == 3),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(problems::podman(error)),
-    }
+    let pod = context.engine.own_pod(&podman, &context.id).await?;
+    Ok(pod.is_some_and(|pod| pod.containers.len() == PARTS))
+}
+
+/// Returns how many containers of the pod run.
+async fn count_running(context: &Context) -> Result<usize, Problem> {
+    let (podman, _) = context.engine.link.get().await?;
+    let pod = context.engine.own_pod(&podman, &context.id).await?;
+    let containers = pod.map(|pod| pod.containers).unwrap_or_default();
+    Ok(containers.iter().filter(|container| container.state == "running").count())
 }
 
 /// Makes the pod anew on the volumes that are there.
 async fn rebuild(context: &Context) -> Result<(), Problem> {
     let plan = rebuild_plan(context).await?;
-    context.execute(&plan).await
+    run(context, &plan).await
 }
 
 async fn rebuild_plan(context: &Context) -> Result<Plan, Problem> {

@@ -1,16 +1,21 @@
 //! The link to Podman: found or started on first need, and again when it is gone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::UnixStream;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use super::problems;
 use crate::config::Paths;
 use crate::host::podman_service::{self, Places, PodmanService};
-use crate::model::{PodmanView, Problem};
+use crate::model::{Code, PodmanView, Problem};
 use crate::plan::capability::Capabilities;
 use crate::podman::Podman;
+
+/// How long whoever only looks waits for Podman.
+const VIEW: Duration = Duration::from_secs(2);
 
 /// The link.
 #[derive(Debug)]
@@ -35,7 +40,7 @@ impl Link {
     /// Returns Podman and what it can do.
     ///
     /// # Errors
-    /// [`crate::model::Code::PodmanUnavailable`] with what was tried.
+    /// [`Code::PodmanUnavailable`] with what was tried.
     pub(crate) async fn get(&self) -> Result<(Podman, Arc<Capabilities>), Problem> {
         let mut linked = self.linked.lock().await;
         if let Some(link) = &*linked {
@@ -67,7 +72,10 @@ impl Link {
 
     /// Tells how Podman is.
     pub(crate) async fn view(&self) -> PodmanView {
-        match self.get().await {
+        let answer = timeout(VIEW, self.get()).await.unwrap_or_else(|_| {
+            Err(Problem::new(Code::PodmanUnavailable, "Podman does not answer"))
+        });
+        match answer {
             Ok((podman, capabilities)) => PodmanView::Available {
                 socket: podman.socket().display().to_string(),
                 version: capabilities.version.clone(),

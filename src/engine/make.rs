@@ -6,6 +6,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::driver::Context;
+use super::execute::Failure;
 use super::problems;
 use super::projects::{Resolved, enter_project};
 use crate::config::settings::PortSettings;
@@ -41,9 +42,11 @@ pub(super) async fn create(context: &Context, request: CreateRequest) -> Result<
             stop_seconds: engine.stop_seconds(),
         };
         let made = context.execute(&create::plan(&inputs)).await;
-        let Err(problem) = made else { return engine.now_running(&context.id).await };
+        let Err(Failure { problem, taken_back }) = made else {
+            return engine.now_running(&context.id).await;
+        };
         let quicker = problem.code == Code::NetworkPortUnavailable && attempt < PORT_ATTEMPTS;
-        if problem.log.iter().any(|line| line.starts_with("could not take back")) {
+        if !taken_back {
             engine.now_failed(&context.id, problem.clone()).await?;
             return Err(problem);
         }
@@ -61,13 +64,13 @@ pub(super) async fn take_back(context: &Context) -> Result<(), Problem> {
     // Without Podman there is nothing to be done now: it stays recorded for the next start.
     context.engine.link.get().await?;
     let record = context.engine.record(&context.id).await?;
-    let keep = record.agent_state_from.is_some();
-    let plan = delete::plan(&context.id, &record, keep);
-    let result = context.execute(&plan).await;
-    if let Err(problem) = &result {
+    // The state that it was to continue with goes back to where it was.
+    let plan = delete::plan(&context.id, &record, record.agent_state_from.clone());
+    if let Err(Failure { problem, .. }) = context.execute(&plan).await {
         context.engine.now_failed(&context.id, problem.clone()).await?;
+        return Err(problem);
     }
-    result
+    Ok(())
 }
 
 /// Returns the places on the host that a taskspace's containers see.
@@ -189,7 +192,8 @@ pub(super) fn check_free(
         if !document.agent_states.contains_key(former) {
             return Err(no_agent_state(document, former));
         }
-    } else if document.agent_states.contains_key(id) {
+    }
+    if agent_state_of != Some(id) && document.agent_states.contains_key(id) {
         return Err(Problem::new(
             Code::AgentStateExists,
             format!("the agent state of a former taskspace '{id}' is kept"),

@@ -19,7 +19,7 @@ use crate::model::{
     TaskspaceId,
 };
 use crate::plan::{Act, SeedPlan, names};
-use crate::podman::{ErrorKind, LogOptions, Podman, VolumeSpec};
+use crate::podman::{ErrorKind, LogOptions, Pod, Podman, VolumeSpec};
 
 /// How many log lines are told of a container that does not come up.
 const LAST_LINES: u64 = 20;
@@ -36,7 +36,6 @@ pub(super) struct Acting {
 impl Performer for Acting {
     async fn perform(&self, act: &Act) -> Result<(), Problem> {
         let podman = &self.podman;
-        let stop_seconds = self.engine.stop_seconds();
         match act {
             Act::EnsureImage(image) => {
                 let output = |line: String| self.report(EventBody::Output { line });
@@ -44,7 +43,7 @@ impl Performer for Acting {
             }
             Act::EnsureBase(plan) => self.engine.projects.ensure_base(podman, plan).await,
             Act::DropBase { project, commit } => {
-                self.engine.projects.drop_base(podman, project, commit, &self.id).await
+                self.engine.projects.drop_base(podman, project, commit, Some(&self.id)).await
             }
             Act::TrimBases(project) => self.engine.projects.trim(podman, project, &self.id).await,
             Act::WriteFiles => {
@@ -57,6 +56,7 @@ impl Performer for Acting {
                     .await
             }
             Act::CreateVolume(spec) => self.create_volume(spec).await,
+            Act::RequireVolume(name) => self.require_volume(name).await,
             Act::RemoveVolume(name) => {
                 let registry = self.engine.document().await?.registry;
                 remove_volume(podman, registry, name).await
@@ -80,20 +80,20 @@ impl Performer for Acting {
                 verify::container(spec, &made)
             }
             Act::StartInfra => {
-                let pod =
-                    podman.inspect_pod(&names::pod(&self.id)).await.map_err(problems::podman)?;
+                let own = self.engine.own_pod(podman, &self.id).await?;
+                let pod = own.ok_or_else(|| foreign_pod(&names::pod(&self.id)))?;
                 podman.start_container(&pod.infra_id).await.map_err(problems::podman)
             }
             Act::StartContainer(role) => podman
                 .start_container(&names::container(&self.id, *role))
                 .await
                 .map_err(problems::podman),
-            Act::StopPod => {
-                absent_is_fine(podman.stop_pod(&names::pod(&self.id), stop_seconds).await)
-            }
+            Act::StopPod => self.stop_pod().await,
             Act::AwaitSsh(role) => self.await_ssh(*role).await,
             Act::PublishSsh => self.engine.ssh.publish().await,
-            Act::Forget { keep_agent_state } => self.forget(*keep_agent_state).await,
+            Act::Forget { keep_state_as } => {
+                self.engine.forget(&self.id, keep_state_as.clone()).await
+            }
         }
     }
 
@@ -127,16 +127,30 @@ impl Acting {
         }
     }
 
+    async fn require_volume(&self, name: &str) -> Result<(), Problem> {
+        let registry = self.engine.document().await?.registry;
+        match self.podman.inspect_volume(name).await {
+            Ok(volume) if is_ours(&volume.labels, registry) => Ok(()),
+            Ok(_) => Err(foreign_volume(Code::StateConflict, name)),
+            Err(error) if error.is_not_found() => Err(Problem::new(
+                Code::StateConflict,
+                format!("the volume '{name}' is gone, and the work in it"),
+            )
+            .hint("bring it back from a backup, or delete the taskspace")),
+            Err(error) => Err(problems::podman(error)),
+        }
+    }
+
     /// Removes the pod; one of that name that is somebody else's is left alone.
     async fn remove_pod(&self) -> Result<(), Problem> {
-        let name = names::pod(&self.id);
-        let registry = self.engine.document().await?.registry;
-        match self.podman.inspect_pod(&name).await {
-            Ok(pod) if !is_ours(&pod.labels, registry) => return Ok(()),
-            Ok(_) => {}
-            Err(error) => return absent_is_fine(Err(error)),
-        }
-        absent_is_fine(self.podman.remove_pod(&name, true, self.engine.stop_seconds()).await)
+        let Some(pod) = self.engine.own_pod(&self.podman, &self.id).await? else { return Ok(()) };
+        absent_is_fine(self.podman.remove_pod(&pod.id, true, self.engine.stop_seconds()).await)
+    }
+
+    /// Stops the pod; one of that name that is somebody else's is left alone.
+    async fn stop_pod(&self) -> Result<(), Problem> {
+        let Some(pod) = self.engine.own_pod(&self.podman, &self.id).await? else { return Ok(()) };
+        absent_is_fine(self.podman.stop_pod(&pod.id, self.engine.stop_seconds()).await)
     }
 
     async fn await_ssh(&self, role: Role) -> Result<(), Problem> {
@@ -167,13 +181,23 @@ impl Acting {
             Err(_) => std::future::pending().await,
         }
     }
-
-    async fn forget(&self, keep_agent_state: bool) -> Result<(), Problem> {
-        self.engine.forget(&self.id, keep_agent_state.then(|| self.id.clone())).await
-    }
 }
 
 impl Inner {
+    /// Returns the pod of a taskspace, unless there is none or it is somebody else's.
+    pub(super) async fn own_pod(
+        &self,
+        podman: &Podman,
+        id: &TaskspaceId,
+    ) -> Result<Option<Pod>, Problem> {
+        let registry = self.document().await?.registry;
+        match podman.inspect_pod(&names::pod(id)).await {
+            Ok(pod) => Ok(Some(pod).filter(|pod| is_ours(&pod.labels, registry))),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(problems::podman(error)),
+        }
+    }
+
     /// Takes a taskspace out of the registry and out of `ssh_config`; its agent's state is kept
     /// under `keep_state_as`.
     pub(super) async fn forget(

@@ -146,16 +146,16 @@ impl Projects {
         podman: &Podman,
         project: &str,
         commit: &str,
-        except: &TaskspaceId,
+        except: Option<&TaskspaceId>,
     ) -> Result<(), Problem> {
         let volume = names::base_volume(project, commit);
         let lock = self.making.lock().await.entry(volume.clone()).or_default().clone();
         let _one_at_a_time = lock.lock().await;
-        let (project, commit, except) = (project.to_owned(), commit.to_owned(), except.clone());
+        let (project, commit, except) = (project.to_owned(), commit.to_owned(), except.cloned());
         // Taken out of the registry first, under its lock: who wants the base from now on makes it.
         let updated = self.registry.update(move |document| {
             let used = document.taskspaces.iter().any(|(id, record)| {
-                *id != except
+                Some(id) != except.as_ref()
                     && record.spec.project.name == project
                     && record.spec.project.commit == commit
             });
@@ -165,7 +165,7 @@ impl Projects {
             if let Some(record) = document.projects.get_mut(&project) {
                 record.bases.remove(&commit);
             }
-            forget_unused_project(document, &project, Some(&except));
+            forget_unused_project(document, &project, except.as_ref());
             Ok(true)
         });
         if updated.await.map_err(problems::registry)?? {
@@ -185,21 +185,18 @@ impl Projects {
     ) -> Result<(), Problem> {
         let document = self.registry.read().await.map_err(problems::registry)?;
         for commit in superfluous(&document, project) {
-            self.drop_base(podman, project, &commit, except).await?;
+            self.drop_base(podman, project, &commit, Some(except)).await?;
         }
         Ok(())
     }
 }
 
-/// Returns the commits of unused bases, without the newest base.
+/// Returns the commits of unused bases, without the newest one that is whole.
 fn superfluous(document: &Document, project: &str) -> Vec<String> {
     let Some(record) = document.projects.get(project) else { return Vec::new() };
-    let newest = record.bases.iter().max_by_key(|(_, base)| base.created).map(|(commit, _)| commit);
-    let used = |commit: &String| {
-        document.taskspaces.values().any(|taskspace| {
-            taskspace.spec.project.name == project && taskspace.spec.project.commit == *commit
-        })
-    };
+    let ready = record.bases.iter().filter(|(_, base)| base.state == BaseState::Ready);
+    let newest = ready.max_by_key(|(_, base)| base.created).map(|(commit, _)| commit);
+    let used = |commit: &String| document.uses_base(project, commit);
     record.bases.keys().filter(|commit| Some(*commit) != newest && !used(commit)).cloned().collect()
 }
 

@@ -3,80 +3,47 @@
 
 use std::sync::Arc;
 
-use futures_util::future::join_all;
-
+use super::Inner;
 use super::driver::Job;
-use super::{Inner, problems};
-use crate::model::{BaseState, Desired, Document, OperationKind, Problem, Record, TaskspaceId};
-use crate::plan::names;
-use crate::podman::{ErrorKind, Podman};
+use crate::model::{BaseState, Desired, Document, OperationKind, Record};
 
 impl Inner {
-    /// Begins, aside, to take up what is recorded as unfinished.
+    /// Hands to the drivers what is recorded as unfinished, and what is recorded as running: their
+    /// start looks whether it is so.
     pub(super) fn take_up(self: &Arc<Self>, document: &Document) {
-        let mut recorded_as_up = Vec::new();
         for (id, record) in &document.taskspaces {
-            match unfinished(record) {
-                Some(job) => self.take_up_job(id, job),
-                None if record.status.is_up() => recorded_as_up.push(id.clone()),
-                None => {}
+            let job = unfinished(record).or_else(|| record.status.is_up().then_some(Job::Start));
+            if let Some(job) = job {
+                tracing::info!(%id, kind = %job.kind(), "taking up");
+                let operation = self.operations.enter(job.kind(), Some(id.clone()));
+                self.hand_over(id, operation.id, job);
             }
         }
-        let unfinished_bases: Vec<(String, String)> = document
+        let half_made: Vec<(String, String)> = document
             .projects
             .iter()
             .flat_map(|(name, project)| {
                 let making = project.bases.iter().filter(|(_, b)| b.state == BaseState::Making);
                 making.map(|(commit, _)| (name.clone(), commit.clone()))
             })
+            .filter(|(name, commit)| !document.uses_base(name, commit))
             .collect();
-        if recorded_as_up.is_empty() && unfinished_bases.is_empty() {
-            return;
+        if !half_made.is_empty() {
+            tokio::spawn(drop_bases(self.clone(), half_made));
         }
-        let inner = self.clone();
-        tokio::spawn(async move {
-            if let Err(problem) = inner.compare(recorded_as_up, unfinished_bases).await {
-                tracing::warn!("cannot compare the registry with Podman: {problem}");
-            }
-        });
     }
+}
 
-    fn take_up_job(self: &Arc<Self>, id: &TaskspaceId, job: Job) {
-        tracing::info!(%id, kind = %job.kind(), "taking up what was under way");
-        let operation = self.operations.enter(job.kind(), Some(id.clone()));
-        self.hand_over(id, operation.id, job);
-    }
-
-    async fn compare(
-        self: &Arc<Self>,
-        recorded_as_up: Vec<TaskspaceId>,
-        unfinished_bases: Vec<(String, String)>,
-    ) -> Result<(), Problem> {
-        let (podman, _) = self.link.get().await?;
-        let up = join_all(recorded_as_up.iter().map(|id| is_up(&podman, id))).await;
-        for (id, up) in recorded_as_up.iter().zip(up) {
-            if !up? {
-                self.leave_state(id, |record| {
-                    record.status = record.status.stopped()?;
-                    record.restarts += 1;
-                    Ok(())
-                })
-                .await?;
-                self.take_up_job(id, Job::Start);
-            }
+/// Removes bases that nobody uses.
+async fn drop_bases(engine: Arc<Inner>, bases: Vec<(String, String)>) {
+    let (podman, _) = match engine.link.get().await {
+        Ok(link) => link,
+        Err(problem) => return tracing::warn!("half-made bases stay for now: {problem}"),
+    };
+    for (project, commit) in bases {
+        if let Err(problem) = engine.projects.drop_base(&podman, &project, &commit, None).await {
+            tracing::warn!("cannot remove a half-made base of {project}: {problem}");
         }
-        for (project, commit) in unfinished_bases {
-            let document = self.document().await?;
-            let wanted = document.taskspaces.values().any(|record| {
-                record.spec.project.name == project && record.spec.project.commit == commit
-            });
-            // A creation that is being taken back drops its base itself.
-            if !wanted {
-                let nobody = TaskspaceId::derive("nobody", "0");
-                self.projects.drop_base(&podman, &project, &commit, &nobody).await?;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -92,17 +59,6 @@ fn unfinished(record: &Record) -> Option<Job> {
         | OperationKind::Restart
         | OperationKind::BuildImages => Job::Stop,
     })
-}
-
-async fn is_up(podman: &Podman, id: &TaskspaceId) -> Result<bool, Problem> {
-    match podman.inspect_pod(&names::pod(id)).await {
-        Ok(pod) => {
-            let running = pod.containers.iter().filter(|container| container.state == "running");
-            Ok(running.count() == 3)
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(problems::podman(error)),
-    }
 }
 
 #[cfg(test)]

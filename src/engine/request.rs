@@ -23,9 +23,9 @@ const ALPHABET: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
 const LAST_LINES: usize = 20;
 
 /// What the dev container is asked about work that is saved nowhere else: changed files, and
-/// commits that are on no branch of `origin` and in no tag.
+/// commits that are on no branch of `origin`, and stashes.
 const UNSAVED_WORK: &str = "git status --porcelain && \
-    git log --oneline --no-decorate HEAD --not --remotes --tags \"$1\"";
+    git log --oneline --no-decorate HEAD --branches --not --remotes \"$1\" && git stash list";
 
 impl Engine {
     /// Begins to make a taskspace.
@@ -106,8 +106,15 @@ impl Engine {
             None if options.purge && document.agent_states.contains_key(id) => {
                 self.purge_agent_state(id).await
             }
+            None if self.is_reserved(id) => {
+                self.ask(id, Job::Delete { purge: options.purge }).await
+            }
             None => Err(problems::not_found(id)),
         }
+    }
+
+    fn is_reserved(&self, id: &TaskspaceId) -> bool {
+        self.inner.reserved.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
     }
 
     /// Begins to build images.
@@ -144,7 +151,10 @@ impl Engine {
     }
 
     async fn ask(&self, id: &TaskspaceId, job: Job) -> Result<Operation, Problem> {
-        self.inner.record(id).await?;
+        // One that is only asked for is not recorded yet; the job comes after its making.
+        if !self.is_reserved(id) {
+            self.inner.record(id).await?;
+        }
         let operation = self.inner.operations.enter(job.kind(), Some(id.clone()));
         self.inner.hand_over(id, operation.id, job);
         Ok(operation)
@@ -163,13 +173,14 @@ impl Engine {
         };
         match status {
             Status::Running | Status::Degraded => {}
-            Status::Stopped => {
+            // It was never ready, or it was asked before.
+            Status::Creating | Status::Deleting => return Ok(()),
+            Status::Stopped | Status::Starting | Status::Stopping | Status::Failed => {
                 return Err(unsaved(format!(
-                    "'{id}' is stopped, so nobody can tell whether it has unsaved work"
+                    "'{id}' is {status}, so nobody can tell whether it has unsaved work"
                 ))
                 .hint("start it to find out, or delete with --force"));
             }
-            _ => return Ok(()),
         }
         let (podman, _) = self.inner.link.get().await?;
         let command = ["sh", "-c", UNSAVED_WORK, "sh", &format!("^{commit}")];
@@ -202,17 +213,25 @@ impl Engine {
         let (podman, _) = self.inner.link.get().await?;
         let operation = self.inner.operations.enter(OperationKind::Delete, Some(id.clone()));
         self.inner.operations.begin(operation.id);
-        let wanted = id.clone();
         let purged = async {
-            let document = self.inner.document().await?;
-            if let Some(kept) = document.agent_states.get(id) {
-                remove_volume(&podman, document.registry, &kept.volume).await?;
+            let registry = self.inner.document().await?.registry;
+            // Out of the registry first: nobody can be given what is about to go.
+            let wanted = id.clone();
+            let taken = self
+                .inner
+                .registry
+                .update(move |document| Ok::<_, Problem>(document.agent_states.remove(&wanted)));
+            let Some(kept) = taken.await.map_err(problems::registry)?? else { return Ok(()) };
+            let removed = remove_volume(&podman, registry, &kept.volume).await;
+            if removed.is_err() {
+                let wanted = id.clone();
+                let put_back = self.inner.registry.update(move |document| {
+                    document.agent_states.insert(wanted, kept);
+                    Ok::<(), Problem>(())
+                });
+                put_back.await.map_err(problems::registry)??;
             }
-            let updated = self.inner.registry.update(move |document| {
-                document.agent_states.remove(&wanted);
-                Ok::<(), Problem>(())
-            });
-            updated.await.map_err(problems::registry)?
+            removed
         };
         self.inner.operations.finish(operation.id, purged.await);
         self.operation(operation.id)

@@ -40,6 +40,14 @@ impl Document {
             agent_states: BTreeMap::new(),
         }
     }
+
+    /// Whether a taskspace stands on a base.
+    pub fn uses_base(&self, project: &str, commit: &str) -> bool {
+        let on_base = |record: &Record| {
+            record.spec.project.name == project && record.spec.project.commit == commit
+        };
+        self.taskspaces.values().any(on_base)
+    }
 }
 
 /// The two ports on the host's loopback.

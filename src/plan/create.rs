@@ -156,8 +156,38 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
 pub fn rebuild(inputs: &Inputs<'_>) -> Plan {
     let mut plan = Plan::default();
     let dev_image = ImageRef::Dev(inputs.record.spec.project_type);
-    let ready = [
+    let Inputs { registry, id, record, capabilities, .. } = *inputs;
+    let project = &record.spec.project;
+    let base = names::base_volume(&project.name, &project.commit);
+    // The work and the agent's memory cannot be made anew, all else can. Podman makes a volume that
+    // is missing by itself, an empty one.
+    let changes = names::changes_volume(id);
+    let state = record.agent_state_volume.clone();
+    let cache = volumes::plain(registry, id, names::build_cache_volume(id), "build-cache");
+    let cache_directory = capabilities.volume_directory(&cache.name);
+    let base_plan = BasePlan {
+        project: project.name.clone(),
+        mirror: inputs.mirror.to_owned(),
+        commit: project.commit.clone(),
+        volume: base.clone(),
+    };
+    let checked = [
         plan.push("remove the old pod", Act::RemovePod, None, &[]),
+        plan.push("the changes are there", Act::RequireVolume(changes), None, &[]),
+        plan.push("the agent's state is there", Act::RequireVolume(state), None, &[]),
+        plan.push("the base is there", Act::EnsureBase(base_plan), None, &[]),
+    ];
+    let overlay = volumes::overlay(registry, id, &base, capabilities);
+    let overlay = plan.push("the checkout", Act::CreateVolume(overlay), None, &checked);
+    let cache = plan.push("the build cache", Act::CreateVolume(cache), None, &checked);
+    let directories = Act::MakeDirectories {
+        root: cache_directory,
+        directories: volumes::BUILD_CACHE_DIRECTORIES,
+    };
+    let cache = plan.push("directories of the build cache", directories, None, &[cache]);
+    let ready = [
+        overlay,
+        cache,
         plan.push("image of the agent", Act::EnsureImage(ImageRef::Agent), None, &[]),
         plan.push("image of the dev container", Act::EnsureImage(dev_image), None, &[]),
         plan.push("keys and configuration", Act::WriteFiles, None, &[]),

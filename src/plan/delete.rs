@@ -3,11 +3,11 @@
 use super::{Act, Plan, names};
 use crate::model::{Record, TaskspaceId};
 
-/// Returns the plan that removes a taskspace.
+/// Returns the plan that removes a taskspace; its agent's state is kept under an id, or goes too.
 ///
 /// The registry's entry goes last: whatever interrupts the removal, the next start finds it and
 /// goes on.
-pub fn plan(id: &TaskspaceId, record: &Record, keep_agent_state: bool) -> Plan {
+pub fn plan(id: &TaskspaceId, record: &Record, keep_state_as: Option<TaskspaceId>) -> Plan {
     let mut plan = Plan::default();
     let remove = |volume: String| Act::RemoveVolume(volume);
     let pod = plan.push("remove the pod", Act::RemovePod, None, &[]);
@@ -16,14 +16,14 @@ pub fn plan(id: &TaskspaceId, record: &Record, keep_agent_state: bool) -> Plan {
         plan.push("remove the changes", remove(names::changes_volume(id)), None, &[project]),
         plan.push("remove the build cache", remove(names::build_cache_volume(id)), None, &[pod]),
     ];
-    if !keep_agent_state {
+    if keep_state_as.is_none() {
         let volume = record.agent_state_volume.clone();
         last.push(plan.push("remove the agent's state", remove(volume), None, &[pod]));
     }
     last.push(plan.push("remove keys and configuration", Act::RemoveFiles, None, &[pod]));
     let forget = plan.push(
         "take it out of the registry and ssh_config",
-        Act::Forget { keep_agent_state },
+        Act::Forget { keep_state_as },
         None,
         &last,
     );

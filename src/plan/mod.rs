@@ -11,7 +11,7 @@ pub mod volumes;
 
 use std::path::PathBuf;
 
-use crate::model::{ImageRef, Role};
+use crate::model::{ImageRef, Role, TaskspaceId};
 use crate::podman::{ContainerSpec, PodSpec, VolumeSpec};
 
 /// One act on Podman or the host. Each can be done again without harm.
@@ -27,6 +27,8 @@ pub enum Act {
     RemoveFiles,
     /// Make a volume.
     CreateVolume(VolumeSpec),
+    /// Make sure that a volume is there: what is in it cannot be made anew.
+    RequireVolume(String),
     /// Remove a volume, if it is there.
     RemoveVolume(String),
     /// Make directories in a volume.
@@ -58,8 +60,8 @@ pub enum Act {
     PublishSsh,
     /// Take the taskspace out of the registry, and out of `ssh_config`.
     Forget {
-        /// Whether the volume with the agent's state is kept.
-        keep_agent_state: bool,
+        /// The id under which the volume with the agent's state is kept, if it is.
+        keep_state_as: Option<TaskspaceId>,
     },
     /// Remove a base, unless another taskspace uses it.
     DropBase {

@@ -1,0 +1,128 @@
+//! What others do behind the service's back, and requests that cross each other.
+
+use serde_json::json;
+
+use crate::common::podman::TestPodman;
+use crate::common::repository::Repository;
+use crate::common::{User, succeed, wait_until};
+
+fn podman(arguments: &[&str]) -> String {
+    succeed(TestPodman::shared().command().args(arguments))
+}
+
+#[test]
+fn what_was_removed_by_hand_is_made_anew_but_never_the_work() {
+    let user = User::new();
+    let repository = Repository::new(&user, "app");
+    user.run(&["create", "--project", repository.as_str(), "mended"]);
+    succeed(&mut user.ssh("mended-dev", &["echo kept > /workspace/work"]));
+    let work = || succeed(&mut user.ssh("mended-dev", &["cat /workspace/work"]));
+
+    // The pod is gone, and the record still says running.
+    podman(&["pod", "rm", "--force", "taskspace-mended"]);
+    user.run(&["start", "mended"]);
+    assert_eq!(work(), "kept\n");
+    podman(&["kill", "taskspace-mended-dev"]);
+    user.run(&["start", "mended"]);
+    assert_eq!(work(), "kept\n");
+
+    // Volumes that can be made anew.
+    user.run(&["stop", "mended"]);
+    let gone = ["taskspace-mended-project", "taskspace-mended-build-cache"];
+    podman(&[&["volume", "rm", "--force"], gone.as_slice()].concat());
+    user.run(&["start", "mended"]);
+    assert_eq!(work(), "kept\n");
+
+    // And the one that cannot.
+    user.run(&["stop", "mended"]);
+    podman(&["pod", "rm", "--force", "taskspace-mended"]);
+    podman(&["volume", "rm", "--force", "taskspace-mended-changes"]);
+    let text = user.fail(4, &["start", "mended"]);
+    assert!(text.contains("taskspace-mended-changes") && text.contains("hint:"), "{text}");
+    assert_eq!(user.json(&["show", "mended"])["status"], "failed");
+    // Nobody can tell whether a failed one has unsaved work.
+    user.fail(4, &["delete", "mended"]);
+    user.run(&["delete", "--force", "--purge", "mended"]);
+    let left = user.left_in_podman();
+    assert!(left.iter().all(|name| name.starts_with("project-base-")), "{left:?}");
+}
+
+#[test]
+fn what_ran_before_a_crash_runs_again() {
+    let user = User::new();
+    let repository = Repository::new(&user, "app");
+    for id in ["again", "stays", "leaves"] {
+        user.run(&["create", "--project", repository.as_str(), id]);
+    }
+    user.run(&["stop", "stays"]);
+    user.kill_service();
+    podman(&["pod", "stop", "taskspace-again", "taskspace-leaves"]);
+    user.run(&["delete", "--force", "--purge", "leaves"]);
+    wait_until("it runs again", || {
+        user.ssh("again-dev", &["true"]).status().is_ok_and(|status| status.success())
+    });
+    let list = user.json(&["list"]);
+    let ids: Vec<_> = list.as_array().unwrap().iter().map(|entry| entry["id"].clone()).collect();
+    assert_eq!(ids, [json!("again"), json!("stays")]);
+    assert_eq!(list[1]["status"], "stopped");
+}
+
+#[test]
+fn no_kept_agent_state_is_lost() {
+    let user = User::new();
+    let repository = Repository::new(&user, "app");
+    let create = ["create", "--project", repository.as_str()];
+    for id in ["kept-a", "kept-b"] {
+        user.run(&[create.as_slice(), &[id]].concat());
+        user.run(&["delete", "--force", id]);
+    }
+    // Another state under an id whose own is kept: one of the two would have no name.
+    let text =
+        user.fail(4, &[create.as_slice(), &["--agent-state-of", "kept-a", "kept-b"]].concat());
+    assert!(text.contains("'kept-b' is kept"), "{text}");
+    // A creation that is cut off gives the state back.
+    let more = ["--agent-state-of", "kept-a", "--no-wait", "kept-c"];
+    user.run(&[create.as_slice(), &more].concat());
+    wait_until("the creation is recorded", || {
+        user.registry()["taskspaces"]["kept-c"]["status"] == "creating"
+    });
+    user.kill_service();
+    wait_until("the half-made one is taken back", || user.json(&["list"]) == json!([]));
+    let registry = user.registry();
+    let kept: Vec<&String> = registry["agent_states"].as_object().unwrap().keys().collect();
+    assert_eq!(kept, ["kept-a", "kept-b"]);
+    for id in ["kept-a", "kept-b"] {
+        user.run(&["delete", "--purge", id]);
+    }
+    let left = user.left_in_podman();
+    assert!(left.iter().all(|name| name.starts_with("project-base-")), "{left:?}");
+}
+
+#[test]
+fn work_on_other_branches_and_in_stashes_is_unsaved_work() {
+    let user = User::new();
+    let repository = Repository::new(&user, "app");
+    user.run(&["create", "--project", repository.as_str(), "branches"]);
+    let git = |script: &str| {
+        let script = format!(
+            "cd /workspace && git config user.name T && git config user.email t@e.org && {script}"
+        );
+        succeed(&mut user.ssh("branches-dev", &[&script]));
+    };
+    git("git checkout -q -b side && git commit -q --allow-empty -m side && git tag t && \
+         git checkout -q taskspace/branches");
+    assert!(user.fail(4, &["delete", "branches"]).contains("side"));
+    git("git tag -d t && git branch -q -D side && echo x > README.md && git stash -q");
+    assert!(user.fail(4, &["delete", "branches"]).contains("stash@{0}"));
+    git("git stash drop -q");
+    user.run(&["delete", "branches"]);
+}
+
+#[test]
+fn a_taskspace_that_is_still_being_made_can_be_deleted() {
+    let user = User::new();
+    let repository = Repository::new(&user, "app");
+    user.run(&["create", "--project", repository.as_str(), "--no-wait", "brief"]);
+    user.run(&["delete", "--force", "--purge", "brief"]);
+    assert_eq!(user.json(&["list"]), json!([]));
+}
