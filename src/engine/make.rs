@@ -188,10 +188,10 @@ pub(super) fn check_free(
     if document.taskspaces.contains_key(id) {
         return Err(taken(id));
     }
-    if let Some(former) = agent_state_of {
-        if !document.agent_states.contains_key(former) {
-            return Err(no_agent_state(document, former));
-        }
+    if let Some(former) = agent_state_of
+        && !document.agent_states.contains_key(former)
+    {
+        return Err(no_agent_state(document, former));
     }
     if agent_state_of != Some(id) && document.agent_states.contains_key(id) {
         return Err(Problem::new(

@@ -2,6 +2,7 @@
 //! protection that was asked for may simply not be there.
 
 use crate::model::{Code, Problem};
+use crate::plan::pod::USER;
 use crate::podman::{Container, ContainerSpec};
 
 /// Capabilities with which a container could undo or evade its network policy.
@@ -44,7 +45,18 @@ pub(super) fn container(spec: &ContainerSpec, made: &Container) -> Result<(), Pr
             Some(mount) if mount.rw => {
                 differences.push(format!("{} is writable", bind.destination.display()));
             }
+            Some(mount) if mount.source != bind.source => {
+                let (at, source) = (bind.destination.display(), mount.source.display());
+                differences.push(format!("{at} shows {source}"));
+            }
             Some(_) => {}
+        }
+    }
+    // The host's user, who is 0 in the user namespace that Podman itself runs in, is USER inside.
+    let keep_id = format!("{USER}:0:1");
+    for (map, name) in [(&made.uid_map, "uid"), (&made.gid_map, "gid")] {
+        if !map.contains(&keep_id) {
+            differences.push(format!("its {name} {USER} is not the host's user"));
         }
     }
     if made.privileged {
@@ -68,4 +80,77 @@ pub(super) fn container(spec: &ContainerSpec, made: &Container) -> Result<(), Pr
         format!("Podman made the container otherwise than asked: {}", differences.join("; ")),
     )
     .hint("look for defaults in containers.conf that add capabilities or mounts"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::podman::{BindMount, Mount, NamedVolume};
+
+    fn spec() -> ContainerSpec {
+        ContainerSpec {
+            no_new_privileges: true,
+            cap_add: vec!["CHOWN".to_owned()],
+            volumes: vec![NamedVolume {
+                name: "v".to_owned(),
+                dest: "/v".into(),
+                options: Vec::new(),
+            }],
+            mounts: vec![BindMount {
+                source: "/s".into(),
+                destination: "/d".into(),
+                options: Vec::new(),
+            }],
+            ..ContainerSpec::default()
+        }
+    }
+
+    fn as_asked() -> Container {
+        let map = ["0:1:1000", "1000:0:1", "1001:1001:64536"].map(str::to_owned).to_vec();
+        let mount = |name: &str, source: &str, destination: &str, rw| Mount {
+            name: name.to_owned(),
+            source: source.into(),
+            destination: destination.into(),
+            rw,
+            ..Mount::default()
+        };
+        Container {
+            no_new_privileges: true,
+            effective_caps: vec!["CAP_CHOWN".to_owned()],
+            bounding_caps: vec!["CAP_CHOWN".to_owned()],
+            mounts: vec![mount("v", "/x", "/v", true), mount("", "/s", "/d", false)],
+            network_mode: "container:1".to_owned(),
+            pod_id: Some("2".to_owned()),
+            uid_map: map.clone(),
+            gid_map: map,
+            ..Container::default()
+        }
+    }
+
+    #[test]
+    fn everything_that_protects_is_compared() {
+        assert_eq!(container(&spec(), &as_asked()), Ok(()));
+        type Change = fn(&mut Container);
+        let cases: &[(Change, &str)] = &[
+            (|made| made.no_new_privileges = false, "no-new-privileges"),
+            (|made| made.bounding_caps.push("CAP_NET_ADMIN".to_owned()), "NET_ADMIN"),
+            (|made| made.effective_caps.push("CAP_KILL".to_owned()), "KILL"),
+            (|made| made.privileged = true, "privileged"),
+            (|made| made.mounts[0].name = "other".to_owned(), "volume v"),
+            (|made| made.mounts[1].rw = true, "/d is writable"),
+            (|made| made.mounts[1].source = "/etc".into(), "/d shows /etc"),
+            (|made| made.mounts.push(Mount::default()), "3 mounts"),
+            (|made| made.network_mode = "host".to_owned(), "'host'"),
+            (|made| made.pod_id = None, "pod's network"),
+            (|made| made.uid_map.clear(), "uid 1000"),
+            (|made| made.gid_map = vec!["0:0:1".to_owned()], "gid 1000"),
+        ];
+        for (change, word) in cases {
+            let mut made = as_asked();
+            change(&mut made);
+            let problem = container(&spec(), &made).unwrap_err();
+            assert_eq!(problem.code, Code::PolicyUnenforceable);
+            assert!(problem.detail.contains(word), "{word}: {}", problem.detail);
+        }
+    }
 }

@@ -12,7 +12,7 @@ use crate::model::{ImageRef, Ports, Role, TaskspaceId};
 use crate::podman::{BindMount, ContainerSpec, NamedVolume, PodSpec, PortMapping, UserNamespace};
 
 /// The uid and gid that the host's user has inside: that of `agent` and `developer` in our images.
-const USER: u32 = 1000;
+pub(crate) const USER: u32 = 1000;
 
 /// The user namespace of every pod: the host's user is the images' own user, so that a checkout
 /// needs no change of owners.

@@ -9,7 +9,7 @@ use super::{moment, nullable};
 use crate::podman::spec::Labels;
 
 /// A container, with what is to be compared with what was asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "Reply")]
 pub struct Container {
     /// Its id.
