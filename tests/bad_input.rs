@@ -78,6 +78,14 @@ fn a_failing_image_build_leaves_nothing() {
     assert_eq!(user.run(&["list", "--json"]).trim(), "[]");
     assert_eq!(user.left_in_podman(), Vec::<String>::new());
     assert!(!user.path("state/symposium/taskspaces/a").exists());
+
+    // What was there before stays.
+    user.run(&["create", "--project", repository.as_str(), "before"]);
+    user.run(&["delete", "before", "--purge"]);
+    let base = user.left_in_podman();
+    assert_eq!(base.len(), 1);
+    user.fail(1, &["create", "--project", repository.as_str(), "--type", "go", "a"]);
+    assert_eq!(user.left_in_podman(), base);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! Different taskspaces proceed side by side.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError};
 
 use futures_util::FutureExt;
@@ -131,6 +132,7 @@ impl Context {
         let acting = Acting {
             record: self.engine.record(&self.id).await.map_err(untouched)?,
             engine: self.engine.clone(),
+            made_base: AtomicBool::new(false),
             podman,
             operation: self.operation,
             id: self.id.clone(),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -31,6 +32,8 @@ pub(super) struct Acting {
     pub(super) operation: u64,
     pub(super) id: TaskspaceId,
     pub(super) record: Record,
+    /// Whether the base was made by this operation.
+    pub(super) made_base: AtomicBool,
 }
 
 impl Performer for Acting {
@@ -41,7 +44,13 @@ impl Performer for Acting {
                 let output = |line: String| self.report(EventBody::Output { line });
                 self.engine.images.ensure(podman, *image, false, &output).await
             }
-            Act::EnsureBase(plan) => self.engine.projects.ensure_base(podman, plan).await,
+            Act::EnsureBase(plan) => {
+                let made = self.engine.projects.ensure_base(podman, plan).await?;
+                self.made_base.store(made, Ordering::Relaxed);
+                Ok(())
+            }
+            // What was there before is not ours to take back.
+            Act::DropBase { .. } if !self.made_base.load(Ordering::Relaxed) => Ok(()),
             Act::DropBase { project, commit } => {
                 self.engine.projects.drop_base(podman, project, commit, Some(&self.id)).await
             }

@@ -77,12 +77,12 @@ impl Projects {
         })
     }
 
-    /// Makes a base, unless it is there.
+    /// Makes a base, unless it is there; returns whether it was made.
     pub(crate) async fn ensure_base(
         &self,
         podman: &Podman,
         plan: &BasePlan,
-    ) -> Result<(), Problem> {
+    ) -> Result<bool, Problem> {
         let lock = self.making.lock().await.entry(plan.volume.clone()).or_default().clone();
         let _one_at_a_time = lock.lock().await;
 
@@ -95,7 +95,7 @@ impl Projects {
                     return Err(foreign_volume(Code::PodmanFailed, &plan.volume));
                 }
                 if is_ready {
-                    return Ok(());
+                    return Ok(false);
                 }
                 podman.remove_volume(&plan.volume, true).await.map_err(problems::podman)?;
             }
@@ -108,7 +108,7 @@ impl Projects {
             podman.remove_volume(&plan.volume, true).await.ok();
         }
         self.record(plan, made.is_ok().then_some(BaseState::Ready)).await?;
-        made
+        made.map(|()| true)
     }
 
     async fn make(&self, podman: &Podman, plan: &BasePlan, registry: Uuid) -> Result<(), Problem> {
