@@ -84,7 +84,7 @@ impl Images {
             return Ok(());
         }
         output(format!("building {}", image.full_name()));
-        self.build(podman, image, &recipe, force, output).await?;
+        self.build(podman, image, &recipe, output).await?;
         output(format!("preparing {} for the user's namespace", image.full_name()));
         self.warm(podman, image).await?;
         if let Some(before) = before {
@@ -157,7 +157,6 @@ impl Images {
         podman: &Podman,
         image: ImageRef,
         recipe: &Recipe,
-        force: bool,
         output: &(dyn Fn(String) + Send + Sync),
     ) -> Result<(), Problem> {
         let labels = Labels::from([
@@ -168,7 +167,8 @@ impl Images {
             context: tar_of(&recipe.files).map_err(problems::internal)?.into(),
             tags: vec![image.full_name()],
             labels,
-            layers: !force,
+            // Cached layers would stay behind as images without a name, after a failure for good.
+            layers: false,
             pull: PullPolicy::Never,
             ..BuildSpec::default()
         };
@@ -301,8 +301,7 @@ async fn read_ca_bundle(configured: Option<&Path>) -> Result<Option<String>, Pro
     Ok(None)
 }
 
-/// Packs a build context. Everything that could differ from one time to the next is fixed, so that
-/// Podman finds the layers it has.
+/// Packs a build context.
 fn tar_of(files: &[ContextFile]) -> std::io::Result<Vec<u8>> {
     let mut builder = tar::Builder::new(Vec::new());
     for file in files {

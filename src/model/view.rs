@@ -150,7 +150,7 @@ pub struct BuildRequest {
     /// Short names; every image when empty.
     #[serde(default)]
     pub images: Vec<String>,
-    /// Build also what is current, without cached layers.
+    /// Build also what is current.
     #[serde(default)]
     pub force: bool,
 }
