@@ -43,7 +43,7 @@ struct Build {
     /// [default: all]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// Build also what is current, without cached layers
+    /// Build also what is current
     #[arg(long, short)]
     force: bool,
     /// Do not wait until it is done
