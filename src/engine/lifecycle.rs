@@ -10,6 +10,8 @@ use crate::model::{Code, Desired, OperationKind, Ports, Problem, Record, Status}
 use crate::plan::create::{self, Inputs};
 use crate::plan::{Plan, delete as delete_plan, lifecycle};
 
+/// The infra container and the two of ours.
+const PARTS: usize = 3;
 /// How long the network of a pod that has stopped may hold its ports.
 const LET_GO: Duration = Duration::from_secs(2);
 /// How often to look meanwhile.
@@ -132,9 +134,6 @@ async fn await_free(wanted: Ports) -> bool {
 async fn run(context: &Context, plan: &Plan) -> Result<(), Problem> {
     context.execute(plan).await.map_err(|failure| failure.problem)
 }
-
-/// The infra container and the two of ours.
-const PARTS: usize = 3;
 
 async fn pod_is_there(context: &Context) -> Result<bool, Problem> {
     let (podman, _) = context.engine.link.get().await?;
