@@ -9,6 +9,8 @@ PROFILE ?= release
 HOST := tests/host/host
 # Tests and demo find this image in the test host, which reaches no registry.
 HOST_BASE_IMAGE := localhost/debian:trixie
+# What is in the tested program only: points at which it is killed, or an act fails.
+TEST_FEATURES := fault-points
 
 target := $(or $(CARGO_TARGET_DIR),target)
 # cargo calls the directory of its `dev` profile `debug`.
@@ -31,7 +33,7 @@ build: cargo ## build the program, for debugging
 
 check: cargo ## formatting, lints, documentation, dependencies
 	$(CARGO) fmt --check
-	$(CARGO) clippy --all-targets --locked -- -D warnings
+	$(CARGO) clippy --all-targets --features $(TEST_FEATURES) --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --no-deps --document-private-items --locked
 	@if $(CARGO) deny --version >/dev/null 2>&1; then \
 		set -x; $(CARGO) deny --offline --locked check bans licenses sources; \
@@ -48,10 +50,10 @@ test: cargo ## all tests, end to end too, on this machine or in the test host
 		export "CARGO_TARGET_$${triple}_RUNNER=$(HOST) runner"; \
 		export TASKSPACE_TEST_BASE_IMAGE=$(HOST_BASE_IMAGE); \
 	fi; \
-	$(CARGO) test --locked --tests
+	$(CARGO) test --locked --features $(TEST_FEATURES) --tests
 
 test-unit: cargo ## the tests that need nothing but cargo
-	$(CARGO) test --locked --lib --bins
+	$(CARGO) test --locked --features $(TEST_FEATURES) --lib --bins
 
 demo: build ## the main job from end to end, shown step by step
 	@where=$$(tests/host/select jq tmux); \

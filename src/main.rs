@@ -12,6 +12,8 @@ use tracing_subscriber::EnvFilter;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     log(&arguments);
+    #[cfg(feature = "fault-points")]
+    arm_faults(&arguments);
     match runtime(&arguments) {
         Ok(runtime) => {
             let exit = runtime.block_on(cli::run(arguments));
@@ -23,6 +25,19 @@ fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             Exit::Failed.into()
         }
+    }
+}
+
+/// Takes up what a test wants of the service.
+#[cfg(feature = "fault-points")]
+fn arm_faults(arguments: &Arguments) {
+    if matches!(arguments.verb, Verb::Serve(_)) {
+        let wanted = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        taskspace::fault::arm(taskspace::fault::Faults {
+            kill: wanted("TASKSPACE_FAULT_KILL"),
+            fail: wanted("TASKSPACE_FAULT_FAIL"),
+            log: wanted("TASKSPACE_FAULT_LOG").map(Into::into),
+        });
     }
 }
 

@@ -3,11 +3,12 @@
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
 use crate::common::repository::Repository;
-use crate::common::{User, wait_until};
+use crate::common::{User, text_of, wait_until};
 
 /// Speaks plain HTTP over the socket and returns status, headers and body.
 fn http(user: &User, method: &str, path: &str, body: &str) -> (u16, String, String) {
@@ -138,25 +139,21 @@ fn an_idle_service_goes_and_comes_back() {
 }
 
 #[test]
-fn a_service_killed_while_creating_takes_everything_back() {
+fn a_client_that_waits_sees_the_end_although_the_service_is_killed() {
     let user = User::new();
     let repository = Repository::new(&user, "app");
     user.run(&["create", "--project", repository.as_str(), "keep"]);
-    user.run(&["create", "--project", repository.as_str(), "--no-wait", "gone"]);
+    let mut create = user.taskspace(&["create", "--project", repository.as_str(), "follow"]);
+    let create = create.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait_until("the creation is recorded", || {
-        user.registry()["taskspaces"]["gone"]["status"] == "creating"
+        user.registry()["taskspaces"]["follow"]["status"] == "creating"
     });
     user.kill_service();
-    wait_until("the half-made one is taken back", || {
-        let list = user.json(&["list"]);
-        let ids: Vec<&str> =
-            list.as_array().unwrap().iter().map(|entry| entry["id"].as_str().unwrap()).collect();
-        ids == ["keep"]
-    });
-    let left = user.left_in_podman();
-    assert!(left.iter().all(|name| !name.contains("gone")), "{left:?}");
-    assert!(!user.path("state/symposium/taskspaces/gone").exists());
-    assert!(user.ssh("keep-dev", &["true"]).status().unwrap().success());
+    let output = create.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text_of(&output));
+    for host in ["follow-dev", "keep-dev"] {
+        assert!(user.ssh(host, &["true"]).status().unwrap().success());
+    }
 }
 
 #[test]

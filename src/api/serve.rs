@@ -95,6 +95,9 @@ impl Service {
         };
         notifier.stopping();
         closed.cancel();
+        if let Some(engine) = &engine {
+            engine.close();
+        }
         if let Some(engine) = engine
             && timeout(OPERATIONS_GRACE, engine.quiet()).await.is_err()
         {

@@ -52,6 +52,9 @@ pub struct Create {
     /// Use what is known of the repository, without asking it
     #[arg(long)]
     offline: bool,
+    /// Leave what was made when it fails, to look at it
+    #[arg(long)]
+    keep_on_failure: bool,
     /// Do not wait until it is ready
     #[arg(long)]
     no_wait: bool,
@@ -137,6 +140,7 @@ impl Create {
             prompt: self.prompt,
             agent_state_of: self.agent_state_of,
             offline: self.offline,
+            keep_on_failure: self.keep_on_failure,
             git: git_environment(|name| env::var(name).ok()),
         })
     }

@@ -112,6 +112,8 @@ mod tests {
             failure: None,
             warnings: Vec::new(),
             restarts: 0,
+            attempts: Vec::new(),
+            endings: Vec::new(),
         };
         Recorded { id: id.parse().unwrap(), record }
     }

@@ -16,6 +16,9 @@ use crate::model::{Code, Event, EventBody, Operation, Problem, StepOutcome};
 /// How often the spinner moves.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How many runs of the service an operation is followed through.
+const RUNS: usize = 5;
+
 /// How waiting ended.
 #[derive(Debug)]
 pub(super) enum Waited {
@@ -79,28 +82,42 @@ async fn watch(
     screen: &mut Screen,
 ) -> Result<Option<Problem>, Stop> {
     let number = operation.id;
-    let mut events = context.call(async |client| client.watch(number).await).await?;
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(Event { body: EventBody::OperationFinished { problem }, .. }) => return Ok(problem),
-            Ok(event) => screen.show(&event.body),
-            Err(error) => {
-                tracing::debug!("the events broke off: {error}");
-                break;
+    // A service that ends in between hands the operation to its next start, under the same number.
+    for _ in 0..RUNS {
+        let mut events = match context.call(async |client| client.watch(number).await).await {
+            Ok(events) => events,
+            Err(Stop::Problem(problem)) if problem.code == Code::NotFound => {
+                return Err(lost(operation).into());
+            }
+            Err(stop) => return Err(stop),
+        };
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event { body: EventBody::OperationFinished { problem }, .. }) => {
+                    return Ok(problem);
+                }
+                Ok(event) => screen.show(&event.body),
+                Err(error) => {
+                    tracing::debug!("the events broke off: {error}");
+                    break;
+                }
             }
         }
-    }
-    // The last event was missed; the operation itself knows.
-    match context.call(async |client| client.wait(number).await).await {
-        Ok(operation) => Ok(operation.problem),
-        Err(Stop::Problem(problem)) if problem.code == Code::NotFound => {
-            let detail = format!("the service ended before {} did", operation.kind);
-            let problem = Problem::new(Code::ServiceUnavailable, detail)
-                .hint("its next start finishes or undoes what was begun; `taskspace list` tells");
-            Err(problem.into())
+        // The last event may have been missed; the operation itself knows.
+        if let Ok(operation) = context.call(async |client| client.operation(number).await).await
+            && operation.state.is_over()
+        {
+            return Ok(operation.problem);
         }
-        Err(stop) => Err(stop),
+        screen.begin_again();
     }
+    Err(lost(operation).into())
+}
+
+fn lost(operation: &Operation) -> Problem {
+    let detail = format!("the service ended before {} did", operation.kind);
+    Problem::new(Code::ServiceUnavailable, detail)
+        .hint("its next start finishes or undoes what was begun; `taskspace list` tells")
 }
 
 /// The steps that are under way.
@@ -136,6 +153,9 @@ impl Steps {
             EventBody::Warning { message } => Some(format!("! {}", plain(message))),
             EventBody::OperationStarted { .. }
             | EventBody::StatusChanged { .. }
+            | EventBody::ContainerEnded(_)
+            | EventBody::HealthChanged { .. }
+            | EventBody::Missed
             | EventBody::OperationFinished { .. } => None,
         }
     }
@@ -176,6 +196,11 @@ impl Screen {
             spinner
         });
         Self { output, build_output, steps: Steps::default(), spinner }
+    }
+
+    /// Forgets the steps of a service that has ended.
+    fn begin_again(&mut self) {
+        self.steps = Steps::default();
     }
 
     fn show(&mut self, body: &EventBody) {

@@ -70,6 +70,21 @@ fn text(detail: &DetailView, now: Timestamp) -> String {
     page.line("Dev", format!("ssh {}  (port {})", detail.ssh_dev, record.dev_port));
     page.line("Agent", format!("ssh {}  (port {})", detail.ssh_agent, record.agent_port));
 
+    for (role, health) in &detail.health {
+        let state = match (health.healthy, &health.reason) {
+            (true, None) => "answers".to_owned(),
+            (_, reason) => reason.clone().unwrap_or_else(|| "does not answer".to_owned()),
+        };
+        let asked = span(now.as_second() - health.checked.as_second());
+        page.line("Health", format!("{role}: {state} (asked {asked} ago)"));
+    }
+    page.line("Recoveries", record.restarts);
+    for ending in &record.endings {
+        let oom = if ending.oom_killed { ", out of memory" } else { "" };
+        let ended = format!("{} with status {}{oom}", ending.role, ending.exit_code);
+        page.line("Ended", format!("{ended}, {}", when(ending.at, now)));
+    }
+
     page.section("In Podman");
     page.line("Pod", &detail.pod);
     for container in &detail.containers {

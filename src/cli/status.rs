@@ -38,6 +38,7 @@ fn text(status: &StatusView) -> String {
     page.line("Ends after", format!("{}s without anything to do", status.idle_timeout_seconds));
     page.line("Registry", &status.registry);
     page.line("SSH config", &status.ssh_config);
+    page.lines("Strays", &status.strays);
     match &status.podman {
         PodmanView::Available { socket, version, warnings } => {
             page.line("Podman", format!("{version} at {socket}"));

@@ -1,6 +1,7 @@
 //! Settings: fragments (files) are merged to inputs, and inputs are validated to settings.
 
 use std::io;
+use std::num::NonZero;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -11,6 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::policy::images::{Images, ImagesError, ImagesFragment};
+use crate::policy::restart::RestartPolicy;
 use crate::policy::text::Text;
 
 /// The service ends after this time without a running taskspace, an operation or a client.
@@ -28,6 +30,22 @@ const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// What Podman gives containers by default before it kills them.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How often taskspaces are compared with what Podman has, beside its events.
+const RECONCILE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How often each sshd is asked. Each time costs two lines in the container's log.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How long an sshd may take to introduce itself.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often in a row an sshd may be silent before something is done about it.
+const HEALTH_RETRIES: u32 = 3;
+
+/// How often a taskspace is recovered before it has failed, in which time, and the first pause.
+const RESTART_POLICY: RestartPolicy =
+    RestartPolicy { limit: 5, window: Duration::from_secs(10 * 60), delay: Duration::from_secs(2) };
+
 /// The first port that an ordinary user may bind.
 const FIRST_PORT: u16 = 1024;
 
@@ -42,8 +60,25 @@ pub struct Settings {
     pub ready_timeout: Duration,
     /// How long containers may take to stop before they are killed.
     pub stop_timeout: Duration,
+    /// How often taskspaces are compared with what Podman has, beside its events.
+    pub reconcile_interval: Duration,
+    /// How their health is looked after.
+    pub health: HealthSettings,
+    /// How often one is recovered by itself.
+    pub restart: RestartPolicy,
     /// What the images are made of.
     pub images: Images,
+}
+
+/// How the health of taskspaces is looked after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HealthSettings {
+    /// How often each sshd is asked.
+    pub interval: Duration,
+    /// How long it may take to introduce itself.
+    pub timeout: Duration,
+    /// How often in a row it may be silent before something is done about it.
+    pub retries: u32,
 }
 
 /// About the service itself.
@@ -115,6 +150,25 @@ struct SettingsFragment {
     ports: Option<PortsFragment>,
     ready_timeout: Option<Text<Period>>,
     stop_timeout: Option<Text<Period>>,
+    reconcile_interval: Option<Text<Period>>,
+    health: Option<HealthFragment>,
+    restart: Option<RestartFragment>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HealthFragment {
+    interval: Option<Text<Period>>,
+    timeout: Option<Text<Period>>,
+    retries: Option<NonZero<u32>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RestartFragment {
+    limit: Option<usize>,
+    window: Option<Text<Period>>,
+    delay: Option<Text<Period>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -136,6 +190,10 @@ impl SettingsFragment {
         let (service, over_service) =
             (self.service.unwrap_or_default(), over.service.unwrap_or_default());
         let (ports, over_ports) = (self.ports.unwrap_or_default(), over.ports.unwrap_or_default());
+        let (health, over_health) =
+            (self.health.unwrap_or_default(), over.health.unwrap_or_default());
+        let (restart, over_restart) =
+            (self.restart.unwrap_or_default(), over.restart.unwrap_or_default());
         Self {
             service: Some(ServiceFragment {
                 idle_timeout: over_service.idle_timeout.or(service.idle_timeout),
@@ -143,6 +201,17 @@ impl SettingsFragment {
             ports: Some(PortsFragment {
                 dev: over_ports.dev.or(ports.dev),
                 agent: over_ports.agent.or(ports.agent),
+            }),
+            reconcile_interval: over.reconcile_interval.or(self.reconcile_interval),
+            health: Some(HealthFragment {
+                interval: over_health.interval.or(health.interval),
+                timeout: over_health.timeout.or(health.timeout),
+                retries: over_health.retries.or(health.retries),
+            }),
+            restart: Some(RestartFragment {
+                limit: over_restart.limit.or(restart.limit),
+                window: over_restart.window.or(restart.window),
+                delay: over_restart.delay.or(restart.delay),
             }),
             ready_timeout: over.ready_timeout.or(self.ready_timeout),
             stop_timeout: over.stop_timeout.or(self.stop_timeout),
@@ -170,6 +239,8 @@ impl Settings {
     fn validate(settings: SettingsFragment, images: ImagesFragment) -> Result<Self, SettingsError> {
         let service = settings.service.unwrap_or_default();
         let ports = settings.ports.unwrap_or_default();
+        let health = settings.health.unwrap_or_default();
+        let restart = settings.restart.unwrap_or_default();
         let period = |given: Option<Text<Period>>, default| given.map_or(default, |it| it.0.0);
         let ports = PortSettings {
             dev: ports.dev.map_or(DEV_PORTS, |it| it.0.0),
@@ -189,6 +260,17 @@ impl Settings {
             ports,
             ready_timeout: period(settings.ready_timeout, READY_TIMEOUT),
             stop_timeout: period(settings.stop_timeout, STOP_TIMEOUT),
+            reconcile_interval: period(settings.reconcile_interval, RECONCILE_INTERVAL),
+            health: HealthSettings {
+                interval: period(health.interval, HEALTH_INTERVAL),
+                timeout: period(health.timeout, HEALTH_TIMEOUT),
+                retries: health.retries.map_or(HEALTH_RETRIES, NonZero::get),
+            },
+            restart: RestartPolicy {
+                limit: restart.limit.unwrap_or(RESTART_POLICY.limit),
+                window: period(restart.window, RESTART_POLICY.window),
+                delay: period(restart.delay, RESTART_POLICY.delay),
+            },
             images: images.try_into()?,
         })
     }

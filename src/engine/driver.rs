@@ -8,9 +8,9 @@ use std::sync::{Arc, PoisonError};
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
-use super::execute::Failure;
+use super::execute::{Failure, OnFailure};
 use super::perform::Acting;
-use super::{Inner, execute, lifecycle, make};
+use super::{Inner, execute, lifecycle, make, settle};
 use crate::model::{Code, CreateRequest, OperationKind, Problem, TaskspaceId};
 use crate::plan::Plan;
 
@@ -19,7 +19,9 @@ use crate::plan::Plan;
 pub(super) enum Job {
     /// Make the taskspace.
     Create(Box<CreateRequest>),
-    /// Remove what an interrupted creation left.
+    /// Go on with a making that broke off.
+    Resume,
+    /// Remove what a making left that failed.
     TakeBack,
     /// Start it.
     Start,
@@ -38,7 +40,7 @@ impl Job {
     /// Returns the kind of operation that this is.
     pub(super) const fn kind(&self) -> OperationKind {
         match self {
-            Self::Create(_) => OperationKind::Create,
+            Self::Create(_) | Self::Resume => OperationKind::Create,
             Self::Start => OperationKind::Start,
             Self::Stop => OperationKind::Stop,
             Self::Restart => OperationKind::Restart,
@@ -47,16 +49,39 @@ impl Job {
     }
 }
 
-/// A job and its operation.
-pub(super) type Queued = (u64, Job);
+/// What waits for a driver.
+#[derive(Debug)]
+pub(super) enum Queued {
+    /// An operation.
+    Operation(u64, Job),
+    /// Compare the taskspace with what Podman has, and mend it: an operation only if need be.
+    Settle,
+}
 
 impl Inner {
     /// Hands a job to the taskspace's driver, starting one where there is none.
     pub(super) fn hand_over(self: &Arc<Self>, id: &TaskspaceId, operation: u64, job: Job) {
+        self.queue(id, Queued::Operation(operation, job));
+    }
+
+    /// Has the taskspace's driver look after it, unless the driver is busy: then the driver's own
+    /// doing decides what it will be like.
+    pub(super) fn have_settled(self: &Arc<Self>, id: &TaskspaceId) {
+        if !self.is_driven(id) {
+            self.queue(id, Queued::Settle);
+        }
+    }
+
+    /// Whether something is being done to a taskspace.
+    pub(super) fn is_driven(&self, id: &TaskspaceId) -> bool {
+        self.drivers.lock().unwrap_or_else(PoisonError::into_inner).contains_key(id)
+    }
+
+    fn queue(self: &Arc<Self>, id: &TaskspaceId, queued: Queued) {
         let mut drivers = self.drivers.lock().unwrap_or_else(PoisonError::into_inner);
         let queued = match drivers.get(id) {
-            Some(driver) => driver.send((operation, job)).map_err(|unsent| unsent.0),
-            None => Err((operation, job)),
+            Some(driver) => driver.send(queued).map_err(|unsent| unsent.0),
+            None => Err(queued),
         };
         if let Err(queued) = queued {
             let (sender, receiver) = mpsc::unbounded_channel();
@@ -70,33 +95,57 @@ impl Inner {
 
 /// Does the jobs of one taskspace until there are none.
 async fn drive(engine: Arc<Inner>, id: TaskspaceId, mut jobs: mpsc::UnboundedReceiver<Queued>) {
+    let mut worked = false;
     loop {
-        while let Ok((operation, job)) = jobs.try_recv() {
-            engine.operations.begin(operation);
-            let work = AssertUnwindSafe(run(&engine, &id, operation, job)).catch_unwind();
-            let result = work.await.unwrap_or_else(|_| {
-                Err(Problem::new(
-                    Code::Internal,
-                    "the operation broke off by a mistake in taskspace",
-                )
-                .hint("the service's log says where; please report it"))
-            });
-            if let Err(problem) = &result {
-                tracing::warn!(%id, operation, code = ?problem.code, "failed: {problem}");
+        while let Ok(queued) = jobs.try_recv() {
+            match queued {
+                Queued::Operation(operation, job) => {
+                    carry_out(&engine, &id, operation, run(&engine, &id, operation, job)).await;
+                    worked = true;
+                }
+                Queued::Settle => {
+                    let work = AssertUnwindSafe(settle::settle(&engine, &id)).catch_unwind();
+                    match work.await {
+                        Ok(Ok(took_operation)) => worked |= took_operation,
+                        Ok(Err(problem)) => tracing::debug!(%id, "cannot look after it: {problem}"),
+                        Err(_) => tracing::error!(%id, "looking after it broke off by a mistake"),
+                    }
+                }
             }
-            engine.refresh_idle().await;
-            engine.operations.finish(operation, result);
         }
         let mut drivers = engine.drivers.lock().unwrap_or_else(PoisonError::into_inner);
         // Under the lock nobody hands over: empty now means nothing will be lost.
         if jobs.is_empty() {
             drivers.remove(&id);
+            if worked {
+                // What happened meanwhile was left to this driver.
+                engine.look.notify_one();
+            }
             return;
         }
     }
 }
 
-async fn run(
+/// Does what an operation is about, and tells how it ended.
+pub(super) async fn carry_out(
+    engine: &Inner,
+    id: &TaskspaceId,
+    operation: u64,
+    work: impl Future<Output = Result<(), Problem>>,
+) {
+    engine.operations.begin(operation);
+    let result = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
+        Err(Problem::new(Code::Internal, "the operation broke off by a mistake in taskspace")
+            .hint("the service's log says where; please report it"))
+    });
+    if let Err(problem) = &result {
+        tracing::warn!(%id, operation, code = ?problem.code, "failed: {problem}");
+    }
+    engine.refresh_idle().await;
+    engine.operations.finish(operation, result);
+}
+
+pub(super) async fn run(
     engine: &Arc<Inner>,
     id: &TaskspaceId,
     operation: u64,
@@ -105,12 +154,13 @@ async fn run(
     let context = Context { engine: engine.clone(), id: id.clone(), operation };
     match job {
         Job::Create(request) => make::create(&context, *request).await,
+        Job::Resume => make::resume(&context).await,
         Job::TakeBack => make::take_back(&context).await,
-        Job::Start => lifecycle::start(&context).await,
-        Job::Stop => lifecycle::stop(&context).await,
+        Job::Start => lifecycle::start(&context, OperationKind::Start).await,
+        Job::Stop => lifecycle::stop(&context, OperationKind::Stop).await,
         Job::Restart => {
-            lifecycle::stop(&context).await?;
-            lifecycle::start(&context).await
+            lifecycle::stop(&context, OperationKind::Restart).await?;
+            lifecycle::start(&context, OperationKind::Restart).await
         }
         Job::Delete { purge } => lifecycle::delete(&context, purge).await,
     }
@@ -125,7 +175,7 @@ pub(super) struct Context {
 
 impl Context {
     /// Runs a plan on the taskspace as it is recorded now.
-    pub(super) async fn execute(&self, plan: &Plan) -> Result<(), Failure> {
+    pub(super) async fn execute(&self, plan: &Plan, on_failure: OnFailure) -> Result<(), Failure> {
         // Nothing is begun before Podman answers.
         let untouched = |problem| Failure { problem, taken_back: true };
         let (podman, _) = self.engine.link.get().await.map_err(untouched)?;
@@ -137,6 +187,6 @@ impl Context {
             operation: self.operation,
             id: self.id.clone(),
         };
-        execute::execute(plan, &acting).await
+        execute::execute(plan, &acting, on_failure).await
     }
 }

@@ -23,15 +23,19 @@ pub(crate) struct EventBus {
     sender: broadcast::Sender<Event>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     last: u64,
     kept: VecDeque<Event>,
 }
 
 impl EventBus {
+    /// Makes one whose events come after those of every earlier run of the service: a client that
+    /// saw those can go on after the last one that it saw.
     pub(crate) fn new() -> Self {
-        Self { state: Mutex::default(), sender: broadcast::channel(CHANNEL).0 }
+        let now = Timestamp::now().as_microsecond();
+        let state = State { last: now.try_into().unwrap_or_default(), kept: VecDeque::new() };
+        Self { state: Mutex::new(state), sender: broadcast::channel(CHANNEL).0 }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -63,14 +67,25 @@ impl EventBus {
         self: &std::sync::Arc<Self>,
         after: Option<u64>,
     ) -> impl Stream<Item = Event> + Send + use<> {
-        let (receiver, seen) = {
+        let (receiver, seen, missed) = {
             let state = self.lock();
-            (self.sender.subscribe(), after.unwrap_or(state.last))
+            let dropped = state.last - state.kept.len() as u64;
+            // Asking from 0 on is asking for what is kept.
+            let missed = after.filter(|after| (1..dropped).contains(after)).map(|_| Event {
+                id: dropped,
+                time: Timestamp::now(),
+                operation: None,
+                taskspace: None,
+                body: EventBody::Missed,
+            });
+            (self.sender.subscribe(), after.unwrap_or(state.last), missed)
         };
         let bus = self.clone();
+        let seen = missed.as_ref().map_or(seen, |missed| missed.id);
         let kept = stream::iter(self.kept_after(seen));
         let live = BroadcastStream::new(receiver).map(|item| item.ok());
-        kept.map(Some)
+        let following = kept
+            .map(Some)
             .chain(live)
             .scan(seen, move |seen, item| {
                 let events = match item {
@@ -82,7 +97,8 @@ impl EventBus {
                 *seen = events.last().map_or(*seen, |event| event.id);
                 std::future::ready(Some(stream::iter(events)))
             })
-            .flatten()
+            .flatten();
+        stream::iter(missed).chain(following)
     }
 
     fn kept_after(&self, seen: u64) -> Vec<Event> {
@@ -96,6 +112,23 @@ mod tests {
 
     use super::*;
 
+    #[tokio::test]
+    async fn who_comes_too_late_is_told_that_it_missed_something() {
+        let earlier = Arc::new(EventBus::new());
+        earlier.publish(None, None, line(0));
+        let seen = earlier.lock().last;
+        // A later run of the service.
+        while Timestamp::now().as_microsecond().unsigned_abs() <= seen {}
+        let bus = Arc::new(EventBus::new());
+        bus.publish(None, None, line(1));
+        let bodies: Vec<EventBody> =
+            bus.subscribe(Some(seen)).take(2).map(|event| event.body).collect().await;
+        assert_eq!(bodies, [EventBody::Missed, line(1)]);
+        let all: Vec<EventBody> =
+            bus.subscribe(Some(0)).take(1).map(|event| event.body).collect().await;
+        assert_eq!(all, [line(1)]);
+    }
+
     fn line(n: usize) -> EventBody {
         EventBody::Output { line: n.to_string() }
     }
@@ -103,13 +136,15 @@ mod tests {
     #[tokio::test]
     async fn a_late_watcher_gets_what_it_missed_and_then_the_rest_in_order() {
         let bus = Arc::new(EventBus::new());
+        let first = bus.lock().last + 1;
         (0..5).for_each(|n| bus.publish(None, None, line(n)));
-        let late = bus.subscribe(Some(2));
+        let late = bus.subscribe(Some(first + 1));
         let live = bus.subscribe(None);
         (5..5 + 3 * CHANNEL).for_each(|n| bus.publish(None, None, line(n)));
         let ids: Vec<u64> = late.take(3 + 3 * CHANNEL).map(|event| event.id).collect().await;
-        assert_eq!(ids, (3..=5 + 3 * CHANNEL as u64).collect::<Vec<_>>());
+        let end = first + 5 + 3 * CHANNEL as u64;
+        assert_eq!(ids, (first + 2..end).collect::<Vec<_>>());
         let ids: Vec<u64> = live.take(3 * CHANNEL).map(|event| event.id).collect().await;
-        assert_eq!(ids, (6..=5 + 3 * CHANNEL as u64).collect::<Vec<_>>());
+        assert_eq!(ids, (first + 5..end).collect::<Vec<_>>());
     }
 }

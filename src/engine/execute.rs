@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use crate::model::{EventBody, Problem, StepOutcome};
+use crate::fault;
+use crate::model::{Code, EventBody, Problem, StepOutcome};
 use crate::plan::{Act, Plan, Step};
 
 /// Does single acts, and hears how the plan goes.
 pub(crate) trait Performer {
-    /// Does one act; `step` is the title of the step that it belongs to.
+    /// Does one act.
     fn perform(&self, act: &Act) -> impl Future<Output = Result<(), Problem>> + Send;
 
     /// Hears of the beginning or end of a step.
@@ -27,8 +28,21 @@ pub(crate) struct Failure {
     pub(crate) taken_back: bool,
 }
 
+/// What becomes of a plan of which a step failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnFailure {
+    /// What was begun is taken back.
+    TakeBack,
+    /// What was begun stays, for whoever wants to look at it.
+    Keep,
+}
+
 /// Runs a plan.
-pub(crate) async fn execute(plan: &Plan, performer: &impl Performer) -> Result<(), Failure> {
+pub(crate) async fn execute(
+    plan: &Plan,
+    performer: &impl Performer,
+    on_failure: OnFailure,
+) -> Result<(), Failure> {
     let mut waiting: BTreeSet<usize> = (0..plan.steps.len()).collect();
     let mut done = BTreeSet::new();
     let mut begun = Vec::new();
@@ -45,7 +59,7 @@ pub(crate) async fn execute(plan: &Plan, performer: &impl Performer) -> Result<(
                 waiting.remove(&index);
                 begun.push(index);
                 let step = &plan.steps[index];
-                under_way.push(async move { (index, run(step, performer).await) });
+                under_way.push(async move { (index, run(plan.name, step, performer).await) });
             }
         }
         match under_way.next().await {
@@ -63,12 +77,19 @@ pub(crate) async fn execute(plan: &Plan, performer: &impl Performer) -> Result<(
         }
     }
     let Some(mut problem) = failure else { return Ok(()) };
+    if on_failure == OnFailure::Keep {
+        return Err(Failure { problem, taken_back: false });
+    }
     let mut taken_back = true;
     begun.sort_unstable();
     for index in begun.into_iter().rev() {
         let step = &plan.steps[index];
         let Some(undo) = &step.undo else { continue };
-        match performer.perform(undo).await {
+        let point = |when| fault::point(|| format!("{}: undo {}: {when}", plan.name, step.title));
+        point("before");
+        let undone = performer.perform(undo).await;
+        point("after");
+        match undone {
             Ok(()) => performer.report(EventBody::StepEnded {
                 step: step.title.clone(),
                 outcome: StepOutcome::Undone,
@@ -77,6 +98,10 @@ pub(crate) async fn execute(plan: &Plan, performer: &impl Performer) -> Result<(
             Err(error) => {
                 taken_back = false;
                 problem.log.push(format!("could not take back '{}': {}", step.title, error.detail));
+                if error.code == Code::PodmanUnavailable {
+                    problem.log.push("the rest is taken back when Podman answers".to_owned());
+                    break;
+                }
             }
         }
     }
@@ -88,10 +113,16 @@ fn name_step(step: &Step, mut problem: Problem) -> Problem {
     problem
 }
 
-async fn run(step: &Step, performer: &impl Performer) -> Result<(), Problem> {
+async fn run(plan: &str, step: &Step, performer: &impl Performer) -> Result<(), Problem> {
     performer.report(EventBody::StepStarted { step: step.title.clone() });
     let start = Instant::now();
-    let result = performer.perform(&step.act).await;
+    let point = |when| fault::point(|| format!("{plan}: {}: {when}", step.title));
+    point("before");
+    let mut result = performer.perform(&step.act).await;
+    if fault::fails(|| format!("{plan}: {}: fail", step.title)) {
+        result = Err(Problem::new(Code::Internal, "a test wants it to fail"));
+    }
+    point("after");
     let outcome = if result.is_ok() { StepOutcome::Done } else { StepOutcome::Failed };
     performer.report(EventBody::StepEnded {
         step: step.title.clone(),
@@ -138,13 +169,13 @@ mod tests {
     async fn outcome(plan: &Plan, failing: &[&str]) -> (Result<(), Failure>, Vec<String>) {
         let failing = failing.iter().map(|name| (*name).to_owned()).collect();
         let recorder = Recorder { failing, ..Recorder::default() };
-        let result = execute(plan, &recorder).await;
+        let result = execute(plan, &recorder, OnFailure::TakeBack).await;
         (result, recorder.acts.into_inner().unwrap())
     }
 
     #[tokio::test]
     async fn a_failure_takes_back_the_failed_step_too_and_collects_what_else_goes_wrong() {
-        let mut plan = Plan::default();
+        let mut plan = Plan::new("test");
         let a = plan.push("a", act("a"), Some(act("undo a")), &[]);
         let b = plan.push("b", act("b"), Some(act("undo b")), &[a]);
         plan.push("c", act("c"), Some(act("undo c")), &[b]);
@@ -163,7 +194,7 @@ mod tests {
             failing in any::<prop::sample::Index>(),
             fails in any::<bool>(),
         ) {
-            let mut plan = Plan::default();
+            let mut plan = Plan::new("test");
             for (index, needs) in needs.iter().enumerate() {
                 let needs: Vec<usize> = if index == 0 { Vec::new() } else {
                     needs.iter().map(|need| need.index(index)).collect()

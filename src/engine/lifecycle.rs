@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::driver::Context;
-use super::make::{pick_ports, places};
-use super::problems;
+use super::execute::OnFailure;
+use super::make::pick_ports;
+use super::{make, problems};
 use crate::host::ports;
 use crate::model::{Code, Desired, OperationKind, Ports, Problem, Record, Status};
-use crate::plan::create::{self, Inputs};
-use crate::plan::{Plan, delete as delete_plan, lifecycle};
+use crate::plan::{Plan, create, delete as delete_plan, lifecycle};
 
 /// The infra container and the two of ours.
 const PARTS: usize = 3;
@@ -17,10 +17,13 @@ const LET_GO: Duration = Duration::from_secs(2);
 /// How often to look meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// Starts a taskspace; one that runs is left alone.
-pub(super) async fn start(context: &Context) -> Result<(), Problem> {
+/// Starts a taskspace; one that runs is left alone. `kind` is what was asked for.
+pub(super) async fn start(context: &Context, kind: OperationKind) -> Result<(), Problem> {
     let engine = &context.engine;
     let record = engine.record(&context.id).await?;
+    if record.is_half_made() {
+        return make::resume(context).await;
+    }
     if matches!(record.status, Status::Running | Status::Degraded) {
         // The record may be behind: someone may have stopped or removed what is in Podman.
         if count_running(context).await? == PARTS {
@@ -28,7 +31,6 @@ pub(super) async fn start(context: &Context) -> Result<(), Problem> {
         }
         let gone = |record: &mut Record| {
             record.status = record.status.stopped()?;
-            record.restarts += 1;
             Ok(())
         };
         engine.leave_state(&context.id, gone).await?;
@@ -38,19 +40,8 @@ pub(super) async fn start(context: &Context) -> Result<(), Problem> {
         record.status = record.status.starting()?;
         Ok(())
     };
-    engine.enter_state(&context.id, OperationKind::Start, begin).await?;
-    let mut result = match pod_is_there(context).await {
-        Ok(true) => run(context, &lifecycle::start()).await,
-        Ok(false) => rebuild(context).await,
-        Err(problem) => Err(problem),
-    };
-    if port_was_taken(&result) && await_free(record.ports()).await {
-        result = run(context, &lifecycle::start()).await;
-    }
-    if port_was_taken(&result) {
-        result = rebuild_with_new_ports(context).await;
-    }
-    match result {
+    engine.enter_state(context, kind, begin).await?;
+    match bring_up(context).await {
         Ok(()) => engine.now_running(&context.id).await,
         Err(problem) => {
             engine.now_failed(&context.id, problem.clone()).await?;
@@ -59,19 +50,56 @@ pub(super) async fn start(context: &Context) -> Result<(), Problem> {
     }
 }
 
-/// Stops a taskspace; one that does not run is left alone.
-pub(super) async fn stop(context: &Context) -> Result<(), Problem> {
+/// Starts the pod, or makes it anew on the volumes that are there.
+pub(super) async fn bring_up(context: &Context) -> Result<(), Problem> {
+    let ports = context.engine.record(&context.id).await?.ports();
+    let mut result = match pod_is_there(context).await? {
+        true => start_pod(context).await,
+        false => rebuild(context).await,
+    };
+    if port_was_taken(&result) && await_free(ports).await {
+        result = start_pod(context).await;
+    }
+    if port_was_taken(&result) {
+        result = rebuild_with_new_ports(context).await;
+    }
+    result
+}
+
+async fn start_pod(context: &Context) -> Result<(), Problem> {
+    let plan = make::with_inputs(context, lifecycle::start).await?;
+    run(context, &plan).await
+}
+
+/// Stops a taskspace; one that does not run is left alone. `kind` is what was asked for.
+pub(super) async fn stop(context: &Context, kind: OperationKind) -> Result<(), Problem> {
     let engine = &context.engine;
     let record = engine.record(&context.id).await?;
-    if record.status == Status::Stopped {
+    if record.is_half_made() {
+        let id = &context.id;
+        return Err(Problem::new(
+            Code::StateConflict,
+            format!("the creation of '{id}' has not been finished"),
+        )
+        .hint(format!(
+            "`taskspace start {id}` goes on with it, `taskspace delete {id}` removes it"
+        )));
+    }
+    if record.status == Status::Stopped && count_running(context).await? == 0 {
         return Ok(());
     }
-    let begin = |record: &mut Record| {
-        record.desired = Desired::Stopped;
-        record.status = record.status.stopping()?;
+    let desired = match kind {
+        OperationKind::Restart => Desired::Running,
+        _ => Desired::Stopped,
+    };
+    let begin = move |record: &mut Record| {
+        record.desired = desired;
+        if record.status != Status::Stopping {
+            record.status = record.status.stopping()?;
+        }
         Ok(())
     };
-    engine.enter_state(&context.id, OperationKind::Stop, begin).await?;
+    engine.enter_state(context, kind, begin).await?;
     match run(context, &lifecycle::stop()).await {
         Ok(()) => {
             engine
@@ -92,6 +120,9 @@ pub(super) async fn stop(context: &Context) -> Result<(), Problem> {
 /// Removes a taskspace.
 pub(super) async fn delete(context: &Context, purge: bool) -> Result<(), Problem> {
     let engine = &context.engine;
+    if engine.record(&context.id).await?.is_half_made() {
+        return make::take_back(context).await;
+    }
     let begin = move |record: &mut Record| {
         record.desired = Desired::Absent;
         if record.status != Status::Deleting {
@@ -102,12 +133,12 @@ pub(super) async fn delete(context: &Context, purge: bool) -> Result<(), Problem
         }
         Ok(())
     };
-    let record = engine.enter_state(&context.id, OperationKind::Delete, begin).await?;
+    let record = engine.enter_state(context, OperationKind::Delete, begin).await?;
     let keep_state_as = (!purge).then(|| context.id.clone());
     let plan = delete_plan::plan(&context.id, &record, keep_state_as);
     if let Err(problem) = run(context, &plan).await {
-        engine.now_failed(&context.id, problem.clone()).await?;
-        return Err(problem.hint("what could be removed is gone; `taskspace delete` tries again"));
+        engine.now_unfinished(&context.id, Desired::Absent, problem.clone()).await?;
+        return Err(problem.hint("what could be removed is gone; the rest is tried again"));
     }
     Ok(())
 }
@@ -131,8 +162,8 @@ async fn await_free(wanted: Ports) -> bool {
     }
 }
 
-async fn run(context: &Context, plan: &Plan) -> Result<(), Problem> {
-    context.execute(plan).await.map_err(|failure| failure.problem)
+pub(super) async fn run(context: &Context, plan: &Plan) -> Result<(), Problem> {
+    context.execute(plan, OnFailure::TakeBack).await.map_err(|failure| failure.problem)
 }
 
 async fn pod_is_there(context: &Context) -> Result<bool, Problem> {
@@ -151,24 +182,8 @@ async fn count_running(context: &Context) -> Result<usize, Problem> {
 
 /// Makes the pod anew on the volumes that are there.
 async fn rebuild(context: &Context) -> Result<(), Problem> {
-    let plan = rebuild_plan(context).await?;
+    let plan = make::with_inputs(context, create::rebuild).await?;
     run(context, &plan).await
-}
-
-async fn rebuild_plan(context: &Context) -> Result<Plan, Problem> {
-    let engine = &context.engine;
-    let (_, capabilities) = engine.link.get().await?;
-    let record = engine.record(&context.id).await?;
-    let mirror = engine.projects.mirror_of(&record.spec.project.source)?;
-    Ok(create::rebuild(&Inputs {
-        registry: engine.document().await?.registry,
-        id: &context.id,
-        record: &record,
-        capabilities: &capabilities,
-        mirror: &mirror,
-        places: &places(context),
-        stop_seconds: engine.stop_seconds(),
-    }))
 }
 
 /// Another program took a port while the taskspace did not run: it gets new ones, which only a new

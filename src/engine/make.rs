@@ -6,9 +6,9 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::driver::Context;
-use super::execute::Failure;
-use super::problems;
+use super::execute::{Failure, OnFailure};
 use super::projects::{Resolved, enter_project};
+use super::{lifecycle, problems};
 use crate::config::settings::PortSettings;
 use crate::host::ports;
 use crate::model::{
@@ -17,7 +17,12 @@ use crate::model::{
 };
 use crate::plan::capability::Capabilities;
 use crate::plan::create::{self, Inputs, Places};
-use crate::plan::{delete, names};
+use crate::plan::{Plan, delete, names};
+use crate::podman::Pod;
+
+/// How often an interrupted making is gone on with. A service that dies of it each time must not do so
+/// forever.
+const RESUMPTIONS: u32 = 3;
 
 /// How often new ports are tried when another program was quicker.
 const PORT_ATTEMPTS: usize = 3;
@@ -31,50 +36,130 @@ pub(super) async fn create(context: &Context, request: CreateRequest) -> Result<
     loop {
         let record = enter(context, &request, &resolved, &capabilities).await?;
         engine.announce(&context.id, None, Some(Status::Creating));
-        let registry = engine.document().await?.registry;
-        let inputs = Inputs {
-            registry,
-            id: &context.id,
-            record: &record,
-            capabilities: &capabilities,
-            mirror: &resolved.mirror,
-            places: &places(context),
-            stop_seconds: engine.stop_seconds(),
-        };
-        let made = context.execute(&create::plan(&inputs)).await;
-        let Err(Failure { problem, taken_back }) = made else {
+        let on_failure =
+            if request.keep_on_failure { OnFailure::Keep } else { OnFailure::TakeBack };
+        let plan = with_inputs(context, |inputs| create::plan(inputs, false)).await?;
+        let Err(failure) = context.execute(&plan, on_failure).await else {
             return engine.now_running(&context.id).await;
         };
-        let quicker = problem.code == Code::NetworkPortUnavailable && attempt < PORT_ATTEMPTS;
+        let Failure { problem, taken_back } = failure;
+        if request.keep_on_failure {
+            return Err(keep(context, problem).await?);
+        }
         if !taken_back {
-            engine.now_failed(&context.id, problem.clone()).await?;
-            return Err(problem);
+            engine.now_unfinished(&context.id, Desired::Absent, problem.clone()).await?;
+            return Err(problem.hint("what is left of it is removed as soon as that is possible"));
         }
         // The state that it was to continue with goes back to where it was.
         engine.forget(&context.id, record.agent_state_from.clone()).await?;
-        if !quicker {
+        if problem.code != Code::NetworkPortUnavailable || attempt == PORT_ATTEMPTS {
             return Err(problem);
         }
         attempt += 1;
     }
 }
 
-/// Removes what an interrupted making left.
+/// Leaves what was made of a taskspace for whoever wants to look at it.
+async fn keep(context: &Context, problem: Problem) -> Result<Problem, Problem> {
+    let engine = &context.engine;
+    engine.now_unfinished(&context.id, Desired::Running, problem.clone()).await?;
+    let id = &context.id;
+    Ok(problem.hint(format!(
+        "what was made is kept; `taskspace start {id}` goes on with it, `taskspace delete {id}` \
+         removes it"
+    )))
+}
+
+/// Goes on with a making that broke off; one that cannot succeed is taken back.
+pub(super) async fn resume(context: &Context) -> Result<(), Problem> {
+    let engine = &context.engine;
+    // Without Podman there is nothing to be done now: it stays recorded.
+    let (podman, _) = engine.link.get().await?;
+    let record = engine.record(&context.id).await?;
+    let keeps = record.underway.as_ref().is_some_and(|underway| underway.keep);
+    let asked_for = record.status == Status::Failed;
+    let record = engine
+        .enter_state(context, OperationKind::Create, move |record| {
+            if record.status == Status::Failed {
+                record.status = record.status.starting()?;
+                record.failure = None;
+            }
+            if let Some(underway) = &mut record.underway {
+                underway.keep = keeps;
+            }
+            Ok(())
+        })
+        .await?;
+    let resumed = record.underway.map_or(0, |underway| underway.resumed);
+    if !asked_for && resumed > RESUMPTIONS {
+        return take_back(context).await;
+    }
+    let pod = engine.own_pod(&podman, &context.id).await?;
+    // Once a container has been started, somebody may have worked in it: nothing is made anew.
+    let was_started = |pod: &Pod| {
+        let parts = pod.containers.iter().filter(|container| container.id != pod.infra_id);
+        parts.into_iter().any(|container| matches!(container.state.as_str(), "running" | "exited"))
+    };
+    let made = match pod {
+        Some(pod) if was_started(&pod) => lifecycle::bring_up(context).await,
+        _ => {
+            let plan = with_inputs(context, |inputs| create::plan(inputs, true)).await?;
+            let made = context.execute(&plan, OnFailure::Keep).await;
+            made.map_err(|failure| failure.problem)
+        }
+    };
+    match made {
+        Ok(()) => engine.now_running(&context.id).await,
+        Err(problem) if keeps => Err(keep(context, problem).await?),
+        // It may be Podman that is to blame; what is recorded is tried again.
+        Err(problem) if problem.code == Code::PodmanUnavailable => Err(problem),
+        Err(problem) => {
+            take_back(context).await?;
+            Err(problem)
+        }
+    }
+}
+
+/// Removes what a making left.
 pub(super) async fn take_back(context: &Context) -> Result<(), Problem> {
-    // Without Podman there is nothing to be done now: it stays recorded for the next start.
-    context.engine.link.get().await?;
-    let record = context.engine.record(&context.id).await?;
+    let engine = &context.engine;
+    engine.link.get().await?;
+    let unwanted = |record: &mut Record| {
+        record.desired = Desired::Absent;
+        Ok(())
+    };
+    let record = engine.change(&context.id, unwanted).await?;
     // The state that it was to continue with goes back to where it was.
     let plan = delete::plan(&context.id, &record, record.agent_state_from.clone());
-    if let Err(Failure { problem, .. }) = context.execute(&plan).await {
-        context.engine.now_failed(&context.id, problem.clone()).await?;
+    if let Err(Failure { problem, .. }) = context.execute(&plan, OnFailure::Keep).await {
+        engine.now_unfinished(&context.id, Desired::Absent, problem.clone()).await?;
         return Err(problem);
     }
     Ok(())
 }
 
+/// Computes a plan from what is recorded now.
+pub(super) async fn with_inputs(
+    context: &Context,
+    plan: impl FnOnce(&Inputs<'_>) -> Plan,
+) -> Result<Plan, Problem> {
+    let engine = &context.engine;
+    let (_, capabilities) = engine.link.get().await?;
+    let record = engine.record(&context.id).await?;
+    let mirror = engine.projects.mirror_of(&record.spec.project.source)?;
+    Ok(plan(&Inputs {
+        registry: engine.document().await?.registry,
+        id: &context.id,
+        record: &record,
+        capabilities: &capabilities,
+        mirror: &mirror,
+        places: &places(context),
+        stop_seconds: engine.stop_seconds(),
+    }))
+}
+
 /// Returns the places on the host that a taskspace's containers see.
-pub(super) fn places(context: &Context) -> Places {
+fn places(context: &Context) -> Places {
     let paths = &context.engine.paths;
     Places {
         files: paths.taskspace(&context.id),
@@ -108,6 +193,7 @@ async fn enter(
     let (id, request, resolved) = (context.id.clone(), request.clone(), resolved.clone());
     let warnings = capabilities.warnings.clone();
     let ranges = context.engine.settings.ports.clone();
+    let operation = context.operation;
     let entered = context.engine.registry.update(move |document| {
         check_free(document, &id, request.agent_state_of.as_ref())?;
         let ports = pick_ports(document, &ranges)?;
@@ -146,14 +232,14 @@ async fn enter(
             agent_state_volume,
             agent_state_from: request.agent_state_of.clone(),
             underway: Some(Underway {
-                kind: OperationKind::Create,
-                since: now,
-                done: Vec::new(),
-                purge: false,
+                keep: request.keep_on_failure,
+                ..Underway::new(OperationKind::Create, operation, now)
             }),
             failure: None,
             warnings,
             restarts: 0,
+            attempts: Vec::new(),
+            endings: Vec::new(),
         };
         document.taskspaces.insert(id, record.clone());
         Ok::<Record, Problem>(record)

@@ -4,16 +4,20 @@
 mod driver;
 mod events;
 mod execute;
+mod health;
 mod images;
 mod lifecycle;
 mod link;
 mod make;
+mod observe;
 mod operations;
+mod patience;
 mod perform;
 mod problems;
 mod projects;
-mod recover;
+mod reconcile;
 mod request;
+mod settle;
 mod ssh;
 mod state;
 mod verify;
@@ -24,7 +28,8 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::Stream;
 use jiff::Timestamp;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{Paths, Settings};
 use crate::model::{Event, Operation, Problem, TaskspaceId};
@@ -53,6 +58,14 @@ struct Inner {
     reserved: Mutex<std::collections::HashSet<TaskspaceId>>,
     /// How many taskspaces are up.
     up: watch::Sender<usize>,
+    health: health::Health,
+    patience: patience::Patience,
+    /// What is of this registry in Podman, and of no taskspace.
+    strays: watch::Sender<Vec<String>>,
+    /// Wakes whoever compares what is recorded with what Podman has.
+    look: Notify,
+    /// The service ends: nothing is begun any more that nobody asked for.
+    closing: CancellationToken,
     started: Timestamp,
 }
 
@@ -69,7 +82,14 @@ impl Engine {
         let document = registry.read().await.map_err(problems::registry)?;
         let bus = Arc::new(events::EventBus::new());
         let inner = Arc::new(Inner {
-            operations: operations::Operations::new(bus.clone()),
+            operations: operations::Operations::new(bus.clone(), registry.clone())
+                .await
+                .map_err(problems::registry)?,
+            health: health::Health::new(settings.health),
+            patience: patience::Patience::default(),
+            strays: watch::Sender::default(),
+            look: Notify::new(),
+            closing: CancellationToken::new(),
             link: link::Link::new(paths.clone()),
             images: images::Images::new(settings.clone(), document.registry),
             projects: projects::Projects::new(paths.mirrors.clone(), registry.clone()),
@@ -90,7 +110,14 @@ impl Engine {
             tracing::warn!("cannot write the SSH files: {problem}");
         }
         inner.take_up(&document);
+        tokio::spawn(inner.clone().watch_over());
+        tokio::spawn(inner.clone().watch_health());
         Ok(Self { inner })
+    }
+
+    /// Ends what nobody asked for: watching over the taskspaces. What is under way goes on.
+    pub fn close(&self) {
+        self.inner.closing.cancel();
     }
 
     /// Returns the operations that are known, the oldest first.

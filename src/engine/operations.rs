@@ -1,6 +1,7 @@
 //! The operations: those under way, and the latest of those that are over.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -10,21 +11,62 @@ use super::events::EventBus;
 use crate::model::{
     Code, EventBody, Operation, OperationKind, OperationState, Problem, TaskspaceId,
 };
+use crate::registry::{Registry, RegistryError};
 
 /// How many operations that are over can still be asked for.
 const KEPT: usize = 1_000;
+
+/// How many numbers are set aside in the registry at a time, so that a later run of the service does
+/// not give them to other operations.
+const BLOCK: u64 = 100;
 
 /// The table of operations.
 #[derive(Debug)]
 pub(crate) struct Operations {
     bus: Arc<EventBus>,
+    registry: Registry,
     table: Mutex<BTreeMap<u64, watch::Sender<Operation>>>,
+    numbers: Mutex<Numbers>,
     active: watch::Sender<usize>,
 }
 
+/// The numbers of operations.
+#[derive(Debug)]
+struct Numbers {
+    last: u64,
+    set_aside: u64,
+}
+
 impl Operations {
-    pub(crate) fn new(bus: Arc<EventBus>) -> Self {
-        Self { bus, table: Mutex::default(), active: watch::Sender::new(0) }
+    /// Makes an empty table and sets numbers aside.
+    pub(crate) async fn new(bus: Arc<EventBus>, registry: Registry) -> Result<Self, RegistryError> {
+        let set_aside = registry.update(|document| {
+            document.operations += BLOCK;
+            Ok::<_, Infallible>(document.operations)
+        });
+        let Ok(set_aside) = set_aside.await?;
+        let numbers = Mutex::new(Numbers { last: set_aside - BLOCK, set_aside });
+        let active = watch::Sender::new(0);
+        Ok(Self { bus, registry, table: Mutex::default(), numbers, active })
+    }
+
+    fn next_number(&self) -> u64 {
+        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        numbers.last += 1;
+        if numbers.last + BLOCK / 2 > numbers.set_aside {
+            numbers.set_aside += BLOCK;
+            let (registry, wanted) = (self.registry.clone(), numbers.set_aside);
+            tokio::spawn(async move {
+                let set_aside = registry.update(move |document| {
+                    document.operations = document.operations.max(wanted);
+                    Ok::<_, Infallible>(())
+                });
+                if let Err(error) = set_aside.await {
+                    tracing::warn!("cannot set numbers of operations aside: {error}");
+                }
+            });
+        }
+        numbers.last
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, watch::Sender<Operation>>> {
@@ -33,8 +75,23 @@ impl Operations {
 
     /// Enters a new operation.
     pub(crate) fn enter(&self, kind: OperationKind, taskspace: Option<TaskspaceId>) -> Operation {
-        let mut table = self.lock();
-        let id = table.last_key_value().map_or(1, |(last, _)| last + 1);
+        self.enter_as(self.next_number(), kind, taskspace)
+    }
+
+    /// Enters an operation that an earlier run of the service began, under its number; without one
+    /// it gets a new number.
+    pub(crate) fn enter_again(
+        &self,
+        number: u64,
+        kind: OperationKind,
+        taskspace: Option<TaskspaceId>,
+    ) -> Operation {
+        let is_free = number != 0 && !self.lock().contains_key(&number);
+        let number = if is_free { number } else { self.next_number() };
+        self.enter_as(number, kind, taskspace)
+    }
+
+    fn enter_as(&self, id: u64, kind: OperationKind, taskspace: Option<TaskspaceId>) -> Operation {
         let operation = Operation {
             id,
             kind,
@@ -45,8 +102,7 @@ impl Operations {
             step: None,
             problem: None,
         };
-        table.insert(id, watch::channel(operation.clone()).0);
-        drop(table);
+        self.lock().insert(id, watch::channel(operation.clone()).0);
         self.active.send_modify(|active| *active += 1);
         self.bus.publish(Some(id), taskspace, EventBody::OperationStarted { kind });
         operation
@@ -123,16 +179,42 @@ impl Operations {
 
 fn unknown(id: u64) -> Problem {
     Problem::new(Code::NotFound, format!("there is no operation {id} (any more)"))
-        .hint("operations are known while the service runs; `taskspace list` shows the outcome")
+        .hint("operations that are over are known while the service runs; `taskspace list` shows what came of them")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    async fn operations(directory: &tempfile::TempDir) -> Operations {
+        let registry = Registry::open(directory.path().join("registry.json")).unwrap();
+        Operations::new(Arc::new(EventBus::new()), registry).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_number_is_given_once_across_runs_of_the_service() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = operations(&directory).await;
+        let begun = first.enter(OperationKind::Stop, None).id;
+        for _ in 0..3 * BLOCK {
+            first.enter(OperationKind::Stop, None);
+        }
+        let last = first.enter(OperationKind::Stop, None).id;
+        // The numbers were set aside aside from the entering.
+        while first.registry.read().await.unwrap().operations < last {
+            tokio::task::yield_now().await;
+        }
+        let second = operations(&directory).await;
+        assert!(second.enter(OperationKind::Stop, None).id > last);
+        assert_eq!(second.enter_again(begun, OperationKind::Stop, None).id, begun);
+        let taken = second.enter_again(begun, OperationKind::Stop, None).id;
+        assert!(taken != begun && taken > last);
+    }
+
     #[tokio::test]
     async fn who_waits_sees_the_end_and_the_reason() {
-        let operations = Operations::new(Arc::new(EventBus::new()));
+        let directory = tempfile::tempdir().unwrap();
+        let operations = operations(&directory).await;
         let id = operations.enter(OperationKind::Stop, None).id;
         assert_eq!(*operations.active().borrow(), 1);
         let problem = Problem::new(Code::Internal, "no");
@@ -142,12 +224,13 @@ mod tests {
         });
         assert_eq!(operation.unwrap().problem, Some(problem));
         assert_eq!(*operations.active().borrow(), 0);
-        assert!(operations.get(99).is_err());
+        assert!(operations.get(99_999).is_err());
     }
 
-    #[test]
-    fn operations_that_are_over_are_forgotten_in_the_end() {
-        let operations = Operations::new(Arc::new(EventBus::new()));
+    #[tokio::test]
+    async fn operations_that_are_over_are_forgotten_in_the_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let operations = operations(&directory).await;
         let lasting = operations.enter(OperationKind::Create, None).id;
         for _ in 0..KEPT + 10 {
             let id = operations.enter(OperationKind::Stop, None).id;

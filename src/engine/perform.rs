@@ -97,6 +97,10 @@ impl Performer for Acting {
                 .start_container(&names::container(&self.id, *role))
                 .await
                 .map_err(problems::podman),
+            Act::StopContainer(role) => {
+                let name = names::container(&self.id, *role);
+                absent_is_fine(podman.stop_container(&name, self.engine.stop_seconds()).await)
+            }
             Act::StopPod => self.stop_pod().await,
             Act::AwaitSsh(role) => self.await_ssh(*role).await,
             Act::PublishSsh => self.engine.ssh.publish().await,
@@ -253,7 +257,7 @@ async fn seed_changes(plan: &SeedPlan) -> Result<(), Problem> {
 }
 
 /// Returns the last lines that a container wrote.
-async fn last_lines(podman: &Podman, container: &str) -> Vec<String> {
+pub(super) async fn last_lines(podman: &Podman, container: &str) -> Vec<String> {
     use futures_util::StreamExt;
 
     let options = LogOptions { tail: Some(LAST_LINES), ..LogOptions::default() };

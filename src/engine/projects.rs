@@ -26,8 +26,6 @@ pub(crate) struct Resolved {
     pub(crate) source: String,
     /// What it is called, unless another source has that name.
     pub(crate) wanted_name: String,
-    /// Its mirror.
-    pub(crate) mirror: PathBuf,
     /// The commit.
     pub(crate) commit: String,
     /// What the files at that commit say.
@@ -71,7 +69,6 @@ impl Projects {
         Ok(Resolved {
             source: source.public(),
             wanted_name: source.project_name(),
-            mirror,
             commit,
             detected: ProjectType::detect(names.iter().map(String::as_str)),
         })
@@ -273,7 +270,6 @@ mod tests {
         Resolved {
             source: source.to_owned(),
             wanted_name: "app".to_owned(),
-            mirror: PathBuf::new(),
             commit: "c".to_owned(),
             detected: ProjectType::Generic,
         }

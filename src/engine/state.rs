@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::driver::Context;
 use super::{Inner, problems};
 use crate::model::{
-    Document, EventBody, OperationKind, Problem, Record, Status, TaskspaceId, Underway,
+    Desired, Document, EventBody, OperationKind, Problem, Record, Status, TaskspaceId, Underway,
 };
 
 impl Inner {
@@ -26,7 +27,7 @@ impl Inner {
     }
 
     /// Changes a taskspace's entry and tells of a changed state.
-    async fn change(
+    pub(super) async fn change(
         &self,
         id: &TaskspaceId,
         change: impl FnOnce(&mut Record) -> Result<(), Problem> + Send + 'static,
@@ -56,14 +57,23 @@ impl Inner {
     /// Records what is about to be done, with a change of state.
     pub(super) async fn enter_state(
         &self,
-        id: &TaskspaceId,
+        context: &Context,
         kind: OperationKind,
         change: impl FnOnce(&mut Record) -> Result<(), Problem> + Send + 'static,
     ) -> Result<Record, Problem> {
-        self.change(id, move |record| {
+        let operation = context.operation;
+        self.change(&context.id, move |record| {
             let now = Timestamp::now();
-            record.underway = Some(Underway { kind, since: now, done: Vec::new(), purge: false });
-            record.last_activity = now;
+            let before = record.underway.replace(Underway::new(kind, operation, now));
+            if let (Some(before), Some(underway)) = (before, &mut record.underway)
+                && before.operation == operation
+            {
+                underway.resumed = before.resumed + 1;
+            }
+            if kind != OperationKind::Recover {
+                record.last_activity = now;
+                record.attempts.clear();
+            }
             change(record)
         })
         .await
@@ -85,7 +95,7 @@ impl Inner {
     /// Records that a taskspace is ready.
     pub(super) async fn now_running(&self, id: &TaskspaceId) -> Result<(), Problem> {
         self.leave_state(id, |record| {
-            if record.status == Status::Creating {
+            if !matches!(record.status, Status::Starting | Status::Degraded) {
                 record.status = record.status.starting()?;
             }
             record.status = record.status.ready()?;
@@ -107,6 +117,25 @@ impl Inner {
             Ok(())
         })
         .await
+    }
+
+    /// Records that something could not be brought about and is to be tried again: what is under way
+    /// stays recorded, and `desired` with it.
+    pub(super) async fn now_unfinished(
+        &self,
+        id: &TaskspaceId,
+        desired: Desired,
+        problem: Problem,
+    ) -> Result<(), Problem> {
+        let changed = self.change(id, move |record| {
+            if record.status != Status::Failed {
+                record.status = record.status.failed()?;
+            }
+            record.desired = desired;
+            record.failure = Some(problem);
+            Ok(())
+        });
+        changed.await.map(drop)
     }
 
     /// Records a step of what is under way, aside: nothing waits for it.

@@ -49,6 +49,7 @@ impl Engine {
             ssh_dev: names::ssh_host(id, Role::Dev),
             ssh_agent: names::ssh_host(id, Role::Agent),
             pod: names::pod(id),
+            health: self.inner.health.of(id),
             containers,
             volumes,
             recorded: Recorded { id: id.clone(), record },
@@ -65,6 +66,7 @@ impl Engine {
             }
         };
         let operations = *inner.operations.active().borrow();
+        let strays = inner.strays.borrow().clone();
         StatusView {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -77,6 +79,7 @@ impl Engine {
             idle_timeout_seconds: inner.settings.service.idle_timeout.as_secs(),
             registry: inner.paths.registry.display().to_string(),
             ssh_config: inner.paths.ssh_config.display().to_string(),
+            strays,
             podman: inner.link.view().await,
         }
     }

@@ -50,6 +50,14 @@ pub async fn await_banner(port: u16, deadline: impl Into<Instant>) -> Result<Str
     }
 }
 
+/// Asks an sshd once, and returns how it introduces itself. It leaves again at once, before sshd has
+/// done any work for it: no connection is left that would count against `MaxStartups`.
+pub async fn probe(port: u16, patience: Duration) -> Result<String, BannerError> {
+    let answered = timeout_at(Instant::now() + patience, read_banner(port)).await;
+    let silent = |_| Err("the connection stayed silent".to_owned());
+    answered.unwrap_or_else(silent).map_err(|last| BannerError { port, last })
+}
+
 /// Connects once and reads up to the banner; the error tells what was seen instead.
 async fn read_banner(port: u16) -> Result<String, String> {
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))

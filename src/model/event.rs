@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{OperationKind, Problem, Status, TaskspaceId};
+use super::{Ending, OperationKind, Problem, Role, Status, TaskspaceId};
 
 /// How a step of an operation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -20,7 +20,8 @@ pub enum StepOutcome {
 /// One event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Event {
-    /// Its number; rises by one with each event while the service runs.
+    /// Its number; rises by one with each event while the service runs, and by more when it starts
+    /// again.
     pub id: u64,
     /// When it happened.
     #[schema(value_type = String, format = DateTime)]
@@ -76,6 +77,20 @@ pub enum EventBody {
         /// To; absent for one that is gone.
         to: Option<Status>,
     },
+    /// A container ended without having been asked to.
+    ContainerEnded(Ending),
+    /// A container's sshd began to answer, or no longer does.
+    HealthChanged {
+        /// Which container's.
+        role: Role,
+        /// Whether it answers.
+        healthy: bool,
+        /// What was seen instead.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// Events after the one from which on was asked are no longer kept: look at the whole again.
+    Missed,
     /// An operation is over.
     OperationFinished {
         /// Why it failed, if it did.
@@ -93,6 +108,9 @@ impl EventBody {
             Self::Output { .. } => "output",
             Self::Warning { .. } => "warning",
             Self::StatusChanged { .. } => "status-changed",
+            Self::ContainerEnded(_) => "container-ended",
+            Self::HealthChanged { .. } => "health-changed",
+            Self::Missed => "missed",
             Self::OperationFinished { .. } => "operation-finished",
         }
     }

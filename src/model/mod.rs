@@ -14,8 +14,8 @@ pub use id::{IdError, TaskspaceId};
 pub use operation::{Operation, OperationKind, OperationState};
 pub use problem::{Code, Problem};
 pub use record::{
-    AgentStateRecord, BaseRecord, BaseState, Document, FORMAT_VERSION, Ports, ProjectRecord,
-    Record, Recorded, Underway,
+    AgentStateRecord, BaseRecord, BaseState, Document, Ending, FORMAT_VERSION, Ports,
+    ProjectRecord, Record, Recorded, Underway,
 };
 pub use spec::{
     AgentSpec, CreateRequest, GitEnvironment, ImageRef, ProjectSpec, ProjectType, Role, Spec,
@@ -23,5 +23,5 @@ pub use spec::{
 pub use status::{Desired, Status, TRANSITIONS, TransitionError};
 pub use view::{
     BuildRequest, ContainerView, DeleteOptions, DetailView, ExecRequest, ImageState, ImageView,
-    PodmanView, StatusView, VersionView, VolumeView,
+    PodmanView, SshHealth, StatusView, VersionView, VolumeView,
 };

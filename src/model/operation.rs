@@ -21,6 +21,8 @@ pub enum OperationKind {
     Restart,
     /// Remove it.
     Delete,
+    /// Bring back what ended by itself or was removed by somebody else.
+    Recover,
     /// Build images.
     BuildImages,
 }
@@ -33,6 +35,7 @@ impl fmt::Display for OperationKind {
             Self::Stop => "stop",
             Self::Restart => "restart",
             Self::Delete => "delete",
+            Self::Recover => "recover",
             Self::BuildImages => "build-images",
         })
     }

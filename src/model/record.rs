@@ -21,6 +21,9 @@ pub struct Document {
     /// The taskspaces.
     #[serde(default)]
     pub taskspaces: BTreeMap<TaskspaceId, Record>,
+    /// Operations have got numbers up to this one.
+    #[serde(default)]
+    pub operations: u64,
     /// The projects, by name.
     #[serde(default)]
     pub projects: BTreeMap<String, ProjectRecord>,
@@ -35,6 +38,7 @@ impl Document {
         Self {
             version: FORMAT_VERSION,
             registry,
+            operations: 0,
             taskspaces: BTreeMap::new(),
             projects: BTreeMap::new(),
             agent_states: BTreeMap::new(),
@@ -83,6 +87,37 @@ pub struct Underway {
     /// Whether a removal removes the agent's state too.
     #[serde(default)]
     pub purge: bool,
+    /// Whether a creation that fails is to leave what it made.
+    #[serde(default)]
+    pub keep: bool,
+    /// The operation's number.
+    #[serde(default)]
+    pub operation: u64,
+    /// How often a later run of the service has taken it up.
+    #[serde(default)]
+    pub resumed: u32,
+}
+
+impl Underway {
+    /// Begins with nothing done.
+    pub fn new(kind: OperationKind, operation: u64, since: Timestamp) -> Self {
+        let done = Vec::new();
+        Self { kind, since, done, purge: false, keep: false, operation, resumed: 0 }
+    }
+}
+
+/// How a container ended by itself, or by somebody else's hand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Ending {
+    /// Which one.
+    pub role: Role,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// Its exit code: that of its first process, or 128 and the signal that ended it.
+    pub exit_code: i64,
+    /// Whether the kernel ended it for lack of memory.
+    pub oom_killed: bool,
 }
 
 /// One taskspace.
@@ -116,18 +151,30 @@ pub struct Record {
     /// What is being done to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub underway: Option<Underway>,
-    /// Why it is `failed`.
+    /// Why it is `failed` or `degraded`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Problem>,
     /// What the user should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// How often its containers were started again.
+    /// How often it was recovered.
     #[serde(default)]
     pub restarts: u32,
+    /// When its recovery was tried lately: it is not tried without end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub attempts: Vec<Timestamp>,
+    /// How its containers ended lately without having been asked to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endings: Vec<Ending>,
 }
 
 impl Record {
+    /// Whether its creation broke off, or failed and was to leave what it made.
+    pub fn is_half_made(&self) -> bool {
+        self.underway.as_ref().is_some_and(|underway| underway.kind == OperationKind::Create)
+    }
+
     /// Returns the two ports.
     pub const fn ports(&self) -> Ports {
         Ports { dev: self.dev_port, agent: self.agent_port }

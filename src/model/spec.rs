@@ -256,6 +256,9 @@ pub struct CreateRequest {
     /// Use the mirror as it is, without asking the repository.
     #[serde(default)]
     pub offline: bool,
+    /// When it fails, leave what was made, so that it can be looked at.
+    #[serde(default)]
+    pub keep_on_failure: bool,
     /// What git needs of the caller's environment.
     #[serde(default)]
     pub git: GitEnvironment,

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! creating -> starting | deleting | failed
-//! starting -> running | stopping | deleting | failed
+//! starting -> running | degraded | stopping | deleting | failed
 //! running  -> degraded | stopping | stopped | deleting | failed
 //! degraded -> running | stopping | stopped | deleting | failed
 //! stopping -> stopped | deleting | failed
-//! stopped  -> starting | deleting
+//! stopped  -> starting | stopping | deleting | failed
 //! failed   -> starting | stopping | deleting
 //! deleting -> failed
 //! ```
@@ -14,8 +14,9 @@
 //! - `creating`: its base, images, files, volumes, pod and containers are being made.
 //! - `starting`: its containers are being started and their sshds waited for.
 //! - `running`: ready; both containers run and both sshds have answered.
-//! - `degraded`: one of them does not, and recovery is under way.
-//! - `stopping`, `stopped`: on request, or because its containers were found gone.
+//! - `degraded`: one of them does not, and recovery is under way; the record says why.
+//! - `stopping`, `stopped`: on request, or because its containers were found gone. One that runs
+//!   although it should not is stopped again; one that was lost meanwhile has failed.
 //! - `failed`: what was asked for could not be brought about; the record says why.
 //! - `deleting`: everything of it is being removed; afterwards its record is gone.
 
@@ -70,11 +71,11 @@ pub const TRANSITIONS: &[(Status, &[Status])] = {
     use Status::*;
     &[
         (Creating, &[Starting, Deleting, Failed]),
-        (Starting, &[Running, Stopping, Deleting, Failed]),
+        (Starting, &[Running, Degraded, Stopping, Deleting, Failed]),
         (Running, &[Degraded, Stopping, Stopped, Deleting, Failed]),
         (Degraded, &[Running, Stopping, Stopped, Deleting, Failed]),
         (Stopping, &[Stopped, Deleting, Failed]),
-        (Stopped, &[Starting, Deleting]),
+        (Stopped, &[Starting, Stopping, Deleting, Failed]),
         (Failed, &[Starting, Stopping, Deleting]),
         (Deleting, &[Failed]),
     ]

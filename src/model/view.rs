@@ -1,5 +1,7 @@
 //! What the API shows and takes beside the registry's own types.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +44,8 @@ pub struct StatusView {
     pub registry: String,
     /// The `ssh_config` that names every taskspace.
     pub ssh_config: String,
+    /// What in Podman is of this registry and of no taskspace in it.
+    pub strays: Vec<String>,
     /// Podman, as far as it answers.
     pub podman: PodmanView,
 }
@@ -84,6 +88,21 @@ pub struct ContainerView {
     pub oom_killed: bool,
 }
 
+/// How the sshd of a container is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SshHealth {
+    /// Whether it answers; one that has been silent less often than it may is still healthy.
+    pub healthy: bool,
+    /// When it was asked last.
+    #[schema(value_type = String, format = DateTime)]
+    pub checked: Timestamp,
+    /// How often in a row it has been silent.
+    pub failures: u32,
+    /// What was seen instead of an answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
 /// One volume of a taskspace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct VolumeView {
@@ -107,6 +126,9 @@ pub struct DetailView {
     pub pod: String,
     /// Its containers; empty when Podman does not answer.
     pub containers: Vec<ContainerView>,
+    /// How its sshds are; empty when it does not run, or was not asked yet.
+    #[schema(value_type = HashMap<String, SshHealth>)]
+    pub health: BTreeMap<Role, SshHealth>,
     /// Its volumes.
     pub volumes: Vec<VolumeView>,
 }

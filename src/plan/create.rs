@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::capability::Capabilities;
-use super::lifecycle::push_start;
+use super::lifecycle::{push_build_cache, push_start, push_verify};
 use super::{Act, BasePlan, Plan, SeedPlan, names, pod, volumes};
 use crate::model::{ImageRef, Record, Role, TaskspaceId};
 
@@ -39,12 +39,13 @@ pub struct Places {
     pub context: PathBuf,
 }
 
-/// Returns the plan that makes and starts a taskspace.
-pub fn plan(inputs: &Inputs<'_>) -> Plan {
+/// Returns the plan that makes and starts a taskspace; with `again` after an interrupted one, of
+/// which anything may be there.
+pub fn plan(inputs: &Inputs<'_>, again: bool) -> Plan {
     let Inputs { registry, id, record, capabilities, .. } = *inputs;
     let project = &record.spec.project;
     let base_volume = names::base_volume(&project.name, &project.commit);
-    let mut plan = Plan::default();
+    let mut plan = Plan::new("create");
 
     let dev_image = ImageRef::Dev(record.spec.project_type);
     let agent_image =
@@ -68,7 +69,10 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
         &[],
     );
     // A taskspace begins to exist only when what takes long, and fails most, is there.
-    let ready = [agent_image, dev_image, base];
+    let mut ready = vec![agent_image, dev_image, base];
+    if again {
+        ready.push(plan.push("remove the unfinished pod", Act::RemovePod, None, &[]));
+    }
 
     let files =
         plan.push("keys and configuration", Act::WriteFiles, Some(Act::RemoveFiles), &ready);
@@ -154,7 +158,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
 /// Returns the plan that makes and starts the pod of a taskspace anew, on the volumes that are
 /// there: its ports were taken, or someone removed it.
 pub fn rebuild(inputs: &Inputs<'_>) -> Plan {
-    let mut plan = Plan::default();
+    let mut plan = Plan::new("rebuild");
     let dev_image = ImageRef::Dev(inputs.record.spec.project_type);
     let Inputs { registry, id, record, capabilities, .. } = *inputs;
     let project = &record.spec.project;
@@ -163,8 +167,6 @@ pub fn rebuild(inputs: &Inputs<'_>) -> Plan {
     // is missing by itself, an empty one.
     let changes = names::changes_volume(id);
     let state = record.agent_state_volume.clone();
-    let cache = volumes::plain(registry, id, names::build_cache_volume(id), "build-cache");
-    let cache_directory = capabilities.volume_directory(&cache.name);
     let base_plan = BasePlan {
         project: project.name.clone(),
         mirror: inputs.mirror.to_owned(),
@@ -179,12 +181,7 @@ pub fn rebuild(inputs: &Inputs<'_>) -> Plan {
     ];
     let overlay = volumes::overlay(registry, id, &base, capabilities);
     let overlay = plan.push("the checkout", Act::CreateVolume(overlay), None, &checked);
-    let cache = plan.push("the build cache", Act::CreateVolume(cache), None, &checked);
-    let directories = Act::MakeDirectories {
-        root: cache_directory,
-        directories: volumes::BUILD_CACHE_DIRECTORIES,
-    };
-    let cache = plan.push("directories of the build cache", directories, None, &[cache]);
+    let cache = push_build_cache(&mut plan, inputs, &checked);
     let ready = [
         overlay,
         cache,
@@ -215,13 +212,8 @@ fn push_pod(plan: &mut Plan, inputs: &Inputs<'_>, needs: PodNeeds<'_>) {
     let mut verified = |role: Role, title: &str, mut needs: Vec<usize>| {
         let spec = Box::new(pod::container(inputs, role));
         needs.push(pod);
-        let made = plan.push(title, Act::CreateContainer(role, spec.clone()), None, &needs);
-        plan.push(
-            format!("check what Podman made of the {role} container"),
-            Act::VerifyContainer(role, spec),
-            None,
-            &[made],
-        )
+        let made = plan.push(title, Act::CreateContainer(role, spec), None, &needs);
+        push_verify(plan, inputs, role, &[made])
     };
     let agent = verified(Role::Agent, "agent container", needs.agent);
     let dev = verified(Role::Dev, "dev container", needs.dev);

@@ -8,7 +8,7 @@ use crate::model::{Record, TaskspaceId};
 /// The registry's entry goes last: whatever interrupts the removal, the next start finds it and
 /// goes on.
 pub fn plan(id: &TaskspaceId, record: &Record, keep_state_as: Option<TaskspaceId>) -> Plan {
-    let mut plan = Plan::default();
+    let mut plan = Plan::new("delete");
     let remove = |volume: String| Act::RemoveVolume(volume);
     let pod = plan.push("remove the pod", Act::RemovePod, None, &[]);
     let project = plan.push("remove the checkout", remove(names::project_volume(id)), None, &[pod]);

@@ -1,21 +1,99 @@
-//! The plans that start and stop a taskspace that is there.
+//! The plans that start, stop and mend a taskspace that is there.
 
-use super::{Act, Plan};
+use std::collections::BTreeMap;
+
+use super::assess::Trouble;
+use super::create::Inputs;
+use super::{Act, Plan, names, pod, volumes};
 use crate::model::Role;
 
 /// Returns the plan that starts a pod that is there and not running.
-pub fn start() -> Plan {
-    let mut plan = Plan::default();
-    let infra = plan.push("start the network", Act::StartInfra, Some(Act::StopPod), &[]);
+pub fn start(inputs: &Inputs<'_>) -> Plan {
+    let mut plan = Plan::new("start");
+    // Whoever made the containers may have been interrupted before it looked at them.
+    let verified = Role::ALL.map(|role| push_verify(&mut plan, inputs, role, &[]));
+    let infra = plan.push("start the network", Act::StartInfra, Some(Act::StopPod), &verified);
     push_start(&mut plan, infra, &[], &[]);
     plan
 }
 
 /// Returns the plan that stops a taskspace.
 pub fn stop() -> Plan {
-    let mut plan = Plan::default();
+    let mut plan = Plan::new("stop");
     plan.push("stop the containers", Act::StopPod, None, &[]);
     plan
+}
+
+/// Returns the plan that brings back single containers of a pod whose network is up.
+pub fn mend(inputs: &Inputs<'_>, troubles: &BTreeMap<Role, Trouble>) -> Plan {
+    let mut plan = Plan::new("mend");
+    for (role, trouble) in troubles {
+        let role = *role;
+        let mut before = Vec::new();
+        match trouble {
+            Trouble::Ended => {}
+            Trouble::Deaf => {
+                let title = format!("stop the {role} container");
+                before.push(plan.push(title, Act::StopContainer(role), None, &[]));
+            }
+            Trouble::Missing => {
+                let needs = push_volumes(&mut plan, inputs, role);
+                let spec = Box::new(pod::container(inputs, role));
+                let title = format!("{role} container");
+                before.push(plan.push(title, Act::CreateContainer(role, spec), None, &needs));
+            }
+        }
+        let verified = push_verify(&mut plan, inputs, role, &before);
+        let start = format!("start the {role} container");
+        let start = plan.push(start, Act::StartContainer(role), None, &[verified]);
+        let wait = format!("wait for the sshd of the {role} container");
+        plan.push(wait, Act::AwaitSsh(role), None, &[start]);
+    }
+    plan
+}
+
+/// Appends what makes sure of the volumes of one container: Podman makes one that is missing by
+/// itself, an empty one.
+fn push_volumes(plan: &mut Plan, inputs: &Inputs<'_>, role: Role) -> Vec<usize> {
+    let Inputs { registry, id, record, capabilities, .. } = *inputs;
+    let project = &record.spec.project;
+    let base = names::base_volume(&project.name, &project.commit);
+    let changes = Act::RequireVolume(names::changes_volume(id));
+    let changes = plan.push("the changes are there", changes, None, &[]);
+    let base_there = Act::RequireVolume(base.clone());
+    let base_there = plan.push("the base is there", base_there, None, &[]);
+    let overlay = Act::CreateVolume(volumes::overlay(registry, id, &base, capabilities));
+    let mut needs = vec![plan.push("the checkout", overlay, None, &[changes, base_there])];
+    needs.push(match role {
+        Role::Agent => {
+            let state = Act::RequireVolume(record.agent_state_volume.clone());
+            plan.push("the agent's state is there", state, None, &[])
+        }
+        Role::Dev => push_build_cache(plan, inputs, &[]),
+    });
+    needs
+}
+
+/// Appends the making of the build cache's volume.
+pub(super) fn push_build_cache(plan: &mut Plan, inputs: &Inputs<'_>, needs: &[usize]) -> usize {
+    let Inputs { registry, id, capabilities, .. } = *inputs;
+    let cache = volumes::plain(registry, id, names::build_cache_volume(id), "build-cache");
+    let root = capabilities.volume_directory(&cache.name);
+    let cache = plan.push("the build cache", Act::CreateVolume(cache), None, needs);
+    let directories = Act::MakeDirectories { root, directories: volumes::BUILD_CACHE_DIRECTORIES };
+    plan.push("directories of the build cache", directories, None, &[cache])
+}
+
+/// Appends the comparison of a container with what is asked for.
+pub(super) fn push_verify(
+    plan: &mut Plan,
+    inputs: &Inputs<'_>,
+    role: Role,
+    needs: &[usize],
+) -> usize {
+    let spec = Box::new(pod::container(inputs, role));
+    let title = format!("check what Podman made of the {role} container");
+    plan.push(title, Act::VerifyContainer(role, spec), None, needs)
 }
 
 /// Appends the start of both containers, the agent's first, and the waiting for their sshds.

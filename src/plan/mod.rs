@@ -1,6 +1,7 @@
 //! What has to be done, as data: computed purely from the specification, the registry and what the
 //! host can do; run by `engine::execute`, printed by who only wants to see it.
 
+pub mod assess;
 pub mod capability;
 pub mod create;
 pub mod delete;
@@ -52,6 +53,8 @@ pub enum Act {
     StartInfra,
     /// Start a container.
     StartContainer(Role),
+    /// Stop a container.
+    StopContainer(Role),
     /// Stop the pod and its containers.
     StopPod,
     /// Wait until the sshd of a container has answered.
@@ -116,13 +119,20 @@ pub struct Step {
 }
 
 /// Steps, each after those that it needs.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
+    /// What the steps bring about together.
+    pub name: &'static str,
     /// The steps.
     pub steps: Vec<Step>,
 }
 
 impl Plan {
+    /// Makes one without steps.
+    pub(crate) const fn new(name: &'static str) -> Self {
+        Self { name, steps: Vec::new() }
+    }
+
     /// Appends a step that can be taken back and returns its index.
     pub(crate) fn push(
         &mut self,

@@ -283,6 +283,7 @@ mod tests {
             r#"{
   "version": 1,
   "registry": "00000000-0000-0000-0000-000000000000",
+  "operations": 0,
   "taskspaces": {},
   "projects": {
     "a": {"source":"s","bases":{}},

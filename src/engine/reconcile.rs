@@ -1,0 +1,172 @@
+//! Watches over all taskspaces: compares what is recorded with what Podman has, at the start, on
+//! Podman's events and every now and then, and has the drivers settle what differs.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::Inner;
+use super::observe::World;
+use super::settle::unfinished;
+use crate::model::{BaseState, Document, EventBody, Problem, Record, TaskspaceId};
+use crate::plan::assess::{Verdict, assess};
+use crate::policy::restart::Next;
+
+/// How long to wait for more of the same before looking: one act of somebody causes many events.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// When to look again at what Podman is about to change.
+const SOON: Duration = Duration::from_millis(200);
+
+/// The first pause after Podman did not answer; pauses double up to the regular interval.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+impl Inner {
+    /// Enters what an earlier run of the service has left unfinished under the numbers that it had,
+    /// so that clients that wait for it find it, and hands it to the drivers.
+    pub(super) fn take_up(self: &Arc<Self>, document: &Document) {
+        for (id, record) in &document.taskspaces {
+            if let Some(underway) = &record.underway
+                && record.status.is_transient()
+            {
+                let job = unfinished(record);
+                tracing::info!(%id, kind = %job.kind(), "taking up");
+                let (number, kind) = (underway.operation, job.kind());
+                let operation = self.operations.enter_again(number, kind, Some(id.clone()));
+                self.hand_over(id, operation.id, job);
+            }
+        }
+        let half_made: Vec<(String, String)> = document
+            .projects
+            .iter()
+            .flat_map(|(name, project)| {
+                let making = project.bases.iter().filter(|(_, b)| b.state == BaseState::Making);
+                making.map(|(commit, _)| (name.clone(), commit.clone()))
+            })
+            .filter(|(name, commit)| !document.uses_base(name, commit))
+            .collect();
+        if !half_made.is_empty() {
+            tokio::spawn(drop_bases(self.clone(), half_made));
+        }
+    }
+
+    /// Watches over the taskspaces until the service ends.
+    pub(super) async fn watch_over(self: Arc<Self>) {
+        let interval = self.settings.reconcile_interval;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let next = match self.compare().await {
+                Ok(due) => {
+                    pause = FIRST_PAUSE;
+                    due.unwrap_or_else(|| Instant::now() + interval)
+                }
+                Err(problem) => {
+                    tracing::debug!("cannot compare: {problem}");
+                    let next = Instant::now() + pause;
+                    pause = (pause * 2).min(interval);
+                    next
+                }
+            };
+            tokio::select! {
+                () = self.closing.cancelled() => return,
+                () = tokio::time::sleep_until(next.min(Instant::now() + interval)) => {}
+                () = self.look.notified() => tokio::time::sleep(GATHER).await,
+            }
+        }
+    }
+
+    /// Compares all taskspaces with what Podman has, and returns when one of them is due before
+    /// the next regular look.
+    async fn compare(self: &Arc<Self>) -> Result<Option<Instant>, Problem> {
+        let document = self.document().await?;
+        if document.taskspaces.is_empty() {
+            // Nothing to look at is no reason to start Podman.
+            return Ok(None);
+        }
+        let (podman, _) = self.link.get().await?;
+        let world = World::look(&podman, document.registry).await?;
+        // Read again: what was made meanwhile is not gone.
+        let document = self.document().await?;
+        let mut due = None;
+        for (id, record) in &document.taskspaces {
+            if self.closing.is_cancelled() {
+                break;
+            }
+            let verdict = assess(record, &world.of(id, record), &self.health.deaf(id));
+            let wait = match verdict {
+                Verdict::Settled => continue,
+                Verdict::Unsettled => Some(Instant::now() + SOON),
+                Verdict::Finish | Verdict::Quell => self.patience.until(id),
+                Verdict::Mend(_) | Verdict::Revive { .. } => self.next_attempt(record),
+                Verdict::Whole | Verdict::Lost(_) => None,
+            };
+            match wait {
+                Some(wait) => due = Some(due.map_or(wait, |due: Instant| due.min(wait))),
+                None => self.have_settled(id),
+            }
+        }
+        self.tell_strays(&world, &document);
+        Ok(due)
+    }
+
+    /// Returns when a recovery is tried next, unless that is now or never.
+    fn next_attempt(&self, record: &Record) -> Option<Instant> {
+        let now = Timestamp::now();
+        match self.settings.restart.next(&record.attempts, now) {
+            Next::At(due) => Some(Instant::now() + due.duration_since(now).unsigned_abs()),
+            Next::Now | Next::Never => None,
+        }
+    }
+
+    /// Tells, once, what is of this registry and of no taskspace in it: the registry may come from a
+    /// backup. It is left alone, for there may be work in it.
+    fn tell_strays(&self, world: &World, document: &Document) {
+        let known = |object: &str, id: &str| {
+            let kept = |volume: &str| object.strip_prefix("volume ") == Some(volume);
+            let id = id.parse::<TaskspaceId>();
+            id.is_ok_and(|id| {
+                document.taskspaces.contains_key(&id)
+                    || self.is_driven(&id)
+                    || self.reserved.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+            }) || document.agent_states.values().any(|state| kept(&state.volume))
+                || document.taskspaces.values().any(|record| kept(&record.agent_state_volume))
+        };
+        let mut strays: Vec<String> =
+            world.strays(known).map(|(object, id)| format!("{object} (of '{id}')")).collect();
+        strays.sort();
+        self.strays.send_if_modified(|told| {
+            if *told == strays {
+                return false;
+            }
+            for stray in strays.iter().filter(|stray| !told.contains(stray)) {
+                let message = format!("no taskspace in the registry has the {stray}");
+                tracing::warn!("{message}");
+                self.bus.publish(None, None, EventBody::Warning { message });
+            }
+            *told = strays;
+            true
+        });
+    }
+
+    /// Tells something about a taskspace that the user should know.
+    pub(super) fn warn(&self, id: &TaskspaceId, message: &str) {
+        tracing::warn!(%id, "{message}");
+        let body = EventBody::Warning { message: message.to_owned() };
+        self.bus.publish(None, Some(id.clone()), body);
+    }
+}
+
+/// Removes bases that nobody uses.
+async fn drop_bases(engine: Arc<Inner>, bases: Vec<(String, String)>) {
+    let (podman, _) = match engine.link.get().await {
+        Ok(link) => link,
+        Err(problem) => return tracing::warn!("half-made bases stay for now: {problem}"),
+    };
+    for (project, commit) in bases {
+        if let Err(problem) = engine.projects.drop_base(&podman, &project, &commit, None).await {
+            tracing::warn!("cannot remove a half-made base of {project}: {problem}");
+        }
+    }
+}

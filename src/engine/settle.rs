@@ -1,0 +1,310 @@
+//! Brings one taskspace to what it should be, when it is not: as its driver, between operations.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::driver::{self, Context, Job};
+use super::perform::last_lines;
+use super::{Inner, lifecycle, make, observe, problems};
+use crate::host::banner;
+use crate::model::{
+    Code, Desired, Ending, EventBody, OperationKind, Problem, Record, Role, Status, TaskspaceId,
+};
+use crate::plan::assess::{Trouble, Verdict, assess};
+use crate::plan::{lifecycle as plans, names};
+use crate::podman::Podman;
+use crate::policy::restart::Next;
+
+/// How many endings of containers are remembered.
+const ENDINGS: usize = 5;
+
+/// Looks after a taskspace; returns whether that took an operation.
+pub(super) async fn settle(engine: &Arc<Inner>, id: &TaskspaceId) -> Result<bool, Problem> {
+    let document = engine.document().await?;
+    let Some(record) = document.taskspaces.get(id) else {
+        engine.patience.over(id);
+        return Ok(false);
+    };
+    let (podman, _) = engine.link.get().await?;
+    let seen = observe::one(&podman, document.registry, id, record).await?;
+    let verdict = assess(record, &seen, &engine.health.deaf(id));
+    tracing::debug!(%id, ?verdict, "looked after");
+    match verdict {
+        Verdict::Settled => engine.patience.over(id),
+        Verdict::Unsettled => {}
+        Verdict::Finish => {
+            finish(engine, id, record).await;
+            return Ok(true);
+        }
+        Verdict::Whole => whole(engine, id, record).await?,
+        Verdict::Quell => {
+            engine.warn(id, "somebody started it, and it is to be stopped");
+            perform(engine, id, Job::Stop).await;
+            return Ok(true);
+        }
+        Verdict::Lost(volumes) => {
+            let volumes = volumes.join("' and '");
+            let problem = Problem::new(
+                Code::StateConflict,
+                format!("the volume '{volumes}' is gone, and the work in it"),
+            )
+            .hint("bring it back from a backup and start the taskspace, or delete it");
+            engine.now_failed(id, problem).await?;
+        }
+        Verdict::Mend(troubles) => {
+            return recover(engine, &podman, id, Cure::Mend(troubles)).await;
+        }
+        Verdict::Revive { found, stop_first } => {
+            return recover(engine, &podman, id, Cure::Revive { found, stop_first }).await;
+        }
+    }
+    Ok(false)
+}
+
+/// Returns what is to be done about a taskspace whose operation broke off.
+pub(super) fn unfinished(record: &Record) -> Job {
+    let underway = record.underway.as_ref();
+    let kind = underway.map(|underway| underway.kind);
+    match (record.desired, kind) {
+        (Desired::Absent, Some(OperationKind::Create)) => Job::TakeBack,
+        (Desired::Absent, _) | (_, Some(OperationKind::Delete)) => {
+            Job::Delete { purge: underway.is_some_and(|underway| underway.purge) }
+        }
+        (_, Some(OperationKind::Create)) => Job::Resume,
+        (Desired::Running, _) => Job::Restart,
+        (Desired::Stopped, _) => Job::Stop,
+    }
+}
+
+/// Goes on with what broke off, under the number that it had.
+async fn finish(engine: &Arc<Inner>, id: &TaskspaceId, record: &Record) {
+    let job = unfinished(record);
+    let number = record.underway.as_ref().map_or(0, |underway| underway.operation);
+    let operation = engine.operations.enter_again(number, job.kind(), Some(id.clone()));
+    perform_as(engine, id, operation.id, job).await;
+}
+
+/// Does a job that nobody asked for.
+async fn perform(engine: &Arc<Inner>, id: &TaskspaceId, job: Job) {
+    let operation = engine.operations.enter(job.kind(), Some(id.clone()));
+    perform_as(engine, id, operation.id, job).await;
+}
+
+async fn perform_as(engine: &Arc<Inner>, id: &TaskspaceId, operation: u64, job: Job) {
+    driver::carry_out(engine, id, operation, async {
+        let done = driver::run(engine, id, operation, job).await;
+        match &done {
+            Ok(()) => engine.patience.over(id),
+            Err(_) => engine.patience.failed(id),
+        }
+        done
+    })
+    .await;
+}
+
+/// Records that a taskspace runs (again), if both sshds say so.
+async fn whole(engine: &Arc<Inner>, id: &TaskspaceId, record: &Record) -> Result<(), Problem> {
+    let ports = record.ports();
+    let patience = engine.settings.health.timeout;
+    let (dev, agent) =
+        tokio::join!(banner::probe(ports.dev, patience), banner::probe(ports.agent, patience));
+    if dev.is_ok() && agent.is_ok() { engine.now_running(id).await } else { Ok(()) }
+}
+
+/// How a taskspace is recovered.
+enum Cure {
+    Mend(BTreeMap<Role, Trouble>),
+    Revive { found: &'static str, stop_first: bool },
+}
+
+impl Cure {
+    fn reason(&self, id: &TaskspaceId) -> String {
+        match self {
+            Self::Revive { found, .. } => (*found).to_owned(),
+            Self::Mend(troubles) => {
+                let told: Vec<String> = troubles
+                    .iter()
+                    .map(|(role, trouble)| match trouble {
+                        Trouble::Missing => format!("the {role} container is gone"),
+                        Trouble::Ended => format!("the {role} container does not run"),
+                        Trouble::Deaf => {
+                            format!("the sshd of {} does not answer", names::ssh_host(id, *role))
+                        }
+                    })
+                    .collect();
+                told.join(", ")
+            }
+        }
+    }
+}
+
+/// Recovers a taskspace, unless it is not the time or was tried too often; returns whether it was
+/// tried.
+async fn recover(
+    engine: &Arc<Inner>,
+    podman: &Podman,
+    id: &TaskspaceId,
+    cure: Cure,
+) -> Result<bool, Problem> {
+    note_endings(engine, podman, id).await?;
+    let found = Problem::new(Code::NotReady, cure.reason(id));
+    let pod_is_there = matches!(cure, Cure::Mend(_));
+    let record = engine
+        .change(id, move |record| {
+            match record.status {
+                Status::Running if pod_is_there => record.status = record.status.degraded()?,
+                Status::Running | Status::Degraded if !pod_is_there => {
+                    record.status = record.status.stopped()?;
+                }
+                _ => {}
+            }
+            // What went wrong with the last attempt says more.
+            record.failure.get_or_insert(found);
+            Ok(())
+        })
+        .await?;
+    match engine.settings.restart.next(&record.attempts, Timestamp::now()) {
+        Next::At(_) => Ok(false),
+        Next::Never => give_up(engine, podman, id, &record).await.map(|()| false),
+        Next::Now => {
+            let operation = engine.operations.enter(OperationKind::Recover, Some(id.clone())).id;
+            let context = Context { engine: engine.clone(), id: id.clone(), operation };
+            driver::carry_out(engine, id, operation, attempt(&context, cure)).await;
+            Ok(true)
+        }
+    }
+}
+
+/// Tries once to recover a taskspace.
+async fn attempt(context: &Context, cure: Cure) -> Result<(), Problem> {
+    let engine = &context.engine;
+    let policy = engine.settings.restart;
+    let from_the_network_up = matches!(cure, Cure::Revive { .. });
+    engine
+        .enter_state(context, OperationKind::Recover, move |record| {
+            let now = Timestamp::now();
+            record.attempts = policy.recent(&record.attempts, now);
+            record.attempts.push(now);
+            if from_the_network_up {
+                record.status = record.status.starting()?;
+            }
+            Ok(())
+        })
+        .await?;
+    let recovered = match cure {
+        Cure::Revive { stop_first, .. } => revive(context, stop_first).await,
+        Cure::Mend(troubles) => {
+            let plan = make::with_inputs(context, |inputs| plans::mend(inputs, &troubles)).await?;
+            lifecycle::run(context, &plan).await
+        }
+    };
+    engine.health.forget(&context.id);
+    let Err(problem) = recovered else {
+        return engine
+            .leave_state(&context.id, |record| {
+                record.status = record.status.ready()?;
+                record.failure = None;
+                record.restarts += 1;
+                Ok(())
+            })
+            .await;
+    };
+    let reason = problem.clone();
+    engine
+        .leave_state(&context.id, move |record| {
+            // The pause begins with the end of the attempt.
+            if let Some(last) = record.attempts.last_mut() {
+                *last = Timestamp::now();
+            }
+            record.status = match (reason.code, record.status) {
+                // It is not the taskspace that is to blame: tried again when Podman answers.
+                (Code::PodmanUnavailable, Status::Starting) => {
+                    record.attempts.pop();
+                    record.status.failed()?
+                }
+                // No further attempt could help.
+                (Code::StateConflict | Code::PolicyUnenforceable, status) => status.failed()?,
+                (_, Status::Starting) => record.status.degraded()?,
+                (_, status) => status,
+            };
+            record.failure = Some(reason);
+            Ok(())
+        })
+        .await?;
+    Err(problem)
+}
+
+async fn revive(context: &Context, stop_first: bool) -> Result<(), Problem> {
+    if stop_first {
+        lifecycle::run(context, &plans::stop()).await?;
+    }
+    lifecycle::bring_up(context).await
+}
+
+/// Records that recovery was tried too often.
+async fn give_up(
+    engine: &Inner,
+    podman: &Podman,
+    id: &TaskspaceId,
+    record: &Record,
+) -> Result<(), Problem> {
+    let reason = record.failure.as_ref().map_or("", |failure| failure.detail.as_str());
+    let policy = engine.settings.restart;
+    let minutes = policy.window.as_secs().div_ceil(60);
+    let mut problem = Problem::new(
+        Code::NotReady,
+        format!(
+            "it was recovered {} times within {minutes} minutes, and again: {reason}",
+            policy.limit
+        ),
+    )
+    .hint(format!("see what its containers wrote; `taskspace start {id}` tries again"));
+    for role in Role::ALL {
+        let lines = last_lines(podman, &names::container(id, role)).await;
+        problem.log.extend(lines.into_iter().map(|line| format!("{role}: {line}")));
+    }
+    engine
+        .leave_state(id, |record| {
+            if record.status == Status::Stopped {
+                record.status = record.status.starting()?;
+            }
+            record.status = record.status.failed()?;
+            record.failure = Some(problem);
+            Ok(())
+        })
+        .await
+}
+
+/// Records how the containers ended that do not run, and tells it, once for each ending.
+async fn note_endings(engine: &Inner, podman: &Podman, id: &TaskspaceId) -> Result<(), Problem> {
+    let mut endings = Vec::new();
+    for role in Role::ALL {
+        let container = match podman.inspect_container(&names::container(id, role)).await {
+            Ok(container) => container,
+            Err(error) if error.is_not_found() => continue,
+            Err(error) => return Err(problems::podman(error)),
+        };
+        let state = container.state;
+        if let (false, Some(at)) = (state.running, state.finished_at) {
+            let (exit_code, oom_killed) = (state.exit_code, state.oom_killed);
+            endings.push(Ending { role, at, exit_code, oom_killed });
+        }
+    }
+    let known = engine.record(id).await?.endings;
+    endings.retain(|ending| !known.contains(ending));
+    if endings.is_empty() {
+        return Ok(());
+    }
+    for ending in &endings {
+        engine.bus.publish(None, Some(id.clone()), EventBody::ContainerEnded(ending.clone()));
+    }
+    let changed = engine.change(id, move |record| {
+        record.endings.extend(endings);
+        let old = record.endings.len().saturating_sub(ENDINGS);
+        record.endings.drain(..old);
+        Ok(())
+    });
+    changed.await.map(drop)
+}
