@@ -1,8 +1,8 @@
 //! The only room that knows libpod's paths and field names.
 //!
-//! podman-api speaks the streams only: it is generated from libpod 4.3, sends `no_new_privilages`
-//! (which Podman ignores, so the hardening never applies), lacks `networks` and container update,
-//! takes a 304 for an error, and its strict reply types break on newer Podman.
+//! podman-api speaks most of the streams, and nothing else: it is generated from libpod 4.3, sends
+//! `no_new_privilages` (which Podman ignores, so the hardening never applies), lacks `networks` and
+//! container update, takes a 304 for an error, and its strict reply types break on newer Podman.
 
 mod documents;
 mod error;
@@ -17,8 +17,8 @@ use std::time::Duration;
 
 pub use error::{ErrorKind, PodmanError, Result};
 pub use objects::{
-    Container, ContainerState, ContainerSummary, IdMap, Image, Info, Mount, Pod, PodContainer,
-    PodSummary, Version, Volume,
+    Container, ContainerState, ContainerSummary, EventObject, IdMap, Image, Info, Mount, Pod,
+    PodContainer, PodSummary, PodmanEvent, Version, Volume,
 };
 pub use spec::{
     BindMount, ContainerSpec, Labels, NamedVolume, PodSpec, PortMapping, UserNamespace, VolumeSpec,

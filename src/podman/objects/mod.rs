@@ -3,6 +3,7 @@
 //! Only what identifies an object must be there; anything else may be missing, null or new.
 
 mod container;
+mod event;
 mod info;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 
 pub use container::{Container, ContainerState, ContainerSummary, Mount};
+pub use event::{EventObject, PodmanEvent};
 pub use info::{IdMap, Info, Version};
+
+pub(super) use event::EventReply;
 
 use super::spec::Labels;
 

@@ -6,11 +6,11 @@ use futures_util::{Stream, StreamExt, future, stream};
 use hyper::Method;
 use hyper::body::Bytes;
 
+use super::lines::{lines, until_error};
 use crate::podman::objects::BuildItem;
 use crate::podman::spec::Labels;
-use crate::podman::transport::{check, encode, from_uds, full_path};
+use crate::podman::transport::encode;
 use crate::podman::{Podman, PodmanError, Result};
-use crate::uds;
 
 /// What the context is; without it Podman looks for a directory.
 const TAR: &[(&str, &str)] = &[("Content-Type", "application/x-tar")];
@@ -74,21 +74,8 @@ impl Podman {
         let http = self.http.clone();
         let open = async move {
             let path = spec.path();
-            let request = REQUEST.to_owned();
-            let response = http
-                .request(Method::POST, &full_path(&path), TAR, spec.context)
-                .await
-                .map_err(|error| from_uds(error, &request))?;
-            let status = response.status();
-            if !status.is_success() {
-                let body = uds::collect(response.into_body(), &request)
-                    .await
-                    .map_err(|error| from_uds(error, &request))?;
-                check(request.clone(), status, &body)?;
-                return Err(PodmanError::Nonsense { request, detail: status.to_string() });
-            }
-            let items = uds::lines(response.into_body(), request.clone());
-            Ok(items.map(move |item| read(&item.map_err(|error| from_uds(error, &request))?)))
+            let items = lines(&http, (Method::POST, &path), TAR, spec.context, REQUEST).await?;
+            Ok(items.map(|item| read(&item?)))
         };
         let items = stream::once(open).flat_map(|opened| match opened {
             Ok(items) => items.left_stream(),
@@ -139,14 +126,6 @@ fn read(item: &str) -> Result<Vec<String>> {
         Some(message) => Err(PodmanError::BuildFailed { message: message.trim_end().to_owned() }),
         None => Ok(parsed.stream.iter().flat_map(|text| text.lines()).map(str::to_owned).collect()),
     }
-}
-
-/// Ends a stream after its first error.
-fn until_error<T>(lines: impl Stream<Item = Result<T>>) -> impl Stream<Item = Result<T>> {
-    lines.scan(false, |failed, line| {
-        let over = std::mem::replace(failed, line.is_err());
-        future::ready((!over).then_some(line))
-    })
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
-//! The calls that last: builds, pulls, logs, commands in containers.
+//! The calls that last: builds, pulls, logs, commands in containers, events.
 //!
-//! podman-api speaks them, except builds: it reads the context from a directory only, gives the
-//! image one name only, and takes every item that is not output for a failure.
+//! podman-api speaks them, except two. It reads a build's context from a directory only, gives the
+//! image one name only, and takes every item that is not output for a failure. Of the events it does
+//! not tell that Podman listens before there is one, and it keeps a line however long it grows.
 
 mod api;
 mod build;
+mod events;
 mod exec;
+mod lines;
 mod logs;
 
 use hyper::body::Bytes;
