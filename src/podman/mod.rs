@@ -17,8 +17,8 @@ use std::time::Duration;
 
 pub use error::{ErrorKind, PodmanError, Result};
 pub use objects::{
-    Container, ContainerState, ContainerSummary, EventObject, IdMap, Image, Info, Mount, Pod,
-    PodContainer, PodSummary, PodmanEvent, Version, Volume,
+    Container, ContainerState, ContainerStats, ContainerSummary, EventObject, IdMap, Image, Info,
+    Mount, Pod, PodContainer, PodSummary, PodmanEvent, Version, Volume,
 };
 pub use spec::{
     BindMount, ContainerSpec, Labels, NamedVolume, PodSpec, PortMapping, UserNamespace, VolumeSpec,

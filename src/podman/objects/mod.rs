@@ -5,6 +5,7 @@
 mod container;
 mod event;
 mod info;
+mod stats;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,8 +16,10 @@ use serde::{Deserialize, Deserializer};
 pub use container::{Container, ContainerState, ContainerSummary, Mount};
 pub use event::{EventObject, PodmanEvent};
 pub use info::{IdMap, Info, Version};
+pub use stats::ContainerStats;
 
 pub(super) use event::EventReply;
+pub(super) use stats::Measured;
 
 use super::spec::Labels;
 
