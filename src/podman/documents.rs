@@ -75,7 +75,8 @@ impl Podman {
         self.list(format!("/pods/json?filters={}", label_filter(labels))).await
     }
 
-    /// Stops the containers of a pod, and kills those that have not stopped in time.
+    /// Stops the containers of a pod, and kills those that have not stopped in time; to Podman, 0
+    /// seconds mean each container's own time.
     pub async fn stop_pod(&self, name: &str, timeout_s: u32) -> Result<()> {
         let name = segment("pod", name)?;
         self.post(format!("/pods/{name}/stop?t={timeout_s}")).lasting(timeout_s).run().await

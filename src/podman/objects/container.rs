@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{moment, nullable};
+use super::{moment, moment_in_seconds, nullable};
 use crate::podman::spec::Labels;
 
 /// A container, with what is to be compared with what was asked for.
@@ -54,18 +54,24 @@ pub struct Container {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct ContainerState {
-    /// `created`, `running`, `exited`, `paused`, `stopping` and so on.
+    /// `created`, `initialized`, `running`, `paused`, `stopping`, `stopped`, `exited`, `removing`.
+    ///
+    /// One that is asked to stop is `stopping` while it still runs. One that has ended is `stopped`
+    /// until Podman has cleaned up after it, then `exited`.
     #[serde(deserialize_with = "nullable")]
     pub status: String,
-    /// Whether it runs.
+    /// Whether it runs; no longer said of one that is `stopping`.
     #[serde(deserialize_with = "nullable")]
     pub running: bool,
-    /// How it ended; 0 while it runs.
+    /// How it ended, 128 and the signal's number if by a signal; 0 before it has.
     #[serde(deserialize_with = "nullable")]
     pub exit_code: i64,
     /// Whether the kernel killed it for want of memory.
     #[serde(rename = "OOMKilled", deserialize_with = "nullable")]
     pub oom_killed: bool,
+    /// Why it could not be started; empty when it could.
+    #[serde(deserialize_with = "nullable")]
+    pub error: String,
     /// Its first process, as the host sees it; 0 while it does not run.
     #[serde(deserialize_with = "nullable")]
     pub pid: i32,
@@ -116,16 +122,22 @@ pub struct ContainerSummary {
     /// The name of its image.
     #[serde(default, deserialize_with = "nullable")]
     pub image: String,
-    /// `created`, `running`, `exited` and so on.
+    /// As in [`ContainerState::status`].
     #[serde(default, deserialize_with = "nullable")]
     pub state: String,
-    /// How it ended.
+    /// When it was last started, in whole seconds.
+    #[serde(default, deserialize_with = "moment_in_seconds")]
+    pub started_at: Option<Timestamp>,
+    /// When it last ended, in whole seconds.
+    #[serde(default, rename = "ExitedAt", deserialize_with = "moment_in_seconds")]
+    pub finished_at: Option<Timestamp>,
+    /// How it ended; 0 before it has.
     #[serde(default, deserialize_with = "nullable")]
     pub exit_code: i64,
     /// Its first process; 0 while it does not run.
     #[serde(default, deserialize_with = "nullable")]
     pub pid: i32,
-    /// Its labels, those of its image among them.
+    /// Its labels, those of its image among them, and the pod's on an infra container only.
     #[serde(default, deserialize_with = "nullable")]
     pub labels: Labels,
     /// The id of its pod; empty without one.
@@ -248,7 +260,7 @@ mod tests {
             "Id": "e08", "Name": "c", "Image": "1ea", "ImageName": "localhost/debian:trixie",
             "State": {
                 "Status": "running", "Running": true, "OOMKilled": false, "Pid": 16688,
-                "ExitCode": 0, "StartedAt": "2026-11-21T04:53:14.893092389Z",
+                "ExitCode": 0, "Error": "", "StartedAt": "2026-11-21T04:53:14.893092389Z",
                 "FinishedAt": "0001-01-01T00:00:00Z",
             },
             "Pod": "0c7", "IsInfra": false,
@@ -273,6 +285,35 @@ mod tests {
         assert_eq!(container.labels["a"], "b");
         assert_eq!((container.mounts[0].kind.as_str(), container.mounts[0].rw), ("volume", false));
         assert!(container.state.started_at.is_some() && container.state.finished_at.is_none());
+    }
+
+    #[test]
+    fn one_that_could_not_be_started_says_why() {
+        let error = "crun: executable file `/nosuch` not found: No such file or directory: OCI \
+                     runtime attempted to invoke a command that was not found";
+        let state: ContainerState = serde_json::from_value(json!({
+            "Status": "created", "Running": false, "OOMKilled": false, "Pid": 0, "ExitCode": 0,
+            "Error": error, "StartedAt": "0001-01-01T00:00:00Z", "FinishedAt": "0001-01-01T00:00:00Z",
+        }))
+        .unwrap();
+        assert_eq!((state.status.as_str(), state.error.as_str()), ("created", error));
+        assert_eq!((state.started_at, state.finished_at), (None, None));
+    }
+
+    #[test]
+    fn an_infra_container_is_listed_with_the_labels_of_its_pod() {
+        let listed: ContainerSummary = serde_json::from_value(json!({
+            "Exited": false, "ExitedAt": -62_135_596_800_i64, "ExitCode": 0, "Id": "d18",
+            "Image": "localhost/podman-pause:5.4.2-1766335321", "IsInfra": true,
+            "Labels": {"a": "b", "io.buildah.version": "1.39.3"}, "Names": ["6ec-infra"],
+            "Pid": 845, "Pod": "6ec", "PodName": "p", "Restarts": 0, "StartedAt": 1_795_244_648,
+            "State": "running", "Status": "",
+        }))
+        .unwrap();
+        assert!(listed.is_infra && listed.labels["a"] == "b");
+        assert_eq!((listed.pod_name.as_str(), listed.pid), ("p", 845));
+        assert_eq!(listed.started_at.unwrap().to_string(), "2026-11-21T07:04:08Z");
+        assert_eq!(listed.finished_at, None);
     }
 
     #[test]

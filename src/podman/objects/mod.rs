@@ -74,12 +74,12 @@ pub struct PodContainer {
     /// Its name.
     #[serde(default, alias = "Names", deserialize_with = "nullable")]
     pub name: String,
-    /// `created`, `running`, `exited` and so on.
+    /// As in [`ContainerState::status`].
     #[serde(default, alias = "Status", deserialize_with = "nullable")]
     pub state: String,
 }
 
-/// A pod in a list.
+/// A pod in a list, with what is in it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct PodSummary {
@@ -183,6 +183,15 @@ fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp
     Ok(time.filter(|time| *time > Timestamp::UNIX_EPOCH))
 }
 
+/// Reads a moment in whole seconds since 1970; Go's year 1 is a negative one.
+fn moment_in_seconds<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Timestamp>, D::Error> {
+    let seconds: Option<i64> = Option::deserialize(deserializer)?;
+    let seconds = seconds.filter(|seconds| *seconds > 0);
+    Ok(seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -215,7 +224,18 @@ mod tests {
         );
         read::<ContainerSummary>(
             &json!({"Id": "1"}),
-            &["Names", "Labels", "State", "Pod", "PodName", "ExitCode", "Pid", "IsInfra"],
+            &[
+                "Names",
+                "Labels",
+                "State",
+                "Pod",
+                "PodName",
+                "ExitCode",
+                "Pid",
+                "IsInfra",
+                "StartedAt",
+                "ExitedAt",
+            ],
         );
         read::<Info>(&json!({"version": {"Version": "5.4.2"}}), &["host", "store"]);
     }
