@@ -77,7 +77,12 @@ install-files: ## install what is built already (BIN=target/debug/taskspace)
 	@if systemctl --user show-environment >/dev/null 2>&1; then \
 		systemctl --user daemon-reload; \
 		systemctl --user enable --now taskspaced.socket; \
+		systemctl --user enable taskspaced.service; \
 		systemctl --user try-restart taskspaced.service; \
+		if [[ $$(loginctl show-user "$$(id -un)" --property Linger --value 2>/dev/null) == no ]]; then \
+			echo 'note: your systemd ends at your last log-out, and starts at your next login, not at boot;'; \
+			echo '      so do taskspaces. To let them run on, and come back at boot: loginctl enable-linger'; \
+		fi; \
 	else \
 		echo 'no systemd user manager answers: the program starts its service itself'; \
 	fi
