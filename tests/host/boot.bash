@@ -126,12 +126,31 @@ stop() {
     if [[ -n $init ]]; then kill -s RTMIN+4 "$init"; else kill "$supervisor"; fi
     if ! wait_for "$STOP_LIMIT" stopped; then
         say "$name did not stop in $STOP_LIMIT s: killing it"
-        [[ -z $init ]] || kill -KILL "$init" 2>/dev/null || true
-        if ! wait_for 5 stopped; then
-            kill -KILL "$supervisor" 2>/dev/null || true
-            wait_for 5 stopped || die "process $supervisor cannot be killed"
-        fi
+        kill_host
     fi
+    clear_away
+}
+
+# cut_power: what ran is gone in one instant. What was written and not synced
+# is there all the same, unlike after a real power cut: the outer kernel has it.
+cut_power() {
+    running || return 0
+    say "cutting the power of $name"
+    kill_host
+    clear_away
+}
+
+# kill_host: with the first process of its namespace the kernel kills all others.
+kill_host() {
+    [[ -z $init ]] || kill -KILL "$init" 2>/dev/null || true
+    if ! wait_for 5 stopped; then
+        kill -KILL "$supervisor" 2>/dev/null || true
+        wait_for 5 stopped || die "process $supervisor cannot be killed"
+    fi
+}
+
+# clear_away: what a host that has stopped leaves outside of its directory.
+clear_away() {
     rm -f -- "$instance/pid" "$instance/bound"
     remove_group
 }
