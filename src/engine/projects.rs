@@ -149,25 +149,32 @@ impl Projects {
         let lock = self.making.lock().await.entry(volume.clone()).or_default().clone();
         let _one_at_a_time = lock.lock().await;
         let (project, commit, except) = (project.to_owned(), commit.to_owned(), except.cloned());
-        // Taken out of the registry first, under its lock: who wants the base from now on makes it.
-        let updated = self.registry.update(move |document| {
+        // Under the registry's lock it becomes one that is not whole: who wants it from now on makes
+        // it, and when the removal fails, the next start of the service finds it.
+        let (of, at, keep) = (project.clone(), commit.clone(), except.clone());
+        let condemned = self.registry.update(move |document| {
             let used = document.taskspaces.iter().any(|(id, record)| {
-                Some(id) != except.as_ref()
-                    && record.spec.project.name == project
-                    && record.spec.project.commit == commit
+                Some(id) != keep.as_ref()
+                    && record.spec.project.name == of
+                    && record.spec.project.commit == at
             });
-            if used {
-                return Ok::<bool, Problem>(false);
+            let base = document.projects.get_mut(&of).and_then(|record| record.bases.get_mut(&at));
+            if let (false, Some(base)) = (used, base) {
+                base.state = BaseState::Making;
             }
-            if let Some(record) = document.projects.get_mut(&project) {
-                record.bases.remove(&commit);
-            }
-            forget_unused_project(document, &project, except.as_ref());
-            Ok(true)
+            Ok::<bool, Problem>(!used)
         });
-        if updated.await.map_err(problems::registry)?? {
+        if condemned.await.map_err(problems::registry)?? {
             let registry = self.registry.read().await.map_err(problems::registry)?.registry;
             remove_volume(podman, registry, &volume).await?;
+            let forgotten = self.registry.update(move |document| {
+                if let Some(record) = document.projects.get_mut(&project) {
+                    record.bases.remove(&commit);
+                }
+                forget_unused_project(document, &project, except.as_ref());
+                Ok::<(), Problem>(())
+            });
+            forgotten.await.map_err(problems::registry)??;
         }
         Ok(())
     }
