@@ -19,7 +19,7 @@ bindir := $(HOME)/.local/bin
 unitdir := $(or $(XDG_CONFIG_HOME),$(HOME)/.config)/systemd/user
 units := taskspaced.socket taskspaced.service
 
-.PHONY: help build check test test-unit demo install install-files uninstall \
+.PHONY: help build check test test-unit test-reboot demo install install-files uninstall \
 	host-up host-down host-destroy shell clean cargo
 
 help: ## list the targets
@@ -54,6 +54,9 @@ test: cargo ## all tests, end to end too, on this machine or in the test host
 
 test-unit: cargo ## the tests that need nothing but cargo
 	$(CARGO) test --locked --features $(TEST_FEATURES) --lib --bins
+
+test-reboot: build ## log out, shut down and cut the power of a test host of its own (root only, a minute)
+	@tests/reboot $(target)/debug/taskspace
 
 demo: build ## the main job from end to end, shown step by step
 	@where=$$(tests/host/select jq tmux); \

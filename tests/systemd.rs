@@ -18,11 +18,11 @@ fn systemctl(arguments: &[&str]) -> Command {
 }
 
 impl Units {
-    fn install(user: &User) -> Self {
+    fn install(user: &User, test: &str) -> Self {
         let runtime = std::env::var("XDG_RUNTIME_DIR").unwrap();
         let directory = PathBuf::from(runtime).join("systemd/user");
         std::fs::create_dir_all(&directory).unwrap();
-        let name = format!("taskspaced-test-{}", std::process::id());
+        let name = format!("taskspaced-test-{}-{test}", std::process::id());
         let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("systemd");
         let read = |file: &str| std::fs::read_to_string(source.join(file)).unwrap();
         let socket = user.path("run/symposium/taskspace.sock");
@@ -56,6 +56,7 @@ impl Drop for Units {
         for unit in ["socket", "service"] {
             let unit = format!("{}.{unit}", self.name);
             systemctl(&["stop", &unit]).output().ok();
+            systemctl(&["disable", "--runtime", "--quiet", &unit]).output().ok();
             std::fs::remove_file(self.directory.join(&unit)).ok();
         }
         systemctl(&["daemon-reload"]).output().ok();
@@ -66,7 +67,7 @@ impl Drop for Units {
 fn the_socket_starts_the_service_which_goes_when_idle_and_comes_back() {
     let user = User::new();
     user.settings("settings.yaml", "service:\n  idle_timeout: 300ms\n");
-    let units = Units::install(&user);
+    let units = Units::install(&user, "socket");
     succeed(&mut systemctl(&["start", &format!("{}.socket", units.name)]));
     assert_eq!(units.property("service", "ActiveState"), "inactive");
 
@@ -83,4 +84,24 @@ fn the_socket_starts_the_service_which_goes_when_idle_and_comes_back() {
     assert!(units.property("service", "Type") == "notify");
     assert_ne!(units.property("service", "WatchdogUSec"), "0");
     drop(units);
+}
+
+#[test]
+fn a_boot_starts_the_service_which_goes_when_there_is_nothing_to_bring_back() {
+    let user = User::new();
+    user.settings("settings.yaml", "service:\n  idle_timeout: 300ms\n");
+    let units = Units::install(&user, "boot");
+    let service = format!("{}.service", units.name);
+    succeed(&mut systemctl(&["enable", "--runtime", "--quiet", &service]));
+    let boot = ["show", "--value", "--property", "Wants", "default.target"];
+    assert!(succeed(&mut systemctl(&boot)).split_whitespace().any(|unit| unit == service));
+
+    // As default.target does it: no client, and the socket not asked for.
+    succeed(&mut systemctl(&["start", &service]));
+    assert_eq!(units.property("socket", "ActiveState"), "active");
+    wait_until("the idle service is gone", || {
+        units.property("service", "ActiveState") == "inactive"
+    });
+    assert_eq!(units.property("service", "Result"), "success");
+    assert_eq!(units.property("socket", "ActiveState"), "active");
 }
