@@ -84,7 +84,8 @@ install-files: ## install what is built already (BIN=target/debug/taskspace)
 		systemctl --user try-restart taskspaced.service; \
 		if [[ $$(loginctl show-user "$$(id -un)" --property Linger --value 2>/dev/null) == no ]]; then \
 			echo 'note: your systemd ends at your last log-out, and starts at your next login, not at boot;'; \
-			echo '      so do taskspaces. To let them run on, and come back at boot: loginctl enable-linger'; \
+			echo '      so do taskspaces. To let them run on, and come back at boot:'; \
+			echo "      sudo loginctl enable-linger $$(id -un)"; \
 		fi; \
 	else \
 		echo 'no systemd user manager answers: the program starts its service itself'; \
