@@ -46,6 +46,9 @@ pub(super) async fn create(context: &Context, request: CreateRequest) -> Result<
         if request.keep_on_failure {
             return Err(keep(context, problem).await?);
         }
+        if !taken_back && engine.closing.is_cancelled() {
+            return Err(problem.hint("the next start of the service goes on with it"));
+        }
         if !taken_back {
             engine.now_unfinished(&context.id, Desired::Absent, problem.clone()).await?;
             return Err(problem.hint("what is left of it is removed as soon as that is possible"));

@@ -111,6 +111,7 @@ impl Engine {
         }
         inner.take_up(&document);
         tokio::spawn(inner.clone().watch_over());
+        tokio::spawn(inner.clone().watch_podman());
         tokio::spawn(inner.clone().watch_health());
         Ok(Self { inner })
     }

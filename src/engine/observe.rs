@@ -1,15 +1,14 @@
 //! Looks at what Podman has of the taskspaces.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use uuid::Uuid;
 
 use super::problems;
-use super::projects::is_ours;
 use crate::model::{Problem, Record, Role, TaskspaceId};
 use crate::plan::assess::{Life, Seen, SeenPod};
 use crate::plan::names;
-use crate::podman::{PodContainer, Podman};
+use crate::podman::{ContainerSummary, Podman};
 
 /// Everything in Podman that is of this registry.
 #[derive(Debug)]
@@ -17,7 +16,7 @@ pub(super) struct World {
     pods: HashMap<String, SeenPod>,
     volumes: HashSet<String>,
     /// What belongs to a taskspace by its label: object, taskspace.
-    owned: Vec<(String, String)>,
+    owned: BTreeSet<(String, String)>,
 }
 
 impl World {
@@ -25,24 +24,24 @@ impl World {
     pub(super) async fn look(podman: &Podman, registry: Uuid) -> Result<Self, Problem> {
         let registry = registry.to_string();
         let labels = [(names::REGISTRY_LABEL, registry.as_str())];
-        let (pods, volumes) = tokio::try_join!(podman.pods(&labels), podman.volumes(&labels))
-            .map_err(problems::podman)?;
+        let (containers, volumes) =
+            tokio::try_join!(podman.containers(&labels, true), podman.volumes(&labels))
+                .map_err(problems::podman)?;
         let owner = |labels: &names::Labels| labels.get(names::TASKSPACE_LABEL).cloned();
-        let owned_pods =
-            pods.iter().filter_map(|pod| Some((format!("pod {}", pod.name), owner(&pod.labels)?)));
+        let owned_pods = containers
+            .iter()
+            .filter_map(|c| Some((format!("pod {}", c.pod_name), owner(&c.labels)?)));
         let owned_volumes = volumes
             .iter()
             .filter_map(|volume| Some((format!("volume {}", volume.name), owner(&volume.labels)?)));
         let owned = owned_pods.chain(owned_volumes).collect();
-        let pods = pods
-            .into_iter()
-            .map(|pod| {
-                let seen = seen_pod(&pod.name, &pod.infra_id, &pod.containers);
-                (pod.name, seen)
-            })
-            .collect();
+        let mut of_pod: HashMap<String, Vec<ContainerSummary>> = HashMap::new();
+        for container in containers {
+            of_pod.entry(container.pod_name.clone()).or_default().push(container);
+        }
+        let pods = of_pod.into_iter().map(|(pod, containers)| (pod, seen_pod(&containers)));
         let volumes = volumes.into_iter().map(|volume| volume.name).collect();
-        Ok(Self { pods, volumes, owned })
+        Ok(Self { pods: pods.collect(), volumes, owned })
     }
 
     /// Returns what there is of one taskspace.
@@ -67,14 +66,11 @@ pub(super) async fn one(
     id: &TaskspaceId,
     record: &Record,
 ) -> Result<Seen, Problem> {
-    let pod = match podman.inspect_pod(&names::pod(id)).await {
-        Ok(pod) if is_ours(&pod.labels, registry) => {
-            Some(seen_pod(&pod.name, &pod.infra_id, &pod.containers))
-        }
-        Ok(_) => None,
-        Err(error) if error.is_not_found() => None,
-        Err(error) => return Err(problems::podman(error)),
-    };
+    let registry = registry.to_string();
+    let labels =
+        [(names::REGISTRY_LABEL, registry.as_str()), (names::TASKSPACE_LABEL, id.as_str())];
+    let containers = podman.containers(&labels, true).await.map_err(problems::podman)?;
+    let pod = (!containers.is_empty()).then(|| seen_pod(&containers));
     let mut lost = Vec::new();
     for name in irreplaceable(id, record) {
         match podman.inspect_volume(&name).await {
@@ -91,13 +87,22 @@ fn irreplaceable(id: &TaskspaceId, record: &Record) -> impl Iterator<Item = Stri
     [names::changes_volume(id), record.agent_state_volume.clone()].into_iter()
 }
 
-fn seen_pod(pod: &str, infra: &str, containers: &[PodContainer]) -> SeenPod {
-    let life = |wanted: &dyn Fn(&PodContainer) -> bool| {
-        containers.iter().find(|c| wanted(c)).map(|c| Life::of(&c.state))
+/// Reads the containers of one pod; the infra container has the labels of the pod.
+fn seen_pod(containers: &[ContainerSummary]) -> SeenPod {
+    let infra = containers.iter().find(|container| container.is_infra);
+    let part = |role: Role| {
+        let is_it = |c: &&ContainerSummary| {
+            c.labels.get(names::ROLE_LABEL).is_some_and(|label| label == role.name())
+        };
+        containers.iter().find(is_it).map(|container| (role, container))
     };
-    let parts: BTreeMap<Role, Life> = Role::ALL
-        .into_iter()
-        .filter_map(|role| Some((role, life(&|c| c.name == format!("{pod}-{role}"))?)))
-        .collect();
-    SeenPod { infra: life(&|c| c.id == infra).unwrap_or_default(), parts }
+    let parts: Vec<(Role, &ContainerSummary)> = Role::ALL.into_iter().filter_map(part).collect();
+    let network_since = infra.and_then(|infra| infra.started_at);
+    SeenPod {
+        infra: infra.map(|infra| Life::of(&infra.state)).unwrap_or_default(),
+        cut_off: parts.iter().any(|(_, container)| {
+            Life::of(&container.state) == Life::Up && container.started_at < network_since
+        }),
+        parts: parts.into_iter().map(|(role, c)| (role, Life::of(&c.state))).collect(),
+    }
 }

@@ -4,15 +4,22 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::Inner;
 use super::observe::World;
 use super::settle::unfinished;
+use super::{Inner, problems};
 use crate::model::{BaseState, Document, EventBody, Problem, Record, TaskspaceId};
 use crate::plan::assess::{Verdict, assess};
+use crate::plan::names;
+use crate::podman::PodmanEvent;
 use crate::policy::restart::Next;
+
+/// The events after which a look is worth it.
+const TELLING: &[&str] =
+    &["died", "kill", "pause", "remove", "restart", "start", "stop", "unpause", "oom"];
 
 /// How long to wait for more of the same before looking: one act of somebody causes many events.
 const GATHER: Duration = Duration::from_millis(50);
@@ -74,6 +81,66 @@ impl Inner {
                 () = tokio::time::sleep_until(next.min(Instant::now() + interval)) => {}
                 () = self.look.notified() => tokio::time::sleep(GATHER).await,
             }
+        }
+    }
+
+    /// Has Podman's events wake whoever compares, as long as taskspaces are up. They are a hint: what
+    /// they say is not relied on.
+    pub(super) async fn watch_podman(self: Arc<Self>) {
+        let mut up = self.up.subscribe();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            // The sender lives as long as the engine.
+            let some = async { up.wait_for(|up| *up > 0).await.map(drop) };
+            tokio::select! {
+                () = self.closing.cancelled() => return,
+                _ = some => {}
+            }
+            tokio::select! {
+                () = self.closing.cancelled() => return,
+                _ = up.wait_for(|up| *up == 0) => continue,
+                heard = self.hear() => match heard {
+                    // Held for a while: Podman went away, and is back soon.
+                    Ok(()) => pause = FIRST_PAUSE,
+                    Err(problem) => {
+                        tracing::debug!("no events: {problem}");
+                        pause = (pause * 2).min(self.settings.reconcile_interval);
+                    }
+                }
+            }
+            tokio::select! {
+                () = self.closing.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Listens to Podman until it goes away.
+    async fn hear(&self) -> Result<(), Problem> {
+        let (podman, _) = self.link.get().await?;
+        let mut events = podman.events(None).await.map_err(problems::podman)?;
+        // What happened before is not told.
+        self.look.notify_one();
+        while let Some(Ok(event)) = events.next().await {
+            if self.concerns(&event) {
+                self.look.notify_one();
+            }
+        }
+        // What Podman's end did to the containers is looked at.
+        self.look.notify_one();
+        Ok(())
+    }
+
+    /// Whether an event may change what is seen of a taskspace that nothing is being done to.
+    fn concerns(&self, event: &PodmanEvent) -> bool {
+        if !TELLING.contains(&event.action.as_str()) {
+            return false;
+        }
+        match event.labels.get(names::TASKSPACE_LABEL).map(|id| id.parse()) {
+            Some(Ok(id)) => !self.is_driven(&id),
+            Some(Err(_)) => false,
+            // Pods and volumes come without labels.
+            None => event.name.starts_with(names::PREFIX),
         }
     }
 

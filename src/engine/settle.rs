@@ -225,7 +225,10 @@ async fn attempt(context: &Context, cure: Cure) -> Result<(), Problem> {
                     record.status.failed()?
                 }
                 // No further attempt could help.
-                (Code::StateConflict | Code::PolicyUnenforceable, status) => status.failed()?,
+                (
+                    Code::StateConflict | Code::PolicyUnenforceable | Code::TaskspaceExists,
+                    status,
+                ) => status.failed()?,
                 (_, Status::Starting) => record.status.degraded()?,
                 (_, status) => status,
             };

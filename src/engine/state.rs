@@ -105,12 +105,16 @@ impl Inner {
         .await
     }
 
-    /// Records that something could not be brought about.
+    /// Records that something could not be brought about, unless the service ends: then Podman may be
+    /// ending as well, and what is under way stays so for the next start.
     pub(super) async fn now_failed(
         &self,
         id: &TaskspaceId,
         problem: Problem,
     ) -> Result<(), Problem> {
+        if self.closing.is_cancelled() {
+            return Ok(());
+        }
         self.leave_state(id, |record| {
             record.status = record.status.failed()?;
             record.failure = Some(problem);

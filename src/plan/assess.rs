@@ -20,6 +20,9 @@ pub struct SeenPod {
     pub infra: Life,
     /// The two containers, as far as they are there.
     pub parts: BTreeMap<Role, Life>,
+    /// Whether one of them runs since before the network was started: it is on an earlier network,
+    /// which is gone, and Podman calls it running all the same.
+    pub cut_off: bool,
 }
 
 /// How a container is.
@@ -118,6 +121,9 @@ fn running(status: Status, pod: &SeenPod, deaf: &BTreeSet<Role>) -> Verdict {
         let stop_first = pod.runs();
         let found = if stop_first { "its network is down" } else { "its containers do not run" };
         return Verdict::Revive { found, stop_first };
+    }
+    if pod.cut_off {
+        return Verdict::Revive { found: "its network was started anew", stop_first: true };
     }
     if status == Status::Failed {
         return Verdict::Revive { found: "Podman answers again", stop_first: false };

@@ -19,6 +19,9 @@ pub const PROJECT_LABEL: &str = "io.symposium.project";
 /// The label of a base volume with the commit.
 pub const COMMIT_LABEL: &str = "io.symposium.commit";
 
+/// What the names of a taskspace's pod and volumes begin with.
+pub const PREFIX: &str = "taskspace-";
+
 /// Labels of one object.
 pub type Labels = BTreeMap<String, String>;
 
@@ -47,33 +50,33 @@ pub fn base_labels(registry: Uuid, project: &str, commit: &str) -> Labels {
 
 /// Returns the pod's name.
 pub fn pod(id: &TaskspaceId) -> String {
-    format!("taskspace-{id}")
+    format!("{PREFIX}{id}")
 }
 
 /// Returns a container's name.
 pub fn container(id: &TaskspaceId, role: Role) -> String {
-    format!("taskspace-{id}-{role}")
+    format!("{PREFIX}{id}-{role}")
 }
 
 /// Returns the name of the overlay that is mounted at `/workspace`.
 pub fn project_volume(id: &TaskspaceId) -> String {
-    format!("taskspace-{id}-project")
+    format!("{PREFIX}{id}-project")
 }
 
 /// Returns the name of the volume that holds the overlay's `upper/` and `work/`.
 pub fn changes_volume(id: &TaskspaceId) -> String {
-    format!("taskspace-{id}-changes")
+    format!("{PREFIX}{id}-changes")
 }
 
 /// Returns the name of the build cache's volume.
 pub fn build_cache_volume(id: &TaskspaceId) -> String {
-    format!("taskspace-{id}-build-cache")
+    format!("{PREFIX}{id}-build-cache")
 }
 
 /// Returns the first name for the volume with a new agent state that is not `taken`: another
 /// taskspace may go on with the state of a former taskspace of the same id.
 pub fn agent_state_volume(id: &TaskspaceId, taken: impl Fn(&str) -> bool) -> String {
-    let first = format!("taskspace-{id}-agent-state");
+    let first = format!("{PREFIX}{id}-agent-state");
     let further = (2u32..).map(|n| format!("{first}-{n}"));
     std::iter::once(first.clone()).chain(further).find(|name| !taken(name)).unwrap_or(first)
 }

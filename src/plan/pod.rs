@@ -9,7 +9,9 @@ use uuid::Uuid;
 use super::create::Inputs;
 use super::names::{self, labels};
 use crate::model::{ImageRef, Ports, Role, TaskspaceId};
-use crate::podman::{BindMount, ContainerSpec, NamedVolume, PodSpec, PortMapping, UserNamespace};
+use crate::podman::{
+    BindMount, ContainerSpec, LogConfiguration, NamedVolume, PodSpec, PortMapping, UserNamespace,
+};
 
 /// The uid and gid that the host's user has inside: that of `agent` and `developer` in our images.
 pub(crate) const USER: u32 = 1000;
@@ -34,6 +36,10 @@ const DEV_CAPABILITIES: &[&str] = &[
     "SYS_CHROOT",
     "AUDIT_WRITE",
 ];
+
+/// How many bytes of each container's output are kept. In the journal, Podman's default, one container
+/// that writes much drives out what everybody else wrote.
+const KEPT_OUTPUT: u64 = 10 << 20;
 
 /// How the user's files are seen inside: never written, nothing of them run with privileges.
 const READ_ONLY: [&str; 4] = ["ro", "nosuid", "nodev", "rbind"];
@@ -108,6 +114,10 @@ pub(crate) fn container(inputs: &Inputs<'_>, role: Role) -> ContainerSpec {
         mounts,
         stop_timeout: Some(inputs.stop_seconds),
         init: true,
+        log_configuration: Some(LogConfiguration {
+            driver: "k8s-file".to_owned(),
+            size: Some(KEPT_OUTPUT),
+        }),
         // sudo is wanted in dev alone.
         no_new_privileges: role == Role::Agent,
         cap_drop: vec!["ALL".to_owned()],

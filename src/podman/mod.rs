@@ -21,7 +21,8 @@ pub use objects::{
     Mount, Pod, PodContainer, PodSummary, PodmanEvent, Version, Volume,
 };
 pub use spec::{
-    BindMount, ContainerSpec, Labels, NamedVolume, PodSpec, PortMapping, UserNamespace, VolumeSpec,
+    BindMount, ContainerSpec, Labels, LogConfiguration, NamedVolume, PodSpec, PortMapping,
+    UserNamespace, VolumeSpec,
 };
 pub use streams::{
     BuildSpec, ExecControl, ExecInput, ExecOutput, ExecResult, ExecSession, ExecSpec, LogChunk,

@@ -139,6 +139,20 @@ pub struct ContainerSpec {
     /// When Podman starts it again by itself: `no`, `on-failure`, `always`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart_policy: Option<String>,
+    /// Where its output is kept; where the user's Podman keeps it, if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_configuration: Option<LogConfiguration>,
+}
+
+/// Where a container's output is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LogConfiguration {
+    /// `k8s-file` for a file, `journald`, `none`.
+    pub driver: String,
+    /// How many bytes are kept; `journald` does not heed it, and neither does Podman heed `max-size`
+    /// among the options here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
 }
 
 /// A volume in a container.
@@ -251,6 +265,7 @@ mod tests {
             cap_add: list(&["CHOWN"]),
             work_dir: Some("/w".into()),
             restart_policy: Some("no".into()),
+            log_configuration: Some(LogConfiguration { driver: "k8s-file".into(), size: Some(7) }),
         };
         assert_eq!(
             serde_json::to_value(spec).unwrap(),
@@ -261,6 +276,7 @@ mod tests {
                 "mounts": [{"type": "bind", "source": "/s", "destination": "/d", "options": ["ro"]}],
                 "stop_timeout": 3, "stop_signal": 2, "init": true, "no_new_privileges": true,
                 "cap_drop": ["ALL"], "cap_add": ["CHOWN"], "work_dir": "/w", "restart_policy": "no",
+                "log_configuration": {"driver": "k8s-file", "size": 7},
             })
         );
     }
