@@ -1,5 +1,6 @@
 //! The registry's file: read with a cache, written atomically.
 
+use std::fmt;
 use std::fs::{self, DirBuilder, File, Metadata, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use tempfile::{PathPersistError, TempPath};
 use uuid::Uuid;
 
 use super::RegistryError;
@@ -16,15 +18,45 @@ use crate::model::{Document, FORMAT_VERSION};
 /// What the names of temporary files begin with.
 const TEMPORARY: &str = ".taskspace-registry-";
 
-/// Writes the bytes of the document; another one stands in for a full disk in tests.
-type WriteBytes = fn(&mut File, &[u8]) -> io::Result<()>;
+/// What is done to the disk to save a document, in this order; tests fail it or look on.
+pub(super) trait Disk: fmt::Debug + Send + Sync {
+    /// Writes the whole document to a new file.
+    fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        file.write_all(bytes)
+    }
+
+    /// Waits until the new file's content is on the disk: before this, its name could get there first.
+    fn sync(&self, file: &File) -> io::Result<()> {
+        file.sync_data()
+    }
+
+    /// Puts the new file in the place of the old one.
+    fn replace(&self, new: TempPath, old: &Path) -> Result<(), PathPersistError> {
+        new.persist(old)
+    }
+
+    /// Waits until the names in the directory are on the disk.
+    fn sync_directory(&self, dir: &Path) -> io::Result<()> {
+        sync_directory(dir)
+    }
+}
+
+/// The disk as it is.
+#[derive(Debug)]
+struct RealDisk;
+
+impl Disk for RealDisk {}
+
+fn sync_directory(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
 
 /// The file and what was last read from it or written to it.
 #[derive(Debug)]
 pub(super) struct Store {
     path: PathBuf,
     lock_path: PathBuf,
-    write_bytes: WriteBytes,
+    disk: Box<dyn Disk>,
     cache: Mutex<Option<Cached>>,
 }
 
@@ -48,14 +80,14 @@ fn stamp(found: &Metadata) -> Stamp {
 impl Store {
     /// Makes a store without touching anything.
     pub(super) fn new(path: PathBuf) -> Self {
-        Self::with_writer(path, |file, bytes| file.write_all(bytes))
+        Self::on_disk(path, Box::new(RealDisk))
     }
 
-    /// Makes a store that writes in its own way.
-    pub(super) fn with_writer(path: PathBuf, write_bytes: WriteBytes) -> Self {
+    /// Makes a store on a disk of its own.
+    pub(super) fn on_disk(path: PathBuf, disk: Box<dyn Disk>) -> Self {
         let mut lock_path = path.clone().into_os_string();
         lock_path.push(".lock");
-        Self { path, lock_path: lock_path.into(), write_bytes, cache: Mutex::new(None) }
+        Self { path, lock_path: lock_path.into(), disk, cache: Mutex::new(None) }
     }
 
     /// Waits for the exclusive lock.
@@ -65,18 +97,27 @@ impl Store {
 
     /// Reads the document, or writes a new one where there is no file.
     pub(super) fn make_if_missing(&self) -> Result<(), RegistryError> {
-        let dir = self.dir();
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .map_err(RegistryError::io("make the directory", dir))?;
+        self.make_dir()?;
         let _lock = self.lock()?;
         self.remove_leftovers();
         match self.load() {
             Err(RegistryError::Gone { .. }) => self.save(Document::new(Uuid::new_v4())),
             other => other.map(|_| ()),
         }
+    }
+
+    /// Makes the directory, and sees to it that a power loss does not take it away again.
+    fn make_dir(&self) -> Result<(), RegistryError> {
+        let dir = self.dir();
+        let missing: Vec<&Path> = dir.ancestors().take_while(|above| !above.exists()).collect();
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .and_then(|()| {
+                missing.iter().filter_map(|made| made.parent()).try_for_each(sync_directory)
+            })
+            .map_err(RegistryError::io("make the directory", dir))
     }
 
     /// Removes what writers left that were killed; whoever holds the lock is the only writer.
@@ -121,23 +162,23 @@ impl Store {
     /// Replaces the file; the caller holds the lock.
     pub(super) fn save(&self, document: Document) -> Result<(), RegistryError> {
         let dir = self.dir();
-        let mut temporary = tempfile::Builder::new()
+        let temporary = tempfile::Builder::new()
             .prefix(TEMPORARY)
             .permissions(Permissions::from_mode(0o600))
             .tempfile_in(dir)
             .map_err(RegistryError::io("create a file in", dir))?;
         let bytes = render(&document).map_err(RegistryError::io("write", &self.path))?;
-        (self.write_bytes)(temporary.as_file_mut(), &bytes)
-            .and_then(|()| temporary.as_file().sync_data())
+        let (mut file, temporary) = temporary.into_parts();
+        self.disk
+            .write(&mut file, &bytes)
+            .and_then(|()| self.disk.sync(&file))
             .map_err(RegistryError::io("write", &self.path))?;
-        let file = temporary
-            .persist(&self.path)
+        self.disk
+            .replace(temporary, &self.path)
             .map_err(|error| RegistryError::io("replace", &self.path)(error.error))?;
         let read_as = self.stamp_of(&file)?;
         self.remember(file, read_as, &Arc::new(document));
-        File::open(dir)
-            .and_then(|dir| dir.sync_all())
-            .map_err(RegistryError::io("sync the directory", dir))
+        self.disk.sync_directory(dir).map_err(RegistryError::io("sync the directory", dir))
     }
 
     fn stamp_of(&self, file: &File) -> Result<Stamp, RegistryError> {

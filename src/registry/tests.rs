@@ -1,11 +1,14 @@
+mod kills;
+mod power;
+
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 
+use super::file::Disk;
 use super::*;
 use crate::model::ProjectRecord;
 
@@ -113,37 +116,6 @@ async fn concurrent_changes_of_several_handles_lose_nothing() {
     assert_eq!(names, ["taskspace-registry.json", "taskspace-registry.json.lock"]);
 }
 
-/// Where the test below tells its child processes to write.
-const CHILD_PATH: &str = "TASKSPACE_TEST_REGISTRY_CHILD";
-
-#[tokio::test]
-async fn concurrent_changes_of_several_processes_lose_nothing() {
-    if let Some(path) = std::env::var_os(CHILD_PATH) {
-        let registry = Registry::open(path.into()).unwrap();
-        for n in 0..25 {
-            add(&registry, format!("{}-{n}", std::process::id())).await;
-        }
-        return;
-    }
-    let (_dir, path) = place();
-    let name = "concurrent_changes_of_several_processes_lose_nothing";
-    let children: Vec<_> = (0..4)
-        .map(|_| {
-            Command::new(std::env::current_exe().unwrap())
-                .args([name, "--test-threads=1", "--quiet"])
-                .env(CHILD_PATH, &path)
-                .stdout(std::process::Stdio::null())
-                .spawn()
-                .unwrap()
-        })
-        .collect();
-    for mut child in children {
-        assert!(child.wait().unwrap().success());
-    }
-    let registry = Registry::open(path).unwrap();
-    assert_eq!(registry.read().await.unwrap().projects.len(), 100);
-}
-
 #[tokio::test]
 async fn a_file_truncated_anywhere_is_damaged_and_left_as_it_is() {
     let (_dir, path) = place();
@@ -197,16 +169,22 @@ fn other_documents_are_told_apart() {
     }
 }
 
+#[derive(Debug)]
+struct FullDisk;
+
+impl Disk for FullDisk {
+    fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        file.write_all(&bytes[..bytes.len() / 2])?;
+        Err(io::ErrorKind::StorageFull.into())
+    }
+}
+
 #[tokio::test]
 async fn a_full_disk_keeps_the_old_file_and_the_old_document() {
     let (_dir, path) = place();
     add(&Registry::open(path.clone()).unwrap(), "kept".to_owned()).await;
     let written = fs::read(&path).unwrap();
-    let full = Store::with_writer(path.clone(), |file, bytes| {
-        file.write_all(&bytes[..bytes.len() / 2])?;
-        Err(io::ErrorKind::StorageFull.into())
-    });
-    let registry = Registry::start(full).unwrap();
+    let registry = Registry::start(Store::on_disk(path.clone(), Box::new(FullDisk))).unwrap();
     let failed = registry
         .update(|document| Ok::<_, ()>(document.projects.insert("lost".to_owned(), project("s"))))
         .await;
