@@ -244,7 +244,7 @@ async fn enter(
             attempts: Vec::new(),
             endings: Vec::new(),
         };
-        document.taskspaces.insert(id, record.clone());
+        document.taskspaces.insert(id, record.clone().into());
         Ok::<Record, Problem>(record)
     });
     entered.await.map_err(problems::registry)?

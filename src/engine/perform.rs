@@ -222,7 +222,7 @@ impl Inner {
         let updated = self.registry.update(move |document| {
             if let Some(record) = document.taskspaces.remove(&gone) {
                 if let Some(former) = keep_state_as {
-                    let volume = record.agent_state_volume;
+                    let volume = record.agent_state_volume.clone();
                     let kept = AgentStateRecord { volume, since: Timestamp::now() };
                     document.agent_states.insert(former, kept);
                 }

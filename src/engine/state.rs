@@ -18,7 +18,9 @@ impl Inner {
 
     /// Returns a taskspace's entry.
     pub(super) async fn record(&self, id: &TaskspaceId) -> Result<Record, Problem> {
-        self.document().await?.taskspaces.get(id).cloned().ok_or_else(|| problems::not_found(id))
+        let document = self.document().await?;
+        let record = document.taskspaces.get(id).ok_or_else(|| problems::not_found(id))?;
+        Ok(Record::clone(record))
     }
 
     /// Returns how long a container may take to stop, in seconds.
@@ -39,7 +41,7 @@ impl Inner {
             let from = record.status;
             change(record)?;
             record.last_updated = Timestamp::now();
-            Ok::<_, Problem>((from, record.clone()))
+            Ok::<_, Problem>((from, Record::clone(record)))
         });
         let (from, record) = updated.await.map_err(problems::registry)??;
         if from != record.status {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Engine, problems};
 use crate::model::{
     Code, ContainerView, DetailView, ExecRequest, ImageView, Problem, Record, Recorded, Role,
-    Status, StatusView, TaskspaceId, VolumeView,
+    Shared, Status, StatusView, TaskspaceId, VolumeView,
 };
 use crate::plan::names;
 use crate::podman::{ErrorKind, ExecSession, ExecSpec, LogOptions, Podman};
@@ -19,9 +19,9 @@ impl Engine {
     /// When the registry cannot be read.
     pub async fn list(&self) -> Result<Vec<Recorded>, Problem> {
         let document = self.inner.document().await?;
-        let recorded = |(id, record): (&TaskspaceId, &Record)| Recorded {
+        let recorded = |(id, record): (&TaskspaceId, &Shared<Record>)| Recorded {
             id: id.clone(),
-            record: record.clone(),
+            record: Record::clone(record),
         };
         Ok(document.taskspaces.iter().map(recorded).collect())
     }

@@ -5,6 +5,7 @@ mod id;
 mod operation;
 mod problem;
 mod record;
+mod shared;
 mod spec;
 mod status;
 mod view;
@@ -17,6 +18,7 @@ pub use record::{
     AgentStateRecord, BaseRecord, BaseState, Document, Ending, FORMAT_VERSION, Ports,
     ProjectRecord, Record, Recorded, Underway,
 };
+pub use shared::Shared;
 pub use spec::{
     AgentSpec, CreateRequest, GitEnvironment, ImageRef, ProjectSpec, ProjectType, Role, Spec,
 };

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Desired, OperationKind, Problem, Role, Spec, Status, TaskspaceId};
+use super::{Desired, OperationKind, Problem, Role, Shared, Spec, Status, TaskspaceId};
 
 /// The document's format; a file of a newer one is refused.
 pub const FORMAT_VERSION: u32 = 1;
@@ -18,12 +18,12 @@ pub struct Document {
     pub version: u32,
     /// Tells the objects of this registry from those of another one on the same storage.
     pub registry: Uuid,
-    /// The taskspaces.
-    #[serde(default)]
-    pub taskspaces: BTreeMap<TaskspaceId, Record>,
     /// Operations have got numbers up to this one.
     #[serde(default)]
     pub operations: u64,
+    /// The taskspaces.
+    #[serde(default)]
+    pub taskspaces: BTreeMap<TaskspaceId, Shared<Record>>,
     /// The projects, by name.
     #[serde(default)]
     pub projects: BTreeMap<String, ProjectRecord>,
@@ -47,7 +47,7 @@ impl Document {
 
     /// Whether a taskspace stands on a base.
     pub fn uses_base(&self, project: &str, commit: &str) -> bool {
-        let on_base = |record: &Record| {
+        let on_base = |record: &Shared<Record>| {
             record.spec.project.name == project && record.spec.project.commit == commit
         };
         self.taskspaces.values().any(on_base)

@@ -101,7 +101,7 @@ impl Store {
         let _lock = self.lock()?;
         self.remove_leftovers();
         match self.load() {
-            Err(RegistryError::Gone { .. }) => self.save(Document::new(Uuid::new_v4())),
+            Err(RegistryError::Gone { .. }) => self.save(Arc::new(Document::new(Uuid::new_v4()))),
             other => other.map(|_| ()),
         }
     }
@@ -160,7 +160,7 @@ impl Store {
     }
 
     /// Replaces the file; the caller holds the lock.
-    pub(super) fn save(&self, document: Document) -> Result<(), RegistryError> {
+    pub(super) fn save(&self, document: Arc<Document>) -> Result<(), RegistryError> {
         let dir = self.dir();
         let temporary = tempfile::Builder::new()
             .prefix(TEMPORARY)
@@ -177,7 +177,7 @@ impl Store {
             .replace(temporary, &self.path)
             .map_err(|error| RegistryError::io("replace", &self.path)(error.error))?;
         let read_as = self.stamp_of(&file)?;
-        self.remember(file, read_as, &Arc::new(document));
+        self.remember(file, read_as, &document);
         self.disk.sync_directory(dir).map_err(RegistryError::io("sync the directory", dir))
     }
 
@@ -214,25 +214,29 @@ struct Versioned {
 }
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<Document, RegistryError> {
-    let version = serde_json::from_slice(bytes).map(|Versioned { version }| version);
     let damaged = |error: serde_json::Error| RegistryError::Damaged {
         path: path.to_owned(),
         line: error.line(),
         column: error.column(),
         reason: without_position(&error),
     };
+    let parsed = serde_json::from_slice::<Document>(bytes);
+    // What does not fit may be of another format: that is said rather than what does not fit.
+    let version = match &parsed {
+        Ok(document) => document.version.into(),
+        Err(_) => serde_json::from_slice::<Versioned>(bytes).map_err(damaged)?.version,
+    };
     match version {
-        Ok(found) if found > FORMAT_VERSION.into() => {
+        found if found > FORMAT_VERSION.into() => {
             Err(RegistryError::NewerVersion { path: path.to_owned(), found })
         }
-        Ok(0) => Err(RegistryError::Damaged {
+        0 => Err(RegistryError::Damaged {
             path: path.to_owned(),
             line: 1,
             column: 1,
             reason: "there is no format 0".to_owned(),
         }),
-        Ok(_) => serde_json::from_slice(bytes).map_err(damaged),
-        Err(error) => Err(damaged(error)),
+        _ => parsed.map_err(damaged),
     }
 }
 

@@ -6,7 +6,11 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use futures_util::FutureExt;
+use futures_util::future::join_all;
 
 use super::file::Disk;
 use super::*;
@@ -196,18 +200,38 @@ async fn a_full_disk_keeps_the_old_file_and_the_old_document() {
     assert_eq!(names_in(path.parent().unwrap()).len(), 2);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_entries_stay_quick() {
-    let (_dir, path) = place();
-    let registry = Registry::open(path).unwrap();
-    let started = Instant::now();
-    let mut tasks = tokio::task::JoinSet::new();
-    for n in 0..1000 {
-        let registry = registry.clone();
-        tasks.spawn(async move { add(&registry, format!("p{n}")).await });
+/// A disk that tells of each write and makes it wait for permission.
+#[derive(Debug)]
+struct Gate {
+    begun: Sender<()>,
+    permitted: Mutex<Receiver<()>>,
+}
+
+impl Disk for Gate {
+    fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        self.begun.send(()).unwrap();
+        // Once the other end is gone, every write is permitted.
+        let _ = self.permitted.lock().unwrap().recv();
+        file.write_all(bytes)
     }
-    tasks.join_all().await;
-    assert_eq!(registry.read().await.unwrap().projects.len(), 1000);
-    // Far above what it takes; one write for each of them would take far longer.
-    assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn changes_that_come_during_a_write_are_written_at_once() {
+    let (_dir, path) = place();
+    Registry::open(path.clone()).unwrap();
+    let (begun, writes) = channel();
+    let (permit, permitted) = channel();
+    let gate = Gate { begun, permitted: Mutex::new(permitted) };
+    let registry = Registry::start(Store::on_disk(path, Box::new(gate))).unwrap();
+    let mut first = Box::pin(add(&registry, "p0".to_owned()));
+    assert!((&mut first).now_or_never().is_none());
+    writes.recv().unwrap();
+    let mut rest = Box::pin(join_all((1..1_000).map(|n| add(&registry, format!("p{n}")))));
+    assert!((&mut rest).now_or_never().is_none());
+    drop(permit);
+    first.await;
+    rest.await;
+    assert_eq!(writes.try_iter().count(), 1);
+    assert_eq!(registry.read().await.unwrap().projects.len(), 1_000);
 }

@@ -97,16 +97,16 @@ fn commit(store: &Store, mut batch: Vec<Box<dyn Change>>) {
     let written = (|| {
         let _lock = store.lock()?;
         let before = store.load()?;
-        let mut document = Document::clone(&before);
+        let mut kept = Arc::clone(&before);
         batch.retain_mut(|change| {
-            let untouched = document.clone();
+            let mut document = Document::clone(&kept);
             let applied = catch_unwind(AssertUnwindSafe(|| change.apply(&mut document)));
-            if !matches!(applied, Ok(true)) {
-                document = untouched;
+            if matches!(applied, Ok(true)) {
+                kept = Arc::new(document);
             }
             applied.is_ok()
         });
-        if document == *before { Ok(()) } else { store.save(document) }
+        if kept == before { Ok(()) } else { store.save(kept) }
     })();
     for change in batch {
         change.answer(written.clone());

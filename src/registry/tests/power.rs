@@ -1,7 +1,6 @@
 //! What a power loss in the middle of a save leaves on the disk, and what becomes of it.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
 use tempfile::{PathPersistError, TempPath};
 
@@ -99,7 +98,7 @@ async fn a_power_loss_during_a_change_leaves_the_old_document_or_the_new_one() {
         let _lock = store.lock().unwrap();
         let mut document = Document::clone(&store.load().unwrap());
         document.projects.insert("new".to_owned(), project("s"));
-        store.save(document).unwrap();
+        store.save(Arc::new(document)).unwrap();
     });
     // The renaming may be lost as long as the directory is not synced.
     for content in cut.iter().chain([&synced]) {
