@@ -19,8 +19,8 @@ bindir := $(HOME)/.local/bin
 unitdir := $(or $(XDG_CONFIG_HOME),$(HOME)/.config)/systemd/user
 units := taskspaced.socket taskspaced.service
 
-.PHONY: help build check test test-unit test-reboot demo install install-files uninstall \
-	host-up host-down host-destroy shell clean cargo
+.PHONY: help build check test test-unit test-reboot bench demo install install-files \
+	uninstall host-up host-down host-destroy shell clean cargo
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -57,6 +57,9 @@ test-unit: cargo ## the tests that need nothing but cargo
 
 test-reboot: build ## log out, shut down and cut the power of a test host of its own (root only, a minute)
 	@tests/reboot $(target)/debug/taskspace
+
+bench: cargo ## what the registry's updates and reads cost, by its number of entries
+	$(CARGO) bench --locked --bench registry
 
 demo: build ## the main job from end to end, shown step by step
 	@where=$$(tests/host/select jq tmux); \
