@@ -11,6 +11,7 @@ mod bad_input;
 mod create;
 mod interference;
 mod podman_faults;
+mod reconcile;
 mod rooms;
 mod service;
 mod ssh;

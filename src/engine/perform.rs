@@ -19,6 +19,7 @@ use crate::model::{
     AgentStateRecord, Code, EventBody, GitEnvironment, Problem, Record, Role, StepOutcome,
     TaskspaceId,
 };
+use crate::plan::assess::Life;
 use crate::plan::{Act, SeedPlan, names};
 use crate::podman::{ErrorKind, LogOptions, Pod, Podman, VolumeSpec};
 
@@ -163,7 +164,16 @@ impl Acting {
     /// Stops the pod; one of that name that is somebody else's is left alone.
     async fn stop_pod(&self) -> Result<(), Problem> {
         let Some(pod) = self.engine.own_pod(&self.podman, &self.id).await? else { return Ok(()) };
-        absent_is_fine(self.podman.stop_pod(&pod.id, self.engine.stop_seconds()).await)
+        let patience = self.engine.stop_seconds();
+        absent_is_fine(self.podman.stop_pod(&pod.id, patience).await)?;
+        // Podman takes a pod whose infra container has ended for stopped, whatever else runs in it.
+        let left = self.engine.own_pod(&self.podman, &self.id).await?;
+        for container in left.into_iter().flat_map(|pod| pod.containers) {
+            if Life::of(&container.state) != Life::Down {
+                absent_is_fine(self.podman.stop_container(&container.id, patience).await)?;
+            }
+        }
+        Ok(())
     }
 
     async fn await_ssh(&self, role: Role) -> Result<(), Problem> {
