@@ -175,5 +175,7 @@ fn record(id: &TaskspaceId, number: usize) -> Record {
         failure: None,
         warnings: vec!["the memory limit is not enforced: no cgroup controller".to_owned()],
         restarts: 0,
+        attempts: Vec::new(),
+        endings: Vec::new(),
     }
 }
