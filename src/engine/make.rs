@@ -10,6 +10,7 @@ use super::execute::{Failure, OnFailure};
 use super::projects::{Resolved, enter_project};
 use super::{lifecycle, problems};
 use crate::config::settings::PortSettings;
+use crate::fault;
 use crate::host::ports;
 use crate::model::{
     AgentSpec, Code, CreateRequest, Desired, Document, EventBody, OperationKind, Ports, Problem,
@@ -31,7 +32,9 @@ const PORT_ATTEMPTS: usize = 3;
 pub(super) async fn create(context: &Context, request: CreateRequest) -> Result<(), Problem> {
     let engine = &context.engine;
     let (_, capabilities) = engine.link.get().await?;
+    fault::point(|| "create: fetch the project: before".to_owned());
     let resolved = resolve(context, &request).await?;
+    fault::point(|| "create: fetch the project: after".to_owned());
     let mut attempt = 1;
     loop {
         let record = enter(context, &request, &resolved, &capabilities).await?;

@@ -12,6 +12,7 @@ use super::execute::Performer;
 use super::projects::{foreign_volume, forget_unused_project, is_ours, remove_volume};
 use super::ssh::blocking;
 use super::{Inner, problems, verify};
+use crate::fault;
 use crate::host::banner;
 use crate::host::files::{self, FileError};
 use crate::host::git::{self, Git};
@@ -246,6 +247,7 @@ impl Inner {
             self.bus.publish(None, Some(id.clone()), body);
         }
         self.refresh_idle().await;
+        fault::point(|| "forget: ssh_config: before".to_owned());
         self.ssh.publish().await
     }
 }

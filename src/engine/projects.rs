@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::problems;
+use crate::fault;
 use crate::host::git::{Git, Source, mirror_path};
 use crate::model::{
     BaseRecord, BaseState, Code, CreateRequest, Document, GitEnvironment, Problem, ProjectRecord,
@@ -114,11 +115,15 @@ impl Projects {
             options: BTreeMap::new(),
             labels: names::base_labels(registry, &plan.project, &plan.commit),
         };
+        fault::point(|| "base: volume: before".to_owned());
         let volume = podman.create_volume(&spec).await.map_err(problems::podman)?;
+        fault::point(|| "base: checkout: before".to_owned());
         let git = Git::new(GitEnvironment::default());
         git.make_base(&plan.mirror, &plan.commit, &volume.mountpoint)
             .await
-            .map_err(|error| problems::git(&error))
+            .map_err(|error| problems::git(&error))?;
+        fault::point(|| "base: checkout: after".to_owned());
+        Ok(())
     }
 
     async fn record(&self, plan: &BasePlan, state: Option<BaseState>) -> Result<(), Problem> {
@@ -165,6 +170,7 @@ impl Projects {
             Ok::<bool, Problem>(!used)
         });
         if condemned.await.map_err(problems::registry)?? {
+            fault::point(|| "base: remove the volume: before".to_owned());
             let registry = self.registry.read().await.map_err(problems::registry)?.registry;
             remove_volume(podman, registry, &volume).await?;
             let forgotten = self.registry.update(move |document| {

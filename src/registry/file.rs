@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::RegistryError;
 use super::lock::Lock;
+use crate::fault;
 use crate::model::{Document, FORMAT_VERSION};
 
 /// What the names of temporary files begin with.
@@ -162,6 +163,7 @@ impl Store {
     /// Replaces the file; the caller holds the lock.
     pub(super) fn save(&self, document: Arc<Document>) -> Result<(), RegistryError> {
         let dir = self.dir();
+        fault::point(|| "registry: write: before".to_owned());
         let temporary = tempfile::Builder::new()
             .prefix(TEMPORARY)
             .permissions(Permissions::from_mode(0o600))
@@ -172,13 +174,21 @@ impl Store {
         self.disk
             .write(&mut file, &bytes)
             .and_then(|()| self.disk.sync(&file))
+            .and_then(|()| match fault::fails(|| "registry: write: fail".to_owned()) {
+                true => Err(io::ErrorKind::StorageFull.into()),
+                false => Ok(()),
+            })
             .map_err(RegistryError::io("write", &self.path))?;
+        fault::point(|| "registry: write: written".to_owned());
         self.disk
             .replace(temporary, &self.path)
             .map_err(|error| RegistryError::io("replace", &self.path)(error.error))?;
+        fault::point(|| "registry: write: replaced".to_owned());
         let read_as = self.stamp_of(&file)?;
         self.remember(file, read_as, &document);
-        self.disk.sync_directory(dir).map_err(RegistryError::io("sync the directory", dir))
+        self.disk.sync_directory(dir).map_err(RegistryError::io("sync the directory", dir))?;
+        fault::point(|| "registry: write: after".to_owned());
+        Ok(())
     }
 
     fn stamp_of(&self, file: &File) -> Result<Stamp, RegistryError> {

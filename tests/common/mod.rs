@@ -1,9 +1,12 @@
 //! What the end-to-end tests share: a user of their own for each test, on the real Podman.
 
+pub mod agreement;
 pub mod podman;
 pub mod repository;
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -18,7 +21,15 @@ pub const TASKSPACE: &str = env!("CARGO_BIN_EXE_taskspace");
 pub struct User {
     directory: tempfile::TempDir,
     container_host: String,
+    own_ports: Option<(RangeInclusive<u16>, File)>,
 }
+
+/// The ports of those users who have some of their own: above the usual ones, below those that the
+/// kernel gives to clients.
+const OWN_PORTS: RangeInclusive<u16> = 30_100..=32_699;
+
+/// How many each of them has, one half for each kind of container.
+const PORTS_EACH: u16 = 20;
 
 impl User {
     /// Makes a user who works with the test's Podman.
@@ -32,7 +43,8 @@ impl User {
         let parent = podman::cache();
         std::fs::create_dir_all(&parent).unwrap();
         let directory = tempfile::Builder::new().prefix("u").tempdir_in(parent).unwrap();
-        let user = Self { directory, container_host: container_host.to_owned() };
+        let container_host = container_host.to_owned();
+        let user = Self { directory, container_host, own_ports: None };
         for name in ["home", "run", "config/symposium"] {
             std::fs::create_dir_all(user.path(name)).unwrap();
         }
@@ -40,6 +52,36 @@ impl User {
             user.settings("images.yaml", &format!("base: {base}\n"));
         }
         user
+    }
+
+    /// Makes a user with ports that nobody else has, so that it shows what listens too long.
+    pub fn with_own_ports() -> Self {
+        let mut user = Self::new();
+        let (ports, lock) = OWN_PORTS
+            .step_by(PORTS_EACH.into())
+            .find_map(|first| {
+                let path = podman::cache().join(format!("ports-{first}.lock"));
+                let lock = File::create(path).unwrap();
+                fs4::FileExt::try_lock(&lock).ok()?;
+                Some((first..=first + PORTS_EACH - 1, lock))
+            })
+            .expect("there are enough ports for all tests");
+        let (first, half, last) = (*ports.start(), PORTS_EACH / 2, *ports.end());
+        user.more_settings(
+            "settings.yaml",
+            &format!(
+                "ports: {{dev: {first}-{}, agent: {}-{last}}}\n",
+                first + half - 1,
+                first + half
+            ),
+        );
+        user.own_ports = Some((ports, lock));
+        user
+    }
+
+    /// The ports that nobody else has.
+    pub fn own_ports(&self) -> Option<RangeInclusive<u16>> {
+        self.own_ports.as_ref().map(|(ports, _)| ports.clone())
     }
 
     /// Returns a path below the user's own directory.

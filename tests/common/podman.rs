@@ -1,10 +1,13 @@
 //! The Podman that the tests work with: in the test host its user's own, elsewhere one with storage
 //! of its own, so that nothing on the machine is touched.
 
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+
+use serde_json::Value;
 
 /// Where the tests keep what makes the next run quicker.
 pub fn cache() -> PathBuf {
@@ -81,6 +84,32 @@ impl TestPodman {
         podman._service = Some(started.expect("the tests need rootless Podman 5 or newer"));
         super::wait_until("Podman answers", || UnixStream::connect(&socket).is_ok());
         podman
+    }
+
+    /// Asks its service for a document.
+    pub fn get(&self, path: &str) -> Value {
+        let mut stream = UnixStream::connect(self.container_host.trim_start_matches("unix://"))
+            .unwrap_or_else(|error| panic!("{}: {error}", self.container_host));
+        // HTTP/1.0 has neither chunks nor further requests.
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: d\r\n\r\n").unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        let (head, body) = reply.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(" 200 "), "{path}: {reply}");
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("{path}: {error} in {body}"))
+    }
+
+    /// Returns where something is mounted in Podman's own mount namespace, as far as that can be
+    /// seen: it is that of the process that keeps the user namespace.
+    pub fn mounts(&self) -> Option<Vec<String>> {
+        let directory = match self.configuration {
+            Some(_) => runtime_directory().join("taskspace-tests/libpod"),
+            None => runtime_directory().join("libpod/tmp"),
+        };
+        let pid = std::fs::read_to_string(directory.join("pause.pid")).ok()?;
+        let mounts = std::fs::read_to_string(format!("/proc/{}/mountinfo", pid.trim())).ok()?;
+        let place = |line: &str| line.split_whitespace().nth(4).map(str::to_owned);
+        Some(mounts.lines().filter_map(place).collect())
     }
 
     /// Makes a `podman` command on the same storage.
