@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::common::podman::TestPodman;
+use crate::common::repository::Repository;
 use crate::common::{TASKSPACE, User, succeed, wait_until};
 
 /// The user units under a name of their own, for as long as this lives.
@@ -104,4 +106,45 @@ fn a_boot_starts_the_service_which_goes_when_there_is_nothing_to_bring_back() {
     });
     assert_eq!(units.property("service", "Result"), "success");
     assert_eq!(units.property("socket", "ActiveState"), "active");
+}
+
+#[test]
+fn a_restart_under_load_loses_nothing_and_touches_no_taskspace() {
+    let user = User::new();
+    let repository = Repository::new(&user, "app");
+    let units = Units::install(&user, "load");
+    succeed(&mut systemctl(&["start", &format!("{}.socket", units.name)]));
+    user.run(&["create", "--project", repository.as_str(), "g-steady"]);
+    let since = || {
+        let mut inspect = TestPodman::shared().command();
+        inspect.args(["inspect", "--format={{.State.StartedAt}}", "taskspace-g-steady-dev"]);
+        succeed(&mut inspect)
+    };
+    let steady = since();
+    std::thread::scope(|scope| {
+        let work = |worker| {
+            let (user, repository) = (&user, &repository);
+            scope.spawn(move || {
+                let id = format!("g-load-{worker}");
+                // Whatever a restart of the service cuts in two, no request fails.
+                for _ in 0..2 {
+                    user.run(&["create", "--project", repository.as_str(), &id]);
+                    user.run(&["stop", &id]);
+                    user.run(&["start", &id]);
+                    user.run(&["delete", "--force", "--purge", &id]);
+                }
+            })
+        };
+        let workers: Vec<_> = (0..3).map(work).collect();
+        let mut restarts = 0;
+        while workers.iter().any(|worker| !worker.is_finished()) {
+            succeed(&mut systemctl(&["restart", &format!("{}.service", units.name)]));
+            assert_eq!(units.property("service", "Result"), "success");
+            restarts += 1;
+        }
+        assert!(restarts > 2, "{restarts}");
+    });
+    assert_eq!(user.disagreement(&["g-load-0", "g-load-1", "g-load-2"]), Vec::<String>::new());
+    assert_eq!(user.json(&["list"])[0]["status"], "running");
+    assert_eq!(since(), steady);
 }

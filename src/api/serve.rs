@@ -98,10 +98,13 @@ impl Service {
         if let Some(engine) = &engine {
             engine.close();
         }
-        if let Some(engine) = engine
-            && timeout(OPERATIONS_GRACE, engine.quiet()).await.is_err()
-        {
-            tracing::warn!("operations are still under way; the next start takes them up");
+        if let Some(engine) = engine {
+            if timeout(OPERATIONS_GRACE, engine.quiet()).await.is_err() {
+                tracing::warn!("operations are still under way; the next start takes them up");
+            }
+            if let Err(problem) = engine.leave().await {
+                tracing::warn!("who waits for an operation will not learn its end: {problem}");
+            }
         }
         closing.cancel();
         let mut connections = clients.changed();

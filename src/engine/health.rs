@@ -89,7 +89,10 @@ impl Inner {
         loop {
             tokio::select! {
                 () = self.closing.cancelled() => return,
-                _ = ticks.tick() => self.ask_all().await,
+                _ = ticks.tick() => {
+                    self.ask_all().await;
+                    self.measure_all().await;
+                }
             }
         }
     }

@@ -20,6 +20,7 @@ mod request;
 mod settle;
 mod ssh;
 mod state;
+mod usage;
 mod verify;
 mod views;
 
@@ -59,6 +60,7 @@ struct Inner {
     /// How many taskspaces are up.
     up: watch::Sender<usize>,
     health: health::Health,
+    usage: usage::Meter,
     patience: patience::Patience,
     /// What is of this registry in Podman, and of no taskspace.
     strays: watch::Sender<Vec<String>>,
@@ -86,6 +88,7 @@ impl Engine {
                 .await
                 .map_err(problems::registry)?,
             health: health::Health::new(settings.health),
+            usage: usage::Meter::default(),
             patience: patience::Patience::default(),
             strays: watch::Sender::default(),
             look: Notify::new(),
@@ -155,6 +158,14 @@ impl Engine {
     /// Returns what tells how many taskspaces are up, and how many operations are under way.
     pub fn activity(&self) -> (watch::Receiver<usize>, watch::Receiver<usize>) {
         (self.inner.up.subscribe(), self.inner.operations.active())
+    }
+
+    /// Leaves to the next run of the service what clients may still ask for.
+    ///
+    /// # Errors
+    /// When the registry cannot be written.
+    pub async fn leave(&self) -> Result<(), Problem> {
+        self.inner.operations.leave_outcomes().await.map_err(problems::registry)
     }
 
     /// Waits until no operation is under way.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -15,6 +16,11 @@ use crate::registry::{Registry, RegistryError};
 
 /// How many operations that are over can still be asked for.
 const KEPT: usize = 1_000;
+
+/// How many of them are left to the next run of the service, and how old they may be: a client that
+/// waits asks again at once.
+const LEFT: usize = 100;
+const ASKED_FOR: Duration = Duration::from_secs(5 * 60);
 
 /// How many numbers are set aside in the registry at a time, so that a later run of the service does
 /// not give them to other operations.
@@ -40,14 +46,31 @@ struct Numbers {
 impl Operations {
     /// Makes an empty table and sets numbers aside.
     pub(crate) async fn new(bus: Arc<EventBus>, registry: Registry) -> Result<Self, RegistryError> {
-        let set_aside = registry.update(|document| {
+        let taken_over = registry.update(|document| {
             document.operations += BLOCK;
-            Ok::<_, Infallible>(document.operations)
+            Ok::<_, Infallible>((document.operations, std::mem::take(&mut document.outcomes)))
         });
-        let Ok(set_aside) = set_aside.await?;
+        let Ok((set_aside, outcomes)) = taken_over.await?;
         let numbers = Mutex::new(Numbers { last: set_aside - BLOCK, set_aside });
         let active = watch::Sender::new(0);
-        Ok(Self { bus, registry, table: Mutex::default(), numbers, active })
+        let table = outcomes.into_iter().map(|over| (over.id, watch::Sender::new(over))).collect();
+        Ok(Self { bus, registry, table: Mutex::new(table), numbers, active })
+    }
+
+    /// Leaves to the next run of the service what became of the latest operations.
+    pub(crate) async fn leave_outcomes(&self) -> Result<(), RegistryError> {
+        let now = Timestamp::now();
+        let mut outcomes = self.all();
+        outcomes.retain(|operation| {
+            operation.finished.is_some_and(|at| now.duration_since(at).unsigned_abs() < ASKED_FOR)
+        });
+        let old = outcomes.len().saturating_sub(LEFT);
+        outcomes.drain(..old);
+        let left = self.registry.update(move |document| {
+            document.outcomes = outcomes;
+            Ok::<_, Infallible>(())
+        });
+        left.await.map(drop)
     }
 
     fn next_number(&self) -> u64 {
@@ -209,6 +232,23 @@ mod tests {
         assert_eq!(second.enter_again(begun, OperationKind::Stop, None).id, begun);
         let taken = second.enter_again(begun, OperationKind::Stop, None).id;
         assert!(taken != begun && taken > last);
+    }
+
+    #[tokio::test]
+    async fn the_next_run_knows_what_became_of_the_latest() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = operations(&directory).await;
+        let [done, failed, begun] = [0; 3].map(|_| first.enter(OperationKind::Stop, None).id);
+        first.finish(done, Ok(()));
+        first.finish(failed, Err(Problem::new(Code::Internal, "no")));
+        first.leave_outcomes().await.unwrap();
+        let second = operations(&directory).await;
+        assert_eq!(second.wait(done).await.unwrap().state, OperationState::Done);
+        assert_eq!(second.wait(failed).await.unwrap().problem.unwrap().detail, "no");
+        assert!(second.get(begun).is_err());
+        assert_eq!(*second.active().borrow(), 0);
+        // They are told once more, and no longer kept.
+        assert!(second.registry.read().await.unwrap().outcomes.is_empty());
     }
 
     #[tokio::test]

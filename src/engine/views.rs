@@ -50,6 +50,7 @@ impl Engine {
             ssh_agent: names::ssh_host(id, Role::Agent),
             pod: names::pod(id),
             health: self.inner.health.of(id),
+            usage: self.inner.usage.of(id),
             containers,
             volumes,
             recorded: Recorded { id: id.clone(), record },

@@ -25,5 +25,5 @@ pub use spec::{
 pub use status::{Desired, Status, TRANSITIONS, TransitionError};
 pub use view::{
     BuildRequest, ContainerView, DeleteOptions, DetailView, ExecRequest, ImageState, ImageView,
-    PodmanView, SshHealth, StatusView, VersionView, VolumeView,
+    PodmanView, SshHealth, StatusView, Usage, VersionView, VolumeView,
 };

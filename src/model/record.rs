@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Desired, OperationKind, Problem, Role, Shared, Spec, Status, TaskspaceId};
+use super::{Desired, Operation, OperationKind, Problem, Role, Shared, Spec, Status, TaskspaceId};
 
 /// The document's format; a file of a newer one is refused.
 pub const FORMAT_VERSION: u32 = 1;
@@ -21,6 +21,10 @@ pub struct Document {
     /// Operations have got numbers up to this one.
     #[serde(default)]
     pub operations: u64,
+    /// What became of the latest operations of a service that was told to end: clients may ask its
+    /// next run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outcomes: Vec<Operation>,
     /// The taskspaces.
     #[serde(default)]
     pub taskspaces: BTreeMap<TaskspaceId, Shared<Record>>,
@@ -39,6 +43,7 @@ impl Document {
             version: FORMAT_VERSION,
             registry,
             operations: 0,
+            outcomes: Vec::new(),
             taskspaces: BTreeMap::new(),
             projects: BTreeMap::new(),
             agent_states: BTreeMap::new(),

@@ -103,6 +103,24 @@ pub struct SshHealth {
     pub reason: Option<String>,
 }
 
+/// What the two containers of a taskspace use.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Usage {
+    /// When it was measured.
+    #[schema(value_type = String, format = DateTime)]
+    pub measured: Timestamp,
+    /// The memory in use, in bytes; absent where the host does not measure it: then its memory
+    /// controller is not delegated to the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// The load since the measurement before, in percent of one processor; absent after the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_percent: Option<f64>,
+    /// How many processes and threads there are; absent where the host does not count them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids: Option<u64>,
+}
+
 /// One volume of a taskspace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct VolumeView {
@@ -129,6 +147,9 @@ pub struct DetailView {
     /// How its sshds are; empty when it does not run, or was not asked yet.
     #[schema(value_type = HashMap<String, SshHealth>)]
     pub health: BTreeMap<Role, SshHealth>,
+    /// What it uses; absent when it does not run, or was not measured yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
     /// Its volumes.
     pub volumes: Vec<VolumeView>,
 }
