@@ -167,10 +167,28 @@ mod tests {
     }
 
     async fn outcome(plan: &Plan, failing: &[&str]) -> (Result<(), Failure>, Vec<String>) {
+        outcome_of(plan, failing, OnFailure::TakeBack).await
+    }
+
+    async fn outcome_of(
+        plan: &Plan,
+        failing: &[&str],
+        on_failure: OnFailure,
+    ) -> (Result<(), Failure>, Vec<String>) {
         let failing = failing.iter().map(|name| (*name).to_owned()).collect();
         let recorder = Recorder { failing, ..Recorder::default() };
-        let result = execute(plan, &recorder, OnFailure::TakeBack).await;
+        let result = execute(plan, &recorder, on_failure).await;
         (result, recorder.acts.into_inner().unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_is_to_be_kept_is_not_taken_back() {
+        let mut plan = Plan::new("test");
+        let a = plan.push("a", act("a"), Some(act("undo a")), &[]);
+        plan.push("b", act("b"), Some(act("undo b")), &[a]);
+        let (result, acts) = outcome_of(&plan, &["b"], OnFailure::Keep).await;
+        assert!(!result.unwrap_err().taken_back);
+        assert_eq!(acts, ["a", "b"]);
     }
 
     #[tokio::test]

@@ -311,3 +311,29 @@ async fn note_endings(engine: &Inner, podman: &Podman, id: &TaskspaceId) -> Resu
     });
     changed.await.map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Underway;
+
+    #[test]
+    fn what_was_under_way_decides_what_is_taken_up() {
+        use Desired::{Absent, Running, Stopped};
+        use OperationKind::{Create, Delete, Recover, Restart, Start, Stop};
+        let taken_up = |desired, kind| {
+            let underway =
+                Underway { purge: true, ..Underway::new(kind, 7, Timestamp::UNIX_EPOCH) };
+            unfinished(&Record { desired, underway: Some(underway), ..Record::example() })
+        };
+        assert!(matches!(taken_up(Running, Create), Job::Resume));
+        assert!(matches!(taken_up(Absent, Create), Job::TakeBack));
+        assert!(matches!(taken_up(Absent, Delete), Job::Delete { purge: true }));
+        assert!(matches!(taken_up(Running, Start), Job::Restart));
+        assert!(matches!(taken_up(Running, Restart), Job::Restart));
+        assert!(matches!(taken_up(Running, Recover), Job::Restart));
+        assert!(matches!(taken_up(Stopped, Stop), Job::Stop));
+        let forgotten = Record { desired: Absent, ..Record::example() };
+        assert!(matches!(unfinished(&forgotten), Job::Delete { purge: false }));
+    }
+}

@@ -186,6 +186,44 @@ impl Record {
     }
 }
 
+#[cfg(test)]
+impl Record {
+    /// A taskspace that runs, for tests.
+    pub(crate) fn example() -> Self {
+        use super::{AgentSpec, ProjectSpec, ProjectType};
+
+        let now = Timestamp::UNIX_EPOCH;
+        Self {
+            status: Status::Running,
+            desired: Desired::Running,
+            dev_port: 10_001,
+            agent_port: 20_001,
+            created: now,
+            last_updated: now,
+            last_activity: now,
+            spec: Spec {
+                project: ProjectSpec {
+                    name: "webshop".to_owned(),
+                    source: "https://host/webshop.git".to_owned(),
+                    git_ref: None,
+                    commit: "0123456789abcdef0123456789abcdef01234567".to_owned(),
+                    branch: "taskspace/example".to_owned(),
+                },
+                project_type: ProjectType::Rust,
+                agent: AgentSpec::resolve(None, None),
+            },
+            agent_state_volume: "taskspace-example-agent-state".to_owned(),
+            agent_state_from: None,
+            underway: None,
+            failure: None,
+            warnings: Vec::new(),
+            restarts: 0,
+            attempts: Vec::new(),
+            endings: Vec::new(),
+        }
+    }
+}
+
 /// A taskspace with its id, as the API shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Recorded {

@@ -153,3 +153,135 @@ impl SeenPod {
         self.all().any(|life| life != Life::Down)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{OperationKind, Problem, Underway};
+
+    fn record(desired: Desired, status: Status) -> Record {
+        Record { desired, status, ..Record::example() }
+    }
+
+    fn pod(infra: Life, agent: Life, dev: Life) -> Seen {
+        let parts = BTreeMap::from([(Role::Agent, agent), (Role::Dev, dev)]);
+        let pod = SeenPod { infra, parts, cut_off: false };
+        Seen { pod: Some(pod), lost: Vec::new() }
+    }
+
+    fn gone() -> Seen {
+        Seen::default()
+    }
+
+    #[test]
+    fn what_is_found_decides_what_is_done() {
+        use Desired::{Absent, Running, Stopped};
+        use Life::{Changing, Down, Up};
+        let (none, dev) = (BTreeSet::new(), BTreeSet::from([Role::Dev]));
+        let mend = |role, trouble| Verdict::Mend(BTreeMap::from([(role, trouble)]));
+        let revive = |found, stop_first| Verdict::Revive { found, stop_first };
+        let mut without_agent = pod(Up, Up, Up);
+        without_agent.pod.as_mut().unwrap().parts.remove(&Role::Agent);
+        let mut cut_off = pod(Up, Up, Up);
+        cut_off.pod.as_mut().unwrap().cut_off = true;
+        let mut lost = pod(Up, Up, Up);
+        lost.lost = vec!["v".to_owned()];
+        let cases = [
+            (Running, Status::Running, pod(Up, Up, Up), &none, Verdict::Settled),
+            (Running, Status::Degraded, pod(Up, Up, Up), &none, Verdict::Whole),
+            (Running, Status::Stopped, pod(Up, Up, Up), &none, Verdict::Whole),
+            (Running, Status::Running, pod(Up, Up, Up), &dev, mend(Role::Dev, Trouble::Deaf)),
+            (Running, Status::Running, pod(Up, Up, Down), &none, mend(Role::Dev, Trouble::Ended)),
+            (Running, Status::Degraded, without_agent, &none, mend(Role::Agent, Trouble::Missing)),
+            (Running, Status::Running, pod(Up, Up, Changing), &none, Verdict::Unsettled),
+            (
+                Running,
+                Status::Running,
+                pod(Down, Down, Down),
+                &none,
+                revive("its containers do not run", false),
+            ),
+            (
+                Running,
+                Status::Running,
+                pod(Down, Up, Down),
+                &none,
+                revive("its network is down", true),
+            ),
+            (
+                Running,
+                Status::Running,
+                cut_off,
+                &none,
+                revive("its network was started anew", true),
+            ),
+            (Running, Status::Running, gone(), &none, revive("its pod is gone", false)),
+            (Running, Status::Failed, gone(), &none, Verdict::Settled),
+            (Running, Status::Running, lost.clone(), &none, Verdict::Lost(lost.lost.clone())),
+            (Stopped, Status::Stopped, lost.clone(), &none, Verdict::Lost(lost.lost.clone())),
+            (Stopped, Status::Stopped, pod(Down, Down, Down), &none, Verdict::Settled),
+            (Stopped, Status::Stopped, gone(), &none, Verdict::Settled),
+            (Stopped, Status::Stopped, pod(Up, Up, Up), &none, Verdict::Quell),
+            (Absent, Status::Failed, gone(), &none, Verdict::Finish),
+        ];
+        for (desired, status, seen, deaf, verdict) in cases {
+            let found = assess(&record(desired, status), &seen, deaf);
+            assert_eq!(found, verdict, "{desired:?} {status} {seen:?} {deaf:?}");
+        }
+    }
+
+    #[test]
+    fn what_failed_for_want_of_podman_is_tried_again_and_nothing_else() {
+        let deaf = BTreeSet::new();
+        for (code, again) in [(Code::PodmanUnavailable, true), (Code::NotReady, false)] {
+            let mut failed = record(Desired::Running, Status::Failed);
+            failed.failure = Some(Problem::new(code, "x"));
+            assert_eq!(assess(&failed, &gone(), &deaf) != Verdict::Settled, again);
+            // What was made of it is kept for somebody to look at.
+            failed.underway =
+                Some(Underway::new(OperationKind::Create, 1, jiff::Timestamp::UNIX_EPOCH));
+            assert_eq!(assess(&failed, &gone(), &deaf), Verdict::Settled);
+        }
+    }
+
+    fn life() -> impl Strategy<Value = Life> {
+        prop_oneof![Just(Life::Up), Just(Life::Down), Just(Life::Changing)]
+    }
+
+    proptest! {
+        /// Nothing is done to what is as it is recorded and wanted, and something to all else but
+        /// what has failed.
+        #[test]
+        fn only_what_agrees_is_left_alone(
+            wants_running in any::<bool>(),
+            status in prop::sample::select(&[Status::Running, Status::Degraded, Status::Stopped][..]),
+            parts in prop::option::of((life(), prop::option::of(life()), prop::option::of(life()))),
+            deaf in prop::collection::btree_set(prop::sample::select(&Role::ALL[..]), 0..3),
+        ) {
+            let desired = if wants_running { Desired::Running } else { Desired::Stopped };
+            let seen = Seen {
+                pod: parts.map(|(infra, agent, dev)| SeenPod {
+                    infra,
+                    parts: [(Role::Agent, agent), (Role::Dev, dev)]
+                        .into_iter()
+                        .filter_map(|(role, life)| Some((role, life?)))
+                        .collect(),
+                    cut_off: false,
+                }),
+                lost: Vec::new(),
+            };
+            let all_up = seen.pod.as_ref().is_some_and(|pod| {
+                pod.parts.len() == Role::ALL.len() && pod.all().all(|life| life == Life::Up)
+            });
+            let all_down = seen.pod.as_ref().is_none_or(|pod| !pod.runs());
+            let agrees = match desired {
+                Desired::Running => status == Status::Running && all_up && deaf.is_empty(),
+                _ => status == Status::Stopped && all_down,
+            };
+            let verdict = assess(&record(desired, status), &seen, &deaf);
+            prop_assert_eq!(verdict == Verdict::Settled, agrees, "{:?}", verdict);
+        }
+    }
+}
