@@ -98,7 +98,10 @@ pub(super) async fn resume(context: &Context) -> Result<(), Problem> {
         .await?;
     let resumed = record.underway.map_or(0, |underway| underway.resumed);
     if !asked_for && resumed > RESUMPTIONS {
-        return take_back(context).await;
+        take_back(context).await?;
+        let times = format!("its creation broke off {resumed} times, and was taken back");
+        return Err(Problem::new(Code::Internal, times)
+            .hint("the service's log may say why; please report it"));
     }
     let pod = engine.own_pod(&podman, &context.id).await?;
     // Once a container has been started, somebody may have worked in it: nothing is made anew.

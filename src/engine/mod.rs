@@ -57,7 +57,7 @@ struct Inner {
     drivers: Mutex<HashMap<TaskspaceId, mpsc::UnboundedSender<driver::Queued>>>,
     /// Ids whose making was asked for and is not in the registry yet.
     reserved: Mutex<std::collections::HashSet<TaskspaceId>>,
-    /// How many taskspaces are up.
+    /// How many taskspaces have to be looked after.
     up: watch::Sender<usize>,
     health: health::Health,
     usage: usage::Meter,
@@ -150,12 +150,12 @@ impl Engine {
         self.inner.bus.subscribe(after)
     }
 
-    /// Whether no taskspace is up and no operation is under way.
+    /// Whether no taskspace has to be looked after and no operation is under way.
     pub fn is_idle(&self) -> bool {
         *self.inner.up.borrow() == 0 && *self.inner.operations.active().borrow() == 0
     }
 
-    /// Returns what tells how many taskspaces are up, and how many operations are under way.
+    /// Returns what tells how many taskspaces have to be looked after, and how many operations are under way.
     pub fn activity(&self) -> (watch::Receiver<usize>, watch::Receiver<usize>) {
         (self.inner.up.subscribe(), self.inner.operations.active())
     }

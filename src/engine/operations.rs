@@ -50,8 +50,19 @@ impl Operations {
             document.operations += BLOCK;
             Ok::<_, Infallible>((document.operations, std::mem::take(&mut document.outcomes)))
         });
-        let Ok((set_aside, outcomes)) = taken_over.await?;
-        let numbers = Mutex::new(Numbers { last: set_aside - BLOCK, set_aside });
+        let (numbers, outcomes) = match taken_over.await {
+            Ok(Ok((set_aside, outcomes))) => {
+                (Numbers { last: set_aside - BLOCK, set_aside }, outcomes)
+            }
+            Err(error) => {
+                // What only reads works on a full disk too; the first operation tries again.
+                tracing::warn!("cannot set numbers of operations aside: {error}");
+                let document = registry.read().await?;
+                let last = document.operations;
+                (Numbers { last, set_aside: last }, document.outcomes.clone())
+            }
+        };
+        let numbers = Mutex::new(numbers);
         let active = watch::Sender::new(0);
         let table = outcomes.into_iter().map(|over| (over.id, watch::Sender::new(over))).collect();
         Ok(Self { bus, registry, table: Mutex::new(table), numbers, active })

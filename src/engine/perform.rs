@@ -246,6 +246,8 @@ impl Inner {
             let body = EventBody::StatusChanged { from: Some(from), to: None };
             self.bus.publish(None, Some(id.clone()), body);
         }
+        self.patience.over(id);
+        self.health.forget(id);
         self.refresh_idle().await;
         fault::point(|| "forget: ssh_config: before".to_owned());
         self.ssh.publish().await

@@ -1,7 +1,7 @@
 //! Watches over all taskspaces: compares what is recorded with what Podman has, at the start, on
 //! Podman's events and every now and then, and has the drivers settle what differs.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -147,13 +147,13 @@ impl Inner {
     /// Compares all taskspaces with what Podman has, and returns when one of them is due before
     /// the next regular look.
     async fn compare(self: &Arc<Self>) -> Result<Option<Instant>, Problem> {
-        let document = self.document().await?;
-        if document.taskspaces.is_empty() {
+        let before = self.document().await?;
+        if before.taskspaces.is_empty() {
             // Nothing to look at is no reason to start Podman.
             return Ok(None);
         }
         let (podman, _) = self.link.get().await?;
-        let world = World::look(&podman, document.registry).await?;
+        let world = World::look(&podman, before.registry).await?;
         // Read again: what was made meanwhile is not gone.
         let document = self.document().await?;
         let mut due = None;
@@ -166,7 +166,9 @@ impl Inner {
                 Verdict::Settled => continue,
                 Verdict::Unsettled => Some(Instant::now() + SOON),
                 Verdict::Finish | Verdict::Quell => self.patience.until(id),
-                Verdict::Mend(_) | Verdict::Revive { .. } => self.next_attempt(record),
+                Verdict::Mend(_) | Verdict::Revive { .. } => {
+                    self.next_attempt(record).max(self.patience.until(id))
+                }
                 Verdict::Whole | Verdict::Lost(_) => None,
             };
             match wait {
@@ -174,7 +176,7 @@ impl Inner {
                 None => self.have_settled(id),
             }
         }
-        self.tell_strays(&world, &document);
+        self.tell_strays(&world, [&before, &document]);
         Ok(due)
     }
 
@@ -189,16 +191,19 @@ impl Inner {
 
     /// Tells, once, what is of this registry and of no taskspace in it: the registry may come from a
     /// backup. It is left alone, for there may be work in it.
-    fn tell_strays(&self, world: &World, document: &Document) {
+    ///
+    /// The documents are those from before and from after the look: what was made or deleted in
+    /// between is in one of them.
+    fn tell_strays(&self, world: &World, documents: [&Document; 2]) {
         let known = |object: &str, id: &str| {
             let kept = |volume: &str| object.strip_prefix("volume ") == Some(volume);
             let id = id.parse::<TaskspaceId>();
-            id.is_ok_and(|id| {
-                document.taskspaces.contains_key(&id)
-                    || self.is_driven(&id)
-                    || self.reserved.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
-            }) || document.agent_states.values().any(|state| kept(&state.volume))
-                || document.taskspaces.values().any(|record| kept(&record.agent_state_volume))
+            let in_document = |document: &&Document| {
+                id.as_ref().is_ok_and(|id| document.taskspaces.contains_key(id))
+                    || document.agent_states.values().any(|state| kept(&state.volume))
+                    || document.taskspaces.values().any(|record| kept(&record.agent_state_volume))
+            };
+            documents.iter().any(in_document) || id.is_ok_and(|id| self.is_driven(&id))
         };
         let mut strays: Vec<String> =
             world.strays(known).map(|(object, id)| format!("{object} (of '{id}')")).collect();

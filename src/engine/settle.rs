@@ -81,7 +81,11 @@ pub(super) fn unfinished(record: &Record) -> Job {
 /// Goes on with what broke off, under the number that it had.
 async fn finish(engine: &Arc<Inner>, id: &TaskspaceId, record: &Record) {
     let job = unfinished(record);
-    let number = record.underway.as_ref().map_or(0, |underway| underway.operation);
+    let number = match job {
+        // Who waits for the making must not take the end of this for its end.
+        Job::TakeBack => 0,
+        _ => record.underway.as_ref().map_or(0, |underway| underway.operation),
+    };
     let operation = engine.operations.enter_again(number, job.kind(), Some(id.clone()));
     perform_as(engine, id, operation.id, job).await;
 }
@@ -182,7 +186,7 @@ async fn attempt(context: &Context, cure: Cure) -> Result<(), Problem> {
     let engine = &context.engine;
     let policy = engine.settings.restart;
     let from_the_network_up = matches!(cure, Cure::Revive { .. });
-    engine
+    let begun = engine
         .enter_state(context, OperationKind::Recover, move |record| {
             let now = Timestamp::now();
             record.attempts = policy.recent(&record.attempts, now);
@@ -192,7 +196,13 @@ async fn attempt(context: &Context, cure: Cure) -> Result<(), Problem> {
             }
             Ok(())
         })
-        .await?;
+        .await;
+    if let Err(problem) = begun {
+        // An attempt that is not recorded does not count; it must not be made without end either.
+        engine.patience.failed(&context.id);
+        return Err(problem);
+    }
+    engine.patience.over(&context.id);
     let recovered = match cure {
         Cure::Revive { stop_first, .. } => revive(context, stop_first).await,
         Cure::Mend(troubles) => {

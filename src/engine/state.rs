@@ -96,6 +96,8 @@ impl Inner {
 
     /// Records that a taskspace is ready.
     pub(super) async fn now_running(&self, id: &TaskspaceId) -> Result<(), Problem> {
+        // What its sshds were like before is no longer true.
+        self.health.forget(id);
         self.leave_state(id, |record| {
             if !matches!(record.status, Status::Starting | Status::Degraded) {
                 record.status = record.status.starting()?;
@@ -161,10 +163,10 @@ impl Inner {
         });
     }
 
-    /// Counts the taskspaces that are up, for those who wait for idleness.
+    /// Counts the taskspaces that have to be looked after, for those who wait for idleness.
     pub(super) async fn refresh_idle(&self) {
         if let Ok(document) = self.document().await {
-            let up = document.taskspaces.values().filter(|record| record.status.is_up()).count();
+            let up = document.taskspaces.values().filter(|record| record.is_looked_after()).count();
             self.up.send_if_modified(|known| std::mem::replace(known, up) != up);
         }
     }

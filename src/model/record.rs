@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Desired, Operation, OperationKind, Problem, Role, Shared, Spec, Status, TaskspaceId};
+use super::{
+    Code, Desired, Operation, OperationKind, Problem, Role, Shared, Spec, Status, TaskspaceId,
+};
 
 /// The document's format; a file of a newer one is refused.
 pub const FORMAT_VERSION: u32 = 1;
@@ -178,6 +180,19 @@ impl Record {
     /// Whether its creation broke off, or failed and was to leave what it made.
     pub fn is_half_made(&self) -> bool {
         self.underway.as_ref().is_some_and(|underway| underway.kind == OperationKind::Create)
+    }
+
+    /// Whether something is to be done about it sooner or later, though nobody asks for it again: it
+    /// is up, or on its way, or is not what it should be and can still become so.
+    pub fn is_looked_after(&self) -> bool {
+        match self.status {
+            Status::Stopped => self.desired == Desired::Running,
+            Status::Failed => {
+                let passes = |problem: &Problem| problem.code == Code::PodmanUnavailable;
+                self.desired == Desired::Absent || self.failure.as_ref().is_some_and(passes)
+            }
+            status => status.is_up() || status.is_transient(),
+        }
     }
 
     /// Returns the two ports.
