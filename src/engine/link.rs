@@ -70,6 +70,12 @@ impl Link {
         Ok((podman, capabilities))
     }
 
+    /// Asks Podman anew what it can do, at the next use: it went away, and another version may be
+    /// behind the same socket when it is back.
+    pub(crate) async fn ask_again(&self) {
+        *self.linked.lock().await = None;
+    }
+
     /// Tells how Podman is.
     pub(crate) async fn view(&self) -> PodmanView {
         let answer = timeout(VIEW, self.get()).await.unwrap_or_else(|_| {
@@ -83,5 +89,48 @@ impl Link {
             },
             Err(problem) => PodmanView::Unavailable { reason: problem.detail },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::uds::fake_podman::{Answer, FakePodman};
+
+    #[tokio::test]
+    async fn a_podman_that_was_upgraded_behind_its_socket_is_known_again() {
+        let version = Arc::new(std::sync::Mutex::new("5.4.2"));
+        let running = version.clone();
+        let fake = FakePodman::always(move |_| {
+            let version = *running.lock().unwrap();
+            Answer::json(
+                200,
+                json!({
+                    "host": {"security": {"rootless": true}},
+                    "store": {"graphRoot": "/g", "volumePath": "/g/volumes"},
+                    "version": {"Version": version, "APIVersion": version},
+                }),
+            )
+        });
+        let host = format!("unix://{}", fake.socket().display());
+        let home = tempfile::tempdir().unwrap();
+        let lookup = |name: &str| match name {
+            "HOME" => Some(home.path().into()),
+            "CONTAINER_HOST" => Some(host.clone().into()),
+            _ => None,
+        };
+        let link = Link::new(Arc::new(Paths::new(lookup, 1000).unwrap()));
+        assert_eq!(link.get().await.unwrap().1.version, "5.4.2");
+        *version.lock().unwrap() = "5.8.0";
+        assert_eq!(link.get().await.unwrap().1.version, "5.4.2");
+        link.ask_again().await;
+        assert_eq!(link.get().await.unwrap().1.version, "5.8.0");
+        // One that this program cannot work with is refused, and told.
+        *version.lock().unwrap() = "3.4.4";
+        link.ask_again().await;
+        assert!(link.get().await.is_err());
+        assert!(matches!(link.view().await, PodmanView::Unavailable { .. }));
     }
 }

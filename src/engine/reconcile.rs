@@ -126,7 +126,9 @@ impl Inner {
                 self.look.notify_one();
             }
         }
-        // What Podman's end did to the containers is looked at.
+        // Whether Podman's end did something to the containers is looked at; it may be another
+        // version that comes back.
+        self.link.ask_again().await;
         self.look.notify_one();
         Ok(())
     }
