@@ -36,8 +36,9 @@ const RECONCILE_INTERVAL: Duration = Duration::from_secs(30);
 /// How often each sshd is asked. Each time costs two lines in the container's log.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How long an sshd may take to introduce itself.
-const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an sshd may take to introduce itself: long, because replacing one ends everything that
+/// runs in its container, and a machine may be busy.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often in a row an sshd may be silent before something is done about it.
 const HEALTH_RETRIES: u32 = 3;

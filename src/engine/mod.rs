@@ -20,6 +20,8 @@ mod request;
 mod settle;
 mod ssh;
 mod state;
+#[cfg(test)]
+mod tests;
 mod usage;
 mod verify;
 mod views;

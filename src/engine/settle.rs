@@ -266,14 +266,14 @@ async fn give_up(
     let reason = record.failure.as_ref().map_or("", |failure| failure.detail.as_str());
     let policy = engine.settings.restart;
     let minutes = policy.window.as_secs().div_ceil(60);
-    let mut problem = Problem::new(
-        Code::NotReady,
-        format!(
-            "it was recovered {} times within {minutes} minutes, and again: {reason}",
-            policy.limit
-        ),
-    )
-    .hint(format!("see what its containers wrote; `taskspace start {id}` tries again"));
+    let detail = match policy.limit {
+        0 => format!("{reason}, and nothing is to be recovered by itself"),
+        limit => {
+            format!("it was recovered {limit} times within {minutes} minutes, and again: {reason}")
+        }
+    };
+    let mut problem = Problem::new(Code::NotReady, detail)
+        .hint(format!("see what its containers wrote; `taskspace start {id}` tries again"));
     for role in Role::ALL {
         let lines = last_lines(podman, &names::container(id, role)).await;
         problem.log.extend(lines.into_iter().map(|line| format!("{role}: {line}")));

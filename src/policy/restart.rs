@@ -7,7 +7,7 @@ use jiff::Timestamp;
 /// How often a taskspace is recovered by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestartPolicy {
-    /// So many times within the window; then it has failed.
+    /// So many times within the window; then it has failed. With 0 it has failed at once.
     pub limit: usize,
     /// The window.
     pub window: Duration,
@@ -30,10 +30,10 @@ impl RestartPolicy {
     /// Tells when the next attempt is, from those that were made, the oldest first.
     pub fn next(&self, attempts: &[Timestamp], now: Timestamp) -> Next {
         let recent = self.recent(attempts, now);
-        let Some(last) = recent.last() else { return Next::Now };
         if recent.len() >= self.limit {
             return Next::Never;
         }
+        let Some(last) = recent.last() else { return Next::Now };
         let doublings = u32::try_from(recent.len() - 1).unwrap_or(u32::MAX);
         let pause = self.delay.saturating_mul(2u32.saturating_pow(doublings));
         match last.checked_add(pause) {
@@ -84,5 +84,6 @@ mod tests {
         // The first attempt has left the window.
         assert_eq!(POLICY.next(&attempts, at(600)), Next::Now);
         assert!(POLICY.recent(&attempts, at(-1)).is_empty());
+        assert_eq!(RestartPolicy { limit: 0, ..POLICY }.next(&[], at(0)), Next::Never);
     }
 }
