@@ -214,8 +214,10 @@ fn many_health_checks_lock_nobody_out() {
 #[test]
 fn a_registry_from_a_backup_harms_nothing() {
     let (user, repository) = with_taskspace("r-old");
+    user.run(&["create", "--project", repository.as_str(), "r-deleted"]);
     let file = user.path("state/symposium/taskspace-registry.json");
     let backup = std::fs::read(&file).unwrap();
+    user.run(&["delete", "--force", "--purge", "r-deleted"]);
     user.run(&["create", "--project", repository.as_str(), "r-new"]);
     user.kill_service();
     let now = std::fs::read(&file).unwrap();
@@ -225,7 +227,12 @@ fn a_registry_from_a_backup_harms_nothing() {
     });
     let strays = user.json(&["status"])["strays"].to_string();
     assert!(strays.contains("pod taskspace-r-new") && !strays.contains("r-old"), "{strays}");
-    // It runs on, untouched, and is known again with the newer registry.
+    // What was deleted since cannot come back, and is not said to be there.
+    wait_until("the loss is told", || show(&user, "r-deleted")["status"] == "failed");
+    let failure = show(&user, "r-deleted")["failure"]["detail"].to_string();
+    assert!(failure.contains("taskspace-r-deleted-changes"), "{failure}");
+    user.run(&["delete", "--force", "--purge", "r-deleted"]);
+    // The other runs on, untouched, and is known again with the newer registry.
     assert_eq!(podman(&["pod", "inspect", "--format={{.State}}", "taskspace-r-new"]), "Running\n");
     user.kill_service();
     std::fs::write(&file, now).unwrap();

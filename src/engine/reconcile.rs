@@ -1,6 +1,7 @@
 //! Watches over all taskspaces: compares what is recorded with what Podman has, at the start, on
 //! Podman's events and every now and then, and has the drivers settle what differs.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,10 @@ const TELLING: &[&str] =
 
 /// How long to wait for more of the same before looking: one act of somebody causes many events.
 const GATHER: Duration = Duration::from_millis(50);
+
+/// How long something must have been found the same before it is recovered: whoever stops, restarts
+/// or removes a pod does so container by container, and is not to be interfered with.
+const STEADY: Duration = Duration::from_millis(400);
 
 /// When to look again at what Podman is about to change.
 const SOON: Duration = Duration::from_millis(200);
@@ -63,8 +68,9 @@ impl Inner {
     pub(super) async fn watch_over(self: Arc<Self>) {
         let interval = self.settings.reconcile_interval;
         let mut pause = FIRST_PAUSE;
+        let mut found = Found::default();
         loop {
-            let next = match self.compare().await {
+            let next = match self.compare(&mut found).await {
                 Ok(due) => {
                     pause = FIRST_PAUSE;
                     due.unwrap_or_else(|| Instant::now() + interval)
@@ -148,7 +154,7 @@ impl Inner {
 
     /// Compares all taskspaces with what Podman has, and returns when one of them is due before
     /// the next regular look.
-    async fn compare(self: &Arc<Self>) -> Result<Option<Instant>, Problem> {
+    async fn compare(self: &Arc<Self>, found: &mut Found) -> Result<Option<Instant>, Problem> {
         let before = self.document().await?;
         if before.taskspaces.is_empty() {
             // Nothing to look at is no reason to start Podman.
@@ -158,6 +164,7 @@ impl Inner {
         let world = World::look(&podman, before.registry).await?;
         // Read again: what was made meanwhile is not gone.
         let document = self.document().await?;
+        found.retain(&document);
         let mut due = None;
         for (id, record) in &document.taskspaces {
             if self.closing.is_cancelled() {
@@ -165,11 +172,15 @@ impl Inner {
             }
             let verdict = assess(record, &world.of(id, record), &self.health.deaf(id));
             let wait = match verdict {
-                Verdict::Settled => continue,
+                Verdict::Settled => {
+                    found.forget(id);
+                    continue;
+                }
                 Verdict::Unsettled => Some(Instant::now() + SOON),
                 Verdict::Finish | Verdict::Quell => self.patience.until(id),
                 Verdict::Mend(_) | Verdict::Revive { .. } => {
-                    self.next_attempt(record).max(self.patience.until(id))
+                    let steady = found.steady(id, verdict);
+                    steady.max(self.next_attempt(record)).max(self.patience.until(id))
                 }
                 Verdict::Whole | Verdict::Lost(_) => None,
             };
@@ -229,6 +240,33 @@ impl Inner {
         tracing::warn!(%id, "{message}");
         let body = EventBody::Warning { message: message.to_owned() };
         self.bus.publish(None, Some(id.clone()), body);
+    }
+}
+
+/// What was found of taskspaces that are to be recovered, and since when.
+#[derive(Debug, Default)]
+struct Found(HashMap<TaskspaceId, (Verdict, Instant)>);
+
+impl Found {
+    /// Returns when what is found will have been found for long enough, if it has not been yet.
+    fn steady(&mut self, id: &TaskspaceId, verdict: Verdict) -> Option<Instant> {
+        let now = Instant::now();
+        let since = match self.0.get(id) {
+            Some((before, since)) if *before == verdict => *since,
+            _ => {
+                self.0.insert(id.clone(), (verdict, now));
+                now
+            }
+        };
+        Some(since + STEADY).filter(|steady| *steady > now)
+    }
+
+    fn forget(&mut self, id: &TaskspaceId) {
+        self.0.remove(id);
+    }
+
+    fn retain(&mut self, document: &Document) {
+        self.0.retain(|id, _| document.taskspaces.contains_key(id));
     }
 }
 

@@ -1,7 +1,5 @@
 //! The engine on a fake Podman: what the real one does not show on command.
 
-use std::sync::Arc;
-
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
