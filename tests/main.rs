@@ -9,6 +9,7 @@ mod common;
 
 mod bad_input;
 mod create;
+mod events;
 mod fault_walk;
 mod interference;
 mod podman_faults;

@@ -171,6 +171,7 @@ fn completions_and_help_name_every_verb() {
         "ssh",
         "exec",
         "logs",
+        "events",
         "ssh-config",
         "images",
         "serve",

@@ -3,8 +3,8 @@
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    completions, create, delete, exec, exit, images, lifecycle, list, logs, serve, show, ssh,
-    ssh_config, status,
+    completions, create, delete, events, exec, exit, images, lifecycle, list, logs, serve, show,
+    ssh, ssh_config, status,
 };
 
 /// Make, use and remove taskspaces
@@ -69,6 +69,8 @@ pub enum Verb {
     Exec(exec::Exec),
     /// Show what a container of a taskspace wrote
     Logs(logs::Logs),
+    /// Show what happens, and what has happened
+    Events(events::Events),
     /// Show, install or uninstall the ssh configuration of the taskspaces
     SshConfig(ssh_config::SshConfig),
     /// List or build the images that taskspaces run
@@ -105,7 +107,7 @@ mod tests {
 
     #[test]
     fn what_is_understood() {
-        let good: [&[&str]; 12] = [
+        let good: [&[&str]; 14] = [
             &["create"],
             &["create", "fix-1", "--project", "https://host/x.git", "--ref", "main"],
             &["create", "--type", "auto", "--agent", "my-agent --fast", "--no-wait", "--json"],
@@ -116,6 +118,8 @@ mod tests {
             &["ssh", "a", "--", "ls", "-l", "--agent"],
             &["exec", "a", "--container", "agent", "-t", "--", "ls", "-l"],
             &["logs", "a", "-f", "--tail", "10"],
+            &["events", "-f", "--json", "--after", "7", "--taskspace", "a", "--operation", "3"],
+            &["events"],
             &["images", "build", "dev-rust", "--force"],
             &["ssh-config", "--install"],
         ];
@@ -123,7 +127,7 @@ mod tests {
             let words = ["taskspace"].iter().chain(words);
             assert!(Arguments::try_parse_from(words.clone()).is_ok(), "{words:?}");
         }
-        let bad: [&[&str]; 10] = [
+        let bad: [&[&str]; 11] = [
             &["create", "Fix"],
             &["create", "--type", "cobol"],
             &["create", "a", "b"],
@@ -132,6 +136,7 @@ mod tests {
             &["show"],
             &["exec", "a"],
             &["logs", "a", "--tail", "-3"],
+            &["events", "--after", "now"],
             &["exec", "a", "--container", "db", "--", "ls"],
             &["ssh-config", "--install", "--uninstall"],
         ];

@@ -9,6 +9,7 @@ mod completions;
 mod context;
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod exit;
 mod images;
@@ -82,6 +83,7 @@ async fn dispatch(arguments: Arguments, output: Output) -> Outcome {
         Verb::Ssh(ssh) => ssh.run(&context).await,
         Verb::Exec(exec) => exec.run(&context).await,
         Verb::Logs(logs) => logs.run(&context).await,
+        Verb::Events(events) => events.run(&context).await,
         Verb::SshConfig(ssh_config) => ssh_config.run(&context).await,
         Verb::Images(images) => images.run(&context).await,
         Verb::Status(status) => status.run(&context).await,

@@ -73,6 +73,13 @@ impl Output {
         self.line(&text)
     }
 
+    /// Writes a document to standard output, as one of many: on a line of its own.
+    pub(super) fn json_line(self, document: &impl Serialize) -> Result<(), Stop> {
+        let text = serde_json::to_string(document)
+            .map_err(|error| super::internal("write JSON", &error))?;
+        self.line(&text)
+    }
+
     /// Writes to standard output, at once.
     pub(super) fn bytes(self, bytes: &[u8]) -> Result<(), Stop> {
         let mut stdout = io::stdout().lock();

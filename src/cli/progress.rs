@@ -11,7 +11,7 @@ use tokio::signal::ctrl_c;
 
 use super::context::Context;
 use super::output::{Output, Stop, plain};
-use crate::model::{Code, Event, EventBody, Operation, Problem, StepOutcome};
+use crate::model::{Code, Event, EventBody, EventQuery, Operation, Problem, StepOutcome};
 
 /// How often the spinner moves.
 const TICK: Duration = Duration::from_millis(100);
@@ -82,9 +82,10 @@ async fn watch(
     screen: &mut Screen,
 ) -> Result<Option<Problem>, Stop> {
     let number = operation.id;
+    let query = EventQuery::of_operation(number);
     // A service that ends in between hands the operation to its next start, under the same number.
     for _ in 0..RUNS {
-        let mut events = match context.call(async |client| client.watch(number).await).await {
+        let mut events = match context.call(async |client| client.watch(&query, None).await).await {
             Ok(events) => events,
             Err(Stop::Problem(problem)) if problem.code == Code::NotFound => {
                 return Err(lost(operation).into());
@@ -171,7 +172,8 @@ impl Steps {
     }
 }
 
-fn seconds(milliseconds: u64) -> String {
+/// Returns a time that something took.
+pub(super) fn seconds(milliseconds: u64) -> String {
     format!("{}.{:01}s", milliseconds / 1000, milliseconds % 1000 / 100)
 }
 

@@ -15,8 +15,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::model::{
-    BuildRequest, CreateRequest, DeleteOptions, DetailView, Event, ExecRequest, ImageView,
-    Operation, Recorded, Role, StatusView, TaskspaceId, VersionView,
+    BuildRequest, CreateRequest, DeleteOptions, DetailView, Event, EventQuery, ExecRequest,
+    ImageView, Operation, Recorded, Role, StatusView, TaskspaceId, VersionView,
 };
 use crate::uds::{self, Reply, UdsError, UnixHttp};
 
@@ -116,13 +116,23 @@ impl Client {
         self.call(Method::POST, "/v1/images/build", Some(request)).await
     }
 
-    /// Watches an operation from its beginning; the stream ends with its last event.
+    /// Watches what happens, from after the event that was `seen` last if there was one.
     pub async fn watch(
         &self,
-        operation: u64,
+        query: &EventQuery,
+        seen: Option<u64>,
     ) -> Result<impl Stream<Item = Result<Event>> + Send + Unpin + use<>> {
-        let path = format!("/v1/events?operation={operation}");
-        let headers = [("accept", "text/event-stream")];
+        let EventQuery { after, operation, taskspace, follow } = query;
+        let mut path = format!("/v1/events?follow={follow}");
+        let given = [
+            after.map(|id| format!("&after={id}")),
+            operation.map(|number| format!("&operation={number}")),
+            taskspace.as_ref().map(|id| format!("&taskspace={id}")),
+        ];
+        path.extend(given.into_iter().flatten());
+        let seen = seen.map(|id| id.to_string());
+        let mut headers = vec![("accept", "text/event-stream")];
+        headers.extend(seen.as_deref().map(|id| ("last-event-id", id)));
         let response = self.http.request(Method::GET, &path, &headers, Bytes::new()).await?;
         let response = self.successful(&path, response).await?;
         Ok(sse::events(uds::lines(response.into_body(), path)))

@@ -29,6 +29,21 @@ struct State {
     kept: VecDeque<Event>,
 }
 
+impl State {
+    /// Returns word of the events after `after` that are kept no longer, if there were any. Asking
+    /// from 0 on is asking for what is kept.
+    fn missed(&self, after: u64) -> Option<Event> {
+        let dropped = self.last - self.kept.len() as u64;
+        (1..dropped).contains(&after).then(|| Event {
+            id: dropped,
+            time: Timestamp::now(),
+            operation: None,
+            taskspace: None,
+            body: EventBody::Missed,
+        })
+    }
+}
+
 impl EventBus {
     /// Makes one whose events come after those of every earlier run of the service: a client that
     /// saw those can go on after the last one that it saw.
@@ -69,15 +84,7 @@ impl EventBus {
     ) -> impl Stream<Item = Event> + Send + use<> {
         let (receiver, seen, missed) = {
             let state = self.lock();
-            let dropped = state.last - state.kept.len() as u64;
-            // Asking from 0 on is asking for what is kept.
-            let missed = after.filter(|after| (1..dropped).contains(after)).map(|_| Event {
-                id: dropped,
-                time: Timestamp::now(),
-                operation: None,
-                taskspace: None,
-                body: EventBody::Missed,
-            });
+            let missed = after.and_then(|after| state.missed(after));
             (self.sender.subscribe(), after.unwrap_or(state.last), missed)
         };
         let bus = self.clone();
@@ -99,6 +106,13 @@ impl EventBus {
             })
             .flatten();
         stream::iter(missed).chain(following)
+    }
+
+    /// Returns the kept events after `after`, behind word of those that are kept no longer.
+    pub(crate) fn kept(&self, after: u64) -> Vec<Event> {
+        let state = self.lock();
+        let kept = state.kept.iter().filter(|event| event.id > after);
+        state.missed(after).iter().chain(kept).cloned().collect()
     }
 
     fn kept_after(&self, seen: u64) -> Vec<Event> {
@@ -127,6 +141,10 @@ mod tests {
         let all: Vec<EventBody> =
             bus.subscribe(Some(0)).take(1).map(|event| event.body).collect().await;
         assert_eq!(all, [line(1)]);
+        let kept = |after| bus.kept(after).into_iter().map(|event| event.body).collect::<Vec<_>>();
+        assert_eq!((kept(seen), kept(0)), (bodies, all));
+        let last = bus.lock().last;
+        assert!(bus.kept(last).is_empty());
     }
 
     fn line(n: usize) -> EventBody {

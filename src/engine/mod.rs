@@ -152,6 +152,11 @@ impl Engine {
         self.inner.bus.subscribe(after)
     }
 
+    /// Returns the kept events after `after`.
+    pub fn kept_events(&self, after: u64) -> Vec<Event> {
+        self.inner.bus.kept(after)
+    }
+
     /// Whether no taskspace has to be looked after and no operation is under way.
     pub fn is_idle(&self) -> bool {
         *self.inner.up.borrow() == 0 && *self.inner.operations.active().borrow() == 0

@@ -98,6 +98,52 @@ pub enum EventBody {
     },
 }
 
+/// Which events are asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct EventQuery {
+    /// Those kept with a greater id, then new ones; only new ones when it is not given (with
+    /// `operation`, or without `follow`: all of them). The header `Last-Event-ID` goes before.
+    #[serde(default)]
+    pub after: Option<u64>,
+    /// Only those of this operation; the stream ends with its `operation-finished`.
+    #[serde(default)]
+    pub operation: Option<u64>,
+    /// Only those of this taskspace.
+    #[serde(default)]
+    #[param(value_type = Option<String>)]
+    pub taskspace: Option<TaskspaceId>,
+    /// Go on with new ones; otherwise the stream ends with the last one that is kept.
+    #[serde(default = "yes")]
+    #[param(default = true)]
+    pub follow: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+impl EventQuery {
+    /// Asks for everything that an operation does, from its beginning to its end.
+    pub const fn of_operation(number: u64) -> Self {
+        Self { after: None, operation: Some(number), taskspace: None, follow: true }
+    }
+
+    /// Whether an event is asked for. That some were missed concerns everybody.
+    pub fn wants(&self, event: &Event) -> bool {
+        let of_operation = self.operation.is_none_or(|wanted| event.operation == Some(wanted));
+        let taskspace = self.taskspace.as_ref();
+        let of_taskspace = taskspace.is_none_or(|wanted| event.taskspace.as_ref() == Some(wanted));
+        event.body == EventBody::Missed || (of_operation && of_taskspace)
+    }
+
+    /// Returns from where on; none for only what is new.
+    pub fn after(&self) -> Option<u64> {
+        self.after.or((self.operation.is_some() || !self.follow).then_some(0))
+    }
+}
+
 impl EventBody {
     /// Returns the name of the kind of event, as in the SSE field `event`.
     pub const fn name(&self) -> &'static str {
@@ -113,5 +159,42 @@ impl EventBody {
             Self::Missed => "missed",
             Self::OperationFinished { .. } => "operation-finished",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(operation: Option<u64>, taskspace: Option<&str>, body: EventBody) -> Event {
+        let taskspace = taskspace.map(|id| id.parse().unwrap());
+        Event { id: 1, time: Timestamp::UNIX_EPOCH, operation, taskspace, body }
+    }
+
+    #[test]
+    fn a_query_wants_what_is_of_all_that_it_names() {
+        let warning = || EventBody::Warning { message: "w".to_owned() };
+        let all = EventQuery { after: None, operation: None, taskspace: None, follow: true };
+        let of_a = EventQuery { taskspace: Some("a".parse().unwrap()), ..all.clone() };
+        let both = EventQuery { operation: Some(7), ..of_a.clone() };
+        let cases = [
+            (event(None, None, warning()), [true, false, false]),
+            (event(None, Some("a"), warning()), [true, true, false]),
+            (event(Some(7), Some("a"), warning()), [true, true, true]),
+            (event(Some(7), Some("b"), warning()), [true, false, false]),
+            (event(None, None, EventBody::Missed), [true, true, true]),
+        ];
+        for (event, wanted) in cases {
+            assert_eq!([&all, &of_a, &both].map(|query| query.wants(&event)), wanted, "{event:?}");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_does_not_follow_begins_with_what_is_kept() {
+        let query =
+            |after, follow| EventQuery { after, operation: None, taskspace: None, follow }.after();
+        assert_eq!([query(None, true), query(None, false)], [None, Some(0)]);
+        assert_eq!([query(Some(5), true), query(Some(5), false)], [Some(5); 2]);
+        assert_eq!(EventQuery::of_operation(1).after(), Some(0));
     }
 }

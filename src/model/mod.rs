@@ -10,7 +10,7 @@ mod spec;
 mod status;
 mod view;
 
-pub use event::{Event, EventBody, StepOutcome};
+pub use event::{Event, EventBody, EventQuery, StepOutcome};
 pub use id::{IdError, TaskspaceId};
 pub use operation::{Operation, OperationKind, OperationState};
 pub use problem::{Code, Problem};

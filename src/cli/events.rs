@@ -1,0 +1,228 @@
+//! `taskspace events`
+
+use std::time::Duration;
+
+use clap::Args;
+use futures_util::StreamExt;
+use tokio::signal::ctrl_c;
+
+use super::context::Context;
+use super::output::{Output, Stop, plain};
+use super::progress::seconds;
+use super::{Exit, Outcome};
+use crate::model::{Ending, Event, EventBody, EventQuery, StepOutcome, TaskspaceId};
+
+/// How long to wait before a service whose stream has ended is asked again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+const EXAMPLES: &str = "\
+Examples:
+  taskspace events --follow
+      what has happened since the service started, and what happens from now on
+  taskspace events --taskspace fix-login --follow --json
+      what happens to one taskspace, as one JSON document a line";
+
+/// `taskspace events`
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Events {
+    /// Go on with what happens from now on, also when the service is restarted
+    #[arg(long, short)]
+    follow: bool,
+    /// Only what came after this event
+    #[arg(long, value_name = "ID")]
+    after: Option<u64>,
+    /// Only what concerns this taskspace
+    #[arg(long, value_name = "ID")]
+    taskspace: Option<TaskspaceId>,
+    /// Only what this operation does; ends with it
+    #[arg(long, value_name = "NUMBER")]
+    operation: Option<u64>,
+    /// Write JSON, one document a line
+    #[arg(long)]
+    json: bool,
+}
+
+impl Events {
+    pub(super) async fn run(self, context: &Context) -> Outcome {
+        let Self { follow, after, taskspace, operation, json } = self;
+        let query = EventQuery { after: after.or(Some(0)), operation, taskspace, follow };
+        tokio::select! {
+            told = tell(context, &query, json) => told.map(|()| Exit::Done),
+            // It has no other end.
+            interrupted = ctrl_c(), if follow => match interrupted {
+                Ok(()) => Ok(Exit::Done),
+                Err(error) => Err(super::internal("watch for Ctrl-C", &error).into()),
+            },
+        }
+    }
+}
+
+/// Writes the events; those to come from one run of the service after the other.
+async fn tell(context: &Context, query: &EventQuery, json: bool) -> Result<(), Stop> {
+    let mut seen = None;
+    loop {
+        let mut events = context.call(async |client| client.watch(query, seen).await).await?;
+        let broken = loop {
+            match events.next().await {
+                Some(Ok(event)) => {
+                    write(context.output, &event, json)?;
+                    seen = Some(event.id);
+                    let is_last = matches!(event.body, EventBody::OperationFinished { .. });
+                    if query.follow && query.operation.is_some() && is_last {
+                        return Ok(());
+                    }
+                }
+                Some(Err(error)) => break Some(error),
+                None => break None,
+            }
+        };
+        match broken {
+            None if !query.follow => return Ok(()),
+            Some(error) if !query.follow => return Err(error.into()),
+            None => tracing::debug!("the service ended"),
+            Some(error) => tracing::debug!("the events broke off: {error}"),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn write(output: Output, event: &Event, json: bool) -> Result<(), Stop> {
+    if json { output.json_line(event) } else { output.line(&text(event)) }
+}
+
+/// Returns an event as one line.
+fn text(event: &Event) -> String {
+    let time = event.time.strftime("%Y-%m-%d %H:%M:%SZ");
+    let taskspace = event.taskspace.as_ref().map_or("-", TaskspaceId::as_str);
+    let what = what(&event.body, event.operation.unwrap_or_default());
+    format!("{time}  {taskspace:<16}  {}", plain(&what).replace('\n', " "))
+}
+
+/// Says what happened.
+fn what(body: &EventBody, operation: u64) -> String {
+    match body {
+        EventBody::OperationStarted { kind } => format!("operation {operation}: {kind}"),
+        EventBody::OperationFinished { problem: None } => format!("operation {operation}: done"),
+        EventBody::OperationFinished { problem: Some(problem) } => {
+            format!("operation {operation}: failed: {problem}")
+        }
+        EventBody::StepStarted { step } => format!("begun: {step}"),
+        EventBody::StepEnded { step, outcome: StepOutcome::Done, milliseconds } => {
+            format!("done: {step} ({})", seconds(*milliseconds))
+        }
+        EventBody::StepEnded { step, outcome: StepOutcome::Failed, milliseconds } => {
+            format!("failed: {step} ({})", seconds(*milliseconds))
+        }
+        EventBody::StepEnded { step, outcome: StepOutcome::Undone, .. } => {
+            format!("taken back: {step}")
+        }
+        EventBody::Output { line } => format!("| {line}"),
+        EventBody::Warning { message } => format!("warning: {message}"),
+        EventBody::StatusChanged { from: None, to: None } => "gone".to_owned(),
+        EventBody::StatusChanged { from: None, to: Some(to) } => format!("new: {to}"),
+        EventBody::StatusChanged { from: Some(from), to: None } => format!("{from} → gone"),
+        EventBody::StatusChanged { from: Some(from), to: Some(to) } => format!("{from} → {to}"),
+        EventBody::ContainerEnded(ending) => {
+            format!("the {} container ended with {}", ending.role, how(ending))
+        }
+        EventBody::HealthChanged { role, healthy: true, .. } => {
+            format!("the sshd of the {role} container answers again")
+        }
+        EventBody::HealthChanged { role, healthy: false, reason } => {
+            let reason = reason.as_deref().unwrap_or("silence");
+            format!("the sshd of the {role} container does not answer: {reason}")
+        }
+        EventBody::Missed => {
+            "some events are no longer known; `taskspace list` tells how everything is".to_owned()
+        }
+    }
+}
+
+/// Says how a container ended.
+pub(super) fn how(ending: &Ending) -> String {
+    let oom = if ending.oom_killed { ", out of memory" } else { "" };
+    format!("status {}{oom}", ending.exit_code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Code, OperationKind, Problem, Role, Status};
+
+    #[test]
+    fn every_event_is_one_line_of_words() {
+        let at = "2026-01-01T05:30:00Z".parse().unwrap();
+        let step = || "volume for the changes".to_owned();
+        let ended = |outcome| EventBody::StepEnded { step: step(), outcome, milliseconds: 1_250 };
+        let changed = |from, to| EventBody::StatusChanged { from, to };
+        let health = |healthy, reason: Option<&str>| EventBody::HealthChanged {
+            role: Role::Dev,
+            healthy,
+            reason: reason.map(str::to_owned),
+        };
+        let problem = Problem::new(Code::PodmanFailed, "pod: it\nbroke\u{1b}[2J");
+        let bodies = [
+            EventBody::OperationStarted { kind: OperationKind::Create },
+            changed(None, Some(Status::Creating)),
+            EventBody::StepStarted { step: step() },
+            EventBody::Output { line: "STEP 1".to_owned() },
+            ended(StepOutcome::Done),
+            ended(StepOutcome::Failed),
+            ended(StepOutcome::Undone),
+            EventBody::Warning { message: "Podman is old".to_owned() },
+            EventBody::OperationFinished { problem: Some(problem) },
+            EventBody::OperationFinished { problem: None },
+            changed(Some(Status::Running), Some(Status::Degraded)),
+            changed(Some(Status::Deleting), None),
+            EventBody::ContainerEnded(Ending {
+                role: Role::Dev,
+                at,
+                exit_code: 0,
+                oom_killed: false,
+            }),
+            EventBody::ContainerEnded(Ending {
+                role: Role::Agent,
+                at,
+                exit_code: 137,
+                oom_killed: true,
+            }),
+            health(false, Some("no banner within 5s")),
+            health(true, None),
+        ];
+        let mut lines: Vec<String> = bodies
+            .into_iter()
+            .map(|body| {
+                let taskspace = Some("fix-login".parse().unwrap());
+                text(&Event { id: 1, time: at, operation: Some(7), taskspace, body })
+            })
+            .collect();
+        let missed = EventBody::Missed;
+        lines.push(text(&Event {
+            id: 1,
+            time: at,
+            operation: None,
+            taskspace: None,
+            body: missed,
+        }));
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        2026-01-01 05:30:00Z  fix-login         operation 7: create
+        2026-01-01 05:30:00Z  fix-login         new: creating
+        2026-01-01 05:30:00Z  fix-login         begun: volume for the changes
+        2026-01-01 05:30:00Z  fix-login         | STEP 1
+        2026-01-01 05:30:00Z  fix-login         done: volume for the changes (1.2s)
+        2026-01-01 05:30:00Z  fix-login         failed: volume for the changes (1.2s)
+        2026-01-01 05:30:00Z  fix-login         taken back: volume for the changes
+        2026-01-01 05:30:00Z  fix-login         warning: Podman is old
+        2026-01-01 05:30:00Z  fix-login         operation 7: failed: pod: it broke�[2J
+        2026-01-01 05:30:00Z  fix-login         operation 7: done
+        2026-01-01 05:30:00Z  fix-login         running → degraded
+        2026-01-01 05:30:00Z  fix-login         deleting → gone
+        2026-01-01 05:30:00Z  fix-login         the dev container ended with status 0
+        2026-01-01 05:30:00Z  fix-login         the agent container ended with status 137, out of memory
+        2026-01-01 05:30:00Z  fix-login         the sshd of the dev container does not answer: no banner within 5s
+        2026-01-01 05:30:00Z  fix-login         the sshd of the dev container answers again
+        2026-01-01 05:30:00Z  -                 some events are no longer known; `taskspace list` tells how everything is
+        ");
+    }
+}
