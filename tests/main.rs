@@ -9,6 +9,7 @@ mod common;
 
 mod bad_input;
 mod create;
+mod dry_run;
 mod events;
 mod fault_walk;
 mod interference;

@@ -39,6 +39,9 @@ fn the_contract_over_plain_http() {
 
     let problems = [
         ("GET", "/v1/taskspaces/nobody", "", 404, "TASKSPACE_NOT_FOUND"),
+        ("GET", "/v1/taskspaces/nobody/health", "", 404, "TASKSPACE_NOT_FOUND"),
+        ("DELETE", "/v1/taskspaces/nobody?dry_run=true", "", 404, "TASKSPACE_NOT_FOUND"),
+        ("GET", "/v1/events?follow=perhaps", "", 400, "MESSAGE_FORMAT_INVALID"),
         ("GET", "/v1/taskspaces/Bad", "", 400, "MESSAGE_FORMAT_INVALID"),
         ("GET", "/v1/nothing", "", 404, "NOT_FOUND"),
         ("PUT", "/v1/taskspaces", "", 405, "MESSAGE_FORMAT_INVALID"),
@@ -94,6 +97,15 @@ fn a_creation_over_http_is_an_operation_with_events() {
     assert_eq!(serde_json::from_str::<Value>(&body).unwrap()["state"], "done", "{body}");
     let (status, _, body) = http(&user, "POST", "/v1/taskspaces", &request);
     assert_eq!(status, 409, "{body}");
+    let (status, _, body) = http(&user, "GET", "/v1/taskspaces/h/health", "");
+    let health: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, &health["status"]), (200, &json!("running")), "{body}");
+    for container in health["containers"].as_array().unwrap() {
+        assert_eq!(container["state"], "running", "{body}");
+    }
+    let (status, _, body) = http(&user, "DELETE", "/v1/taskspaces/h?force=true&dry_run=true", "");
+    let plan: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, &plan["name"]), (200, &json!("delete")), "{body}");
     let (status, _, body) =
         http(&user, "DELETE", "/v1/taskspaces/h?force=true&purge=true&wait=true", "");
     assert_eq!(status, 200, "{body}");

@@ -2,13 +2,12 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::Response;
 
 use super::app::App;
 use super::extract::{Document, Parameters};
-use super::operations::{Wait, started};
+use super::operations::{Started, Wait, started};
 use super::problem::Answer;
-use crate::model::{BuildRequest, ImageView, Operation, Problem};
+use crate::model::{BuildRequest, ImageView, Problem};
 
 /// List the images
 #[utoipa::path(get, path = "/v1/images", tag = "images",
@@ -20,17 +19,14 @@ pub(crate) async fn list(State(app): State<App>) -> Answer<Json<Vec<ImageView>>>
 /// Build images
 #[utoipa::path(post, path = "/v1/images/build", tag = "images", params(Wait),
     request_body = BuildRequest,
-    responses(
-        (status = 200, description = "Done", body = Operation),
-        (status = 202, description = "Under way", body = Operation,
-            headers(("Location" = String, description = "The operation"))),
+    responses(Started,
         (status = 400, body = Problem),
         (status = 502, description = "A build failed; `log` has its last lines", body = Problem)))]
 pub(crate) async fn build(
     State(app): State<App>,
-    Parameters(Wait { wait }): Parameters<Wait>,
+    Parameters(wait): Parameters<Wait>,
     Document(request): Document<BuildRequest>,
-) -> Answer<Response> {
+) -> Answer<Started> {
     let operation = app.engine()?.build_images(request).await?;
     started(&app, operation, wait).await
 }

@@ -15,7 +15,8 @@ use crate::model::{Event, ExecRequest};
     ),
     paths(
         system::version, system::status, system::openapi,
-        taskspaces::list, taskspaces::create, taskspaces::show, taskspaces::delete,
+        taskspaces::list, taskspaces::create, taskspaces::show, taskspaces::health,
+        taskspaces::delete,
         taskspaces::start, taskspaces::stop, taskspaces::restart,
         streams::logs, exec::exec,
         operations::list, operations::show,

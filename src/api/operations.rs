@@ -21,18 +21,44 @@ pub(crate) struct Wait {
     pub(crate) wait: bool,
 }
 
-/// Answers a call that started an operation: at once with 202 and where to look, or, where the
-/// client waits, with how it ended.
-pub(crate) async fn started(app: &App, operation: Operation, wait: bool) -> Answer<Response> {
+/// How a call answers that started an operation.
+#[derive(utoipa::IntoResponses)]
+pub(crate) enum Started {
+    /// Done
+    #[response(status = 200)]
+    Done(Operation),
+    /// Under way
+    #[response(status = 202, headers(("Location" = String, description = "The operation")))]
+    UnderWay(Operation),
+}
+
+impl IntoResponse for Started {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Done(operation) => Json(operation).into_response(),
+            Self::UnderWay(operation) => {
+                let location = format!("/v1/operations/{}", operation.id);
+                let headers = [(header::LOCATION, location)];
+                (StatusCode::ACCEPTED, headers, Json(operation)).into_response()
+            }
+        }
+    }
+}
+
+/// Answers a call that started an operation: at once with where to look, or, where the client
+/// waits, with how it ended.
+pub(crate) async fn started(
+    app: &App,
+    operation: Operation,
+    Wait { wait }: Wait,
+) -> Answer<Started> {
     if !wait {
-        let location = format!("/v1/operations/{}", operation.id);
-        let headers = [(header::LOCATION, location)];
-        return Ok((StatusCode::ACCEPTED, headers, Json(operation)).into_response());
+        return Ok(Started::UnderWay(operation));
     }
     let over = app.engine()?.wait(operation.id).await?;
     match over.problem {
         Some(problem) => Err(problem.into()),
-        None => Ok(Json(over).into_response()),
+        None => Ok(Started::Done(over)),
     }
 }
 

@@ -24,6 +24,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/openapi.json", get(system::openapi))
         .route("/v1/taskspaces", get(taskspaces::list).post(taskspaces::create))
         .route("/v1/taskspaces/{id}", get(taskspaces::show).delete(taskspaces::delete))
+        .route("/v1/taskspaces/{id}/health", get(taskspaces::health))
         .route("/v1/taskspaces/{id}/start", post(taskspaces::start))
         .route("/v1/taskspaces/{id}/stop", post(taskspaces::stop))
         .route("/v1/taskspaces/{id}/restart", post(taskspaces::restart))

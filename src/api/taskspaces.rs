@@ -2,14 +2,17 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::app::App;
 use super::extract::{Document, Id, Parameters};
-use super::operations::{Wait, started};
+use super::operations::{Started, Wait, started};
 use super::problem::Answer;
-use crate::model::{CreateRequest, DeleteOptions, DetailView, Operation, Problem, Recorded};
+use crate::model::{
+    CreateRequest, DeleteOptions, DetailView, HealthView, Operation, OperationOrPlan, Problem,
+    Recorded,
+};
 
 /// How to delete, and whether to wait.
 #[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -25,6 +28,22 @@ pub(crate) struct DeleteParameters {
     /// Answer only once the operation is over.
     #[serde(default)]
     wait: bool,
+    /// Answer with the plan, and remove nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// Whether to make it, and whether to wait.
+#[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct CreateParameters {
+    /// Answer only once the operation is over.
+    #[serde(default)]
+    wait: bool,
+    /// Answer with the plan, and make nothing; only the project's mirror is brought up to date.
+    #[serde(default)]
+    dry_run: bool,
 }
 
 /// List the taskspaces
@@ -35,10 +54,10 @@ pub(crate) async fn list(State(app): State<App>) -> Answer<Json<Vec<Recorded>>> 
 }
 
 /// Create a taskspace
-#[utoipa::path(post, path = "/v1/taskspaces", tag = "taskspaces", params(Wait),
+#[utoipa::path(post, path = "/v1/taskspaces", tag = "taskspaces", params(CreateParameters),
     request_body = CreateRequest,
     responses(
-        (status = 200, description = "Done", body = Operation),
+        (status = 200, description = "Done; with `dry_run` the plan", body = OperationOrPlan),
         (status = 202, description = "Under way", body = Operation,
             headers(("Location" = String, description = "The operation"))),
         (status = 400, body = Problem),
@@ -47,11 +66,15 @@ pub(crate) async fn list(State(app): State<App>) -> Answer<Json<Vec<Recorded>>> 
         (status = 503, description = "Podman is not available", body = Problem)))]
 pub(crate) async fn create(
     State(app): State<App>,
-    Parameters(Wait { wait }): Parameters<Wait>,
+    Parameters(CreateParameters { wait, dry_run }): Parameters<CreateParameters>,
     Document(request): Document<CreateRequest>,
 ) -> Answer<Response> {
-    let operation = app.engine()?.create(request).await?;
-    started(&app, operation, wait).await
+    let engine = app.engine()?;
+    if dry_run {
+        return Ok(Json(engine.plan_creation(request).await?).into_response());
+    }
+    let operation = engine.create(request).await?;
+    Ok(started(&app, operation, Wait { wait }).await?.into_response())
 }
 
 /// Show a taskspace
@@ -62,11 +85,19 @@ pub(crate) async fn show(State(app): State<App>, Id(id): Id) -> Answer<Json<Deta
     Ok(Json(app.engine()?.show(&id).await?))
 }
 
+/// Tell how a taskspace is
+#[utoipa::path(get, path = "/v1/taskspaces/{id}/health", tag = "taskspaces",
+    params(("id" = String, Path, description = "The taskspace")),
+    responses((status = 200, body = HealthView), (status = 404, body = Problem)))]
+pub(crate) async fn health(State(app): State<App>, Id(id): Id) -> Answer<Json<HealthView>> {
+    Ok(Json(app.engine()?.health(&id).await?))
+}
+
 /// Delete a taskspace
 #[utoipa::path(delete, path = "/v1/taskspaces/{id}", tag = "taskspaces",
     params(("id" = String, Path, description = "The taskspace"), DeleteParameters),
     responses(
-        (status = 200, description = "Done", body = Operation),
+        (status = 200, description = "Done; with `dry_run` the plan", body = OperationOrPlan),
         (status = 202, description = "Under way", body = Operation,
             headers(("Location" = String, description = "The operation"))),
         (status = 404, body = Problem),
@@ -74,59 +105,49 @@ pub(crate) async fn show(State(app): State<App>, Id(id): Id) -> Answer<Json<Deta
 pub(crate) async fn delete(
     State(app): State<App>,
     Id(id): Id,
-    Parameters(DeleteParameters { purge, force, wait }): Parameters<DeleteParameters>,
+    Parameters(parameters): Parameters<DeleteParameters>,
 ) -> Answer<Response> {
-    let operation = app.engine()?.delete(&id, DeleteOptions { purge, force }).await?;
-    started(&app, operation, wait).await
+    let DeleteParameters { purge, force, wait, dry_run } = parameters;
+    let (engine, options) = (app.engine()?, DeleteOptions { purge, force });
+    if dry_run {
+        return Ok(Json(engine.plan_removal(&id, options).await?).into_response());
+    }
+    let operation = engine.delete(&id, options).await?;
+    Ok(started(&app, operation, Wait { wait }).await?.into_response())
 }
 
 /// Start a taskspace's containers
 #[utoipa::path(post, path = "/v1/taskspaces/{id}/start", tag = "taskspaces",
     params(("id" = String, Path, description = "The taskspace"), Wait),
-    responses(
-        (status = 200, description = "Done", body = Operation),
-        (status = 202, description = "Under way", body = Operation,
-            headers(("Location" = String, description = "The operation"))),
-        (status = 404, body = Problem), (status = 409, body = Problem)))]
+    responses(Started, (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub(crate) async fn start(
     State(app): State<App>,
     Id(id): Id,
-    Parameters(Wait { wait }): Parameters<Wait>,
-) -> Answer<Response> {
-    let operation = app.engine()?.start(&id).await?;
-    started(&app, operation, wait).await
+    Parameters(wait): Parameters<Wait>,
+) -> Answer<Started> {
+    started(&app, app.engine()?.start(&id).await?, wait).await
 }
 
 /// Stop a taskspace's containers
 #[utoipa::path(post, path = "/v1/taskspaces/{id}/stop", tag = "taskspaces",
     params(("id" = String, Path, description = "The taskspace"), Wait),
-    responses(
-        (status = 200, description = "Done", body = Operation),
-        (status = 202, description = "Under way", body = Operation,
-            headers(("Location" = String, description = "The operation"))),
-        (status = 404, body = Problem), (status = 409, body = Problem)))]
+    responses(Started, (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub(crate) async fn stop(
     State(app): State<App>,
     Id(id): Id,
-    Parameters(Wait { wait }): Parameters<Wait>,
-) -> Answer<Response> {
-    let operation = app.engine()?.stop(&id).await?;
-    started(&app, operation, wait).await
+    Parameters(wait): Parameters<Wait>,
+) -> Answer<Started> {
+    started(&app, app.engine()?.stop(&id).await?, wait).await
 }
 
 /// Stop and start a taskspace's containers
 #[utoipa::path(post, path = "/v1/taskspaces/{id}/restart", tag = "taskspaces",
     params(("id" = String, Path, description = "The taskspace"), Wait),
-    responses(
-        (status = 200, description = "Done", body = Operation),
-        (status = 202, description = "Under way", body = Operation,
-            headers(("Location" = String, description = "The operation"))),
-        (status = 404, body = Problem), (status = 409, body = Problem)))]
+    responses(Started, (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub(crate) async fn restart(
     State(app): State<App>,
     Id(id): Id,
-    Parameters(Wait { wait }): Parameters<Wait>,
-) -> Answer<Response> {
-    let operation = app.engine()?.restart(&id).await?;
-    started(&app, operation, wait).await
+    Parameters(wait): Parameters<Wait>,
+) -> Answer<Started> {
+    started(&app, app.engine()?.restart(&id).await?, wait).await
 }

@@ -107,13 +107,15 @@ mod tests {
 
     #[test]
     fn what_is_understood() {
-        let good: [&[&str]; 14] = [
+        let good: [&[&str]; 16] = [
             &["create"],
             &["create", "fix-1", "--project", "https://host/x.git", "--ref", "main"],
             &["create", "--type", "auto", "--agent", "my-agent --fast", "--no-wait", "--json"],
             &["create", "--agent-state-of", "old-one", "--offline", "--build-output"],
+            &["create", "--dry-run", "--json"],
             &["list", "--json", "-q"],
             &["delete", "a", "b", "--purge", "--force"],
+            &["delete", "a", "b", "--dry-run", "--json"],
             &["ssh", "a", "--agent"],
             &["ssh", "a", "--", "ls", "-l", "--agent"],
             &["exec", "a", "--container", "agent", "-t", "--", "ls", "-l"],
@@ -127,12 +129,13 @@ mod tests {
             let words = ["taskspace"].iter().chain(words);
             assert!(Arguments::try_parse_from(words.clone()).is_ok(), "{words:?}");
         }
-        let bad: [&[&str]; 11] = [
+        let bad: [&[&str]; 12] = [
             &["create", "Fix"],
             &["create", "--type", "cobol"],
             &["create", "a", "b"],
             &["create", "--agent-state-of", "../x"],
             &["delete"],
+            &["delete", "a", "--dry-run", "--no-wait"],
             &["show"],
             &["exec", "a"],
             &["logs", "a", "--tail", "-3"],

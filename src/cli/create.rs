@@ -10,7 +10,7 @@ use super::arguments::Json;
 use super::context::Context;
 use super::output::Stop;
 use super::progress::{self, Waited};
-use super::{Exit, Outcome, ssh_config, usage};
+use super::{Exit, Outcome, plan, ssh_config, usage};
 use crate::model::{Code, CreateRequest, GitEnvironment, Problem, ProjectType, TaskspaceId};
 
 const EXAMPLES: &str = "\
@@ -55,6 +55,10 @@ pub struct Create {
     /// Leave what was made when it fails, to look at it
     #[arg(long)]
     keep_on_failure: bool,
+    /// Show what would be done, and make nothing; only what is known of the repository is brought up
+    /// to date
+    #[arg(long, conflicts_with = "no_wait")]
+    dry_run: bool,
     /// Do not wait until it is ready
     #[arg(long)]
     no_wait: bool,
@@ -94,12 +98,18 @@ impl TypeChoice {
 impl Create {
     pub(super) async fn run(self, context: &Context) -> Outcome {
         let (json, no_wait, build_output) = (self.json.json, self.no_wait, self.build_output);
+        let dry_run = self.dry_run;
         let output = context.output;
         if self.project.is_none() {
             let repository = repository_here()?;
             output.note(&format!("Project: {} (the current directory's)", repository.display()));
         }
         let request = self.request()?;
+        if dry_run {
+            let plan = context.call(async |client| client.plan_creation(&request).await).await?;
+            plan::show(output, &plan, json)?;
+            return Ok(Exit::Done);
+        }
         let operation = context.call(async |client| client.create(&request).await).await?;
         if no_wait {
             progress::under_way(output, &operation, json)?;

@@ -8,7 +8,7 @@ use super::arguments::Json;
 use super::context::Context;
 use super::output::{Output, Stop};
 use super::progress::{self, Waited};
-use super::{Exit, Outcome};
+use super::{Exit, Outcome, plan};
 use crate::model::{Code, DeleteOptions, Operation, Problem, TaskspaceId};
 
 /// `taskspace delete`
@@ -23,6 +23,9 @@ pub struct Delete {
     /// Delete also what has work that is saved nowhere else, without asking
     #[arg(long, short)]
     force: bool,
+    /// Show what would be done, and remove nothing
+    #[arg(long, conflicts_with = "no_wait")]
+    dry_run: bool,
     /// Do not wait until it is done
     #[arg(long)]
     no_wait: bool,
@@ -38,8 +41,13 @@ impl Delete {
         // What is asked is asked first; then all go at once. One that cannot be deleted does not
         // keep the others.
         for id in &self.ids {
-            match self.begin(context, id).await {
+            let begun = match self.dry_run {
+                true => self.show(context, id).await,
+                false => self.begin(context, id).await,
+            };
+            match begun {
                 Ok(Some(operation)) => operations.push(operation),
+                Ok(None) if self.dry_run => {}
                 Ok(None) => exit = exit.or(Exit::Conflict),
                 Err(Stop::Problem(problem)) if self.ids.len() > 1 => {
                     output.report(&problem);
@@ -63,6 +71,14 @@ impl Delete {
             }
         }
         Ok(exit)
+    }
+
+    /// Shows how one would be deleted; that begins no operation.
+    async fn show(&self, context: &Context, id: &TaskspaceId) -> Result<Option<Operation>, Stop> {
+        let options = DeleteOptions { purge: self.purge, force: self.force };
+        let plan = context.call(async |client| client.plan_removal(id, options).await).await?;
+        plan::show(context.output, &plan, self.json.json)?;
+        Ok(None)
     }
 
     /// Begins to delete one; none when the user would rather not.

@@ -18,6 +18,7 @@ mod list;
 mod logs;
 mod openapi;
 mod output;
+mod plan;
 mod progress;
 mod serve;
 mod service;

@@ -16,7 +16,8 @@ use serde::de::DeserializeOwned;
 
 use crate::model::{
     BuildRequest, CreateRequest, DeleteOptions, DetailView, Event, EventQuery, ExecRequest,
-    ImageView, Operation, Recorded, Role, StatusView, TaskspaceId, VersionView,
+    HealthView, ImageView, Operation, PlanView, Recorded, Role, StatusView, TaskspaceId,
+    VersionView,
 };
 use crate::uds::{self, Reply, UdsError, UnixHttp};
 
@@ -74,6 +75,23 @@ impl Client {
         let DeleteOptions { purge, force } = options;
         let path = format!("/v1/taskspaces/{id}?purge={purge}&force={force}");
         self.call(Method::DELETE, &path, NOTHING).await
+    }
+
+    /// Asks how a taskspace would be made; nothing is.
+    pub async fn plan_creation(&self, request: &CreateRequest) -> Result<PlanView> {
+        self.call(Method::POST, "/v1/taskspaces?dry_run=true", Some(request)).await
+    }
+
+    /// Asks how a taskspace would be deleted; nothing is.
+    pub async fn plan_removal(&self, id: &TaskspaceId, options: DeleteOptions) -> Result<PlanView> {
+        let DeleteOptions { purge, force } = options;
+        let path = format!("/v1/taskspaces/{id}?purge={purge}&force={force}&dry_run=true");
+        self.call(Method::DELETE, &path, NOTHING).await
+    }
+
+    /// Asks how well a taskspace is.
+    pub async fn health(&self, id: &TaskspaceId) -> Result<HealthView> {
+        self.get(&format!("/v1/taskspaces/{id}/health")).await
     }
 
     /// Begins to start a taskspace.

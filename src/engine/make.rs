@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::driver::Context;
 use super::execute::{Failure, OnFailure};
 use super::projects::{Resolved, enter_project};
-use super::{lifecycle, problems};
+use super::{Inner, lifecycle, problems};
 use crate::config::settings::PortSettings;
 use crate::fault;
 use crate::host::ports;
@@ -67,13 +67,18 @@ pub(super) async fn create(context: &Context, request: CreateRequest) -> Result<
 
 /// Leaves what was made of a taskspace for whoever wants to look at it.
 async fn keep(context: &Context, problem: Problem) -> Result<Problem, Problem> {
-    let engine = &context.engine;
-    engine.now_unfinished(&context.id, Desired::Running, problem.clone()).await?;
     let id = &context.id;
-    Ok(problem.hint(format!(
-        "what was made is kept; `taskspace start {id}` goes on with it, `taskspace delete {id}` \
+    let kept = format!(
+        "what was made is kept: `taskspace start {id}` goes on with it, `taskspace delete {id}` \
          removes it"
-    )))
+    );
+    let hint = match &problem.hint {
+        Some(hint) => format!("{hint}; {kept}"),
+        None => kept,
+    };
+    let problem = problem.hint(hint);
+    context.engine.now_unfinished(id, Desired::Running, problem.clone()).await?;
+    Ok(problem)
 }
 
 /// Goes on with a making that broke off; one that cannot succeed is taken back.
@@ -104,11 +109,7 @@ pub(super) async fn resume(context: &Context) -> Result<(), Problem> {
             .hint("the service's log may say why; please report it"));
     }
     let pod = engine.own_pod(&podman, &context.id).await?;
-    // Once a container has been started, somebody may have worked in it: nothing is made anew.
-    let was_started = |pod: &Pod| {
-        let parts = pod.containers.iter().filter(|container| container.id != pod.infra_id);
-        parts.into_iter().any(|container| matches!(container.state.as_str(), "running" | "exited"))
-    };
+    // Once somebody may have worked in it, nothing is made anew.
     let made = match pod {
         Some(pod) if was_started(&pod) => lifecycle::bring_up(context).await,
         _ => {
@@ -129,6 +130,12 @@ pub(super) async fn resume(context: &Context) -> Result<(), Problem> {
     }
 }
 
+/// Whether a container of a pod was started, so that somebody may have worked in it.
+pub(super) fn was_started(pod: &Pod) -> bool {
+    let parts = pod.containers.iter().filter(|container| container.id != pod.infra_id);
+    parts.into_iter().any(|container| matches!(container.state.as_str(), "running" | "exited"))
+}
+
 /// Removes what a making left.
 pub(super) async fn take_back(context: &Context) -> Result<(), Problem> {
     let engine = &context.engine;
@@ -138,8 +145,7 @@ pub(super) async fn take_back(context: &Context) -> Result<(), Problem> {
         Ok(())
     };
     let record = engine.change(&context.id, unwanted).await?;
-    // The state that it was to continue with goes back to where it was.
-    let plan = delete::plan(&context.id, &record, record.agent_state_from.clone());
+    let plan = delete::plan(&context.id, &record, false);
     if let Err(Failure { problem, .. }) = context.execute(&plan, OnFailure::Keep).await {
         engine.now_unfinished(&context.id, Desired::Absent, problem.clone()).await?;
         return Err(problem);
@@ -152,29 +158,33 @@ pub(super) async fn with_inputs(
     context: &Context,
     plan: impl FnOnce(&Inputs<'_>) -> Plan,
 ) -> Result<Plan, Problem> {
-    let engine = &context.engine;
-    let (_, capabilities) = engine.link.get().await?;
-    let record = engine.record(&context.id).await?;
-    let mirror = engine.projects.mirror_of(&record.spec.project.source)?;
-    Ok(plan(&Inputs {
-        registry: engine.document().await?.registry,
-        id: &context.id,
-        record: &record,
-        capabilities: &capabilities,
-        mirror: &mirror,
-        places: &places(context),
-        stop_seconds: engine.stop_seconds(),
-    }))
+    let record = context.engine.record(&context.id).await?;
+    plan_for(&context.engine, &context.id, &record, plan).await
 }
 
-/// Returns the places on the host that a taskspace's containers see.
-fn places(context: &Context) -> Places {
-    let paths = &context.engine.paths;
-    Places {
-        files: paths.taskspace(&context.id),
-        auth: paths.auth.clone(),
-        context: paths.context.clone(),
-    }
+/// Computes a plan for a taskspace that is recorded so.
+pub(super) async fn plan_for(
+    engine: &Inner,
+    id: &TaskspaceId,
+    record: &Record,
+    plan: impl FnOnce(&Inputs<'_>) -> Plan,
+) -> Result<Plan, Problem> {
+    let (_, capabilities) = engine.link.get().await?;
+    let mirror = engine.projects.mirror_of(&record.spec.project.source)?;
+    let places = Places {
+        files: engine.paths.taskspace(id),
+        auth: engine.paths.auth.clone(),
+        context: engine.paths.context.clone(),
+    };
+    Ok(plan(&Inputs {
+        registry: engine.document().await?.registry,
+        id,
+        record,
+        capabilities: &capabilities,
+        mirror: &mirror,
+        places: &places,
+        stop_seconds: engine.stop_seconds(),
+    }))
 }
 
 async fn resolve(context: &Context, request: &CreateRequest) -> Result<Resolved, Problem> {
@@ -191,21 +201,41 @@ async fn resolve(context: &Context, request: &CreateRequest) -> Result<Resolved,
     resolved
 }
 
-/// Enters the taskspace into the registry, with ports of its own: from here on the next start of
-/// the service finds it.
+/// Enters the taskspace into the registry: from here on the next start of the service finds it.
 async fn enter(
     context: &Context,
     request: &CreateRequest,
     resolved: &Resolved,
     capabilities: &Capabilities,
 ) -> Result<Record, Problem> {
-    let (id, request, resolved) = (context.id.clone(), request.clone(), resolved.clone());
-    let warnings = capabilities.warnings.clone();
-    let ranges = context.engine.settings.ports.clone();
-    let operation = context.operation;
-    let entered = context.engine.registry.update(move |document| {
+    let draft = Draft {
+        id: context.id.clone(),
+        request: request.clone(),
+        resolved: resolved.clone(),
+        warnings: capabilities.warnings.clone(),
+        ports: context.engine.settings.ports.clone(),
+        operation: context.operation,
+    };
+    let entered = context.engine.registry.update(move |document| draft.enter(document));
+    entered.await.map_err(problems::registry)?
+}
+
+/// What the entry of a new taskspace is made of.
+pub(super) struct Draft {
+    pub(super) id: TaskspaceId,
+    pub(super) request: CreateRequest,
+    pub(super) resolved: Resolved,
+    pub(super) warnings: Vec<String>,
+    pub(super) ports: PortSettings,
+    pub(super) operation: u64,
+}
+
+impl Draft {
+    /// Enters the taskspace into a document, with ports of its own.
+    pub(super) fn enter(self, document: &mut Document) -> Result<Record, Problem> {
+        let Self { id, request, resolved, warnings, ports, operation } = self;
         check_free(document, &id, request.agent_state_of.as_ref())?;
-        let ports = pick_ports(document, &ranges)?;
+        let ports = pick_ports(document, &ports)?;
         let agent_state_volume = match &request.agent_state_of {
             Some(former) => document
                 .agent_states
@@ -220,9 +250,9 @@ async fn enter(
         let now = Timestamp::now();
         let project = ProjectSpec {
             name: enter_project(document, &resolved),
-            source: resolved.source.clone(),
-            git_ref: request.git_ref.clone(),
-            commit: resolved.commit.clone(),
+            source: resolved.source,
+            git_ref: request.git_ref,
+            commit: resolved.commit,
             branch: names::branch(&id),
         };
         let record = Record {
@@ -236,10 +266,10 @@ async fn enter(
             spec: Spec {
                 project,
                 project_type: request.project_type.unwrap_or(resolved.detected),
-                agent: AgentSpec::resolve(request.agent.as_deref(), request.prompt.clone()),
+                agent: AgentSpec::resolve(request.agent.as_deref(), request.prompt),
             },
             agent_state_volume,
-            agent_state_from: request.agent_state_of.clone(),
+            agent_state_from: request.agent_state_of,
             underway: Some(Underway {
                 keep: request.keep_on_failure,
                 ..Underway::new(OperationKind::Create, operation, now)
@@ -251,9 +281,8 @@ async fn enter(
             endings: Vec::new(),
         };
         document.taskspaces.insert(id, record.clone().into());
-        Ok::<Record, Problem>(record)
-    });
-    entered.await.map_err(problems::registry)?
+        Ok(record)
+    }
 }
 
 /// Picks a pair of ports that no taskspace has and no program listens on.

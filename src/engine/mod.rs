@@ -2,6 +2,7 @@
 //! records in the registry what it is about to do, and tells the world by events.
 
 mod driver;
+mod dry_run;
 mod events;
 mod execute;
 mod health;

@@ -10,7 +10,7 @@ use super::{Engine, make, problems};
 use crate::host::git::Source;
 use crate::model::{
     BuildRequest, Code, CreateRequest, DeleteOptions, EventBody, Operation, OperationKind, Problem,
-    Role, Status, StepOutcome, TaskspaceId,
+    Record, Role, Status, StepOutcome, TaskspaceId,
 };
 use crate::plan::names;
 use crate::podman::ExecSpec;
@@ -33,9 +33,27 @@ impl Engine {
     /// # Errors
     /// When the request is wrong or the id is taken. What comes later is the operation's.
     pub async fn create(&self, mut request: CreateRequest) -> Result<Operation, Problem> {
+        let id = self.admit(&mut request).await?;
         let inner = &self.inner;
+        let reserved =
+            inner.reserved.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
+        if !reserved {
+            return Err(make::taken(&id));
+        }
+        let operation = inner.operations.enter(OperationKind::Create, Some(id.clone()));
+        inner.hand_over(&id, operation.id, Job::Create(Box::new(request)));
+        let (inner, number) = (inner.clone(), operation.id);
+        tokio::spawn(async move {
+            inner.operations.wait(number).await.ok();
+            inner.reserved.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        });
+        Ok(operation)
+    }
+
+    /// Checks a request as far as that is quick, and returns its id, which it gets if it has none.
+    pub(super) async fn admit(&self, request: &mut CreateRequest) -> Result<TaskspaceId, Problem> {
         let source = Source::parse(&request.project).map_err(|error| problems::git(&error))?;
-        let document = inner.document().await?;
+        let document = self.inner.document().await?;
         let id = match request.id.take() {
             Some(id) => id,
             None => loop {
@@ -46,20 +64,8 @@ impl Engine {
             },
         };
         make::check_free(&document, &id, request.agent_state_of.as_ref())?;
-        let reserved =
-            inner.reserved.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
-        if !reserved {
-            return Err(make::taken(&id));
-        }
         request.id = Some(id.clone());
-        let operation = inner.operations.enter(OperationKind::Create, Some(id.clone()));
-        inner.hand_over(&id, operation.id, Job::Create(Box::new(request)));
-        let (inner, number) = (inner.clone(), operation.id);
-        tokio::spawn(async move {
-            inner.operations.wait(number).await.ok();
-            inner.reserved.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        });
-        Ok(operation)
+        Ok(id)
     }
 
     /// Begins to start a taskspace.
@@ -99,7 +105,7 @@ impl Engine {
         match document.taskspaces.get(id) {
             Some(record) => {
                 if !options.force {
-                    self.check_unsaved_work(id, record.status, &record.spec.project.commit).await?;
+                    self.check_unsaved_work(id, record).await?;
                 }
                 self.ask(id, Job::Delete { purge: options.purge }).await
             }
@@ -113,7 +119,7 @@ impl Engine {
         }
     }
 
-    fn is_reserved(&self, id: &TaskspaceId) -> bool {
+    pub(super) fn is_reserved(&self, id: &TaskspaceId) -> bool {
         self.inner.reserved.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
     }
 
@@ -161,12 +167,12 @@ impl Engine {
     }
 
     /// Asks the dev container afresh; nothing is remembered from earlier.
-    async fn check_unsaved_work(
+    pub(super) async fn check_unsaved_work(
         &self,
         id: &TaskspaceId,
-        status: Status,
-        commit: &str,
+        record: &Record,
     ) -> Result<(), Problem> {
+        let status = record.status;
         let unsaved = |detail: String| {
             Problem::new(Code::UnsavedWork, detail)
                 .hint("save it first, or delete with --force to lose it")
@@ -175,6 +181,9 @@ impl Engine {
             Status::Running | Status::Degraded => {}
             // It was never ready, or it was asked before.
             Status::Creating | Status::Deleting => return Ok(()),
+            Status::Failed if record.is_half_made() && !self.was_started(id).await? => {
+                return Ok(());
+            }
             Status::Stopped | Status::Starting | Status::Stopping | Status::Failed => {
                 return Err(unsaved(format!(
                     "'{id}' is {status}, so nobody can tell whether it has unsaved work"
@@ -183,7 +192,7 @@ impl Engine {
             }
         }
         let (podman, _) = self.inner.link.get().await?;
-        let command = ["sh", "-c", UNSAVED_WORK, "sh", &format!("^{commit}")];
+        let command = ["sh", "-c", UNSAVED_WORK, "sh", &format!("^{}", record.spec.project.commit)];
         let spec = ExecSpec {
             cmd: command.map(str::to_owned).to_vec(),
             user: Some(Role::Dev.user().to_owned()),
@@ -207,6 +216,12 @@ impl Engine {
                 Err(unsaved(format!("git cannot tell whether '{id}' has unsaved work")).log(shown))
             }
         }
+    }
+
+    async fn was_started(&self, id: &TaskspaceId) -> Result<bool, Problem> {
+        let (podman, _) = self.inner.link.get().await?;
+        let pod = self.inner.own_pod(&podman, id).await?;
+        Ok(pod.as_ref().is_some_and(make::was_started))
     }
 
     async fn purge_agent_state(&self, id: &TaskspaceId) -> Result<Operation, Problem> {

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::{Engine, problems};
 use crate::model::{
-    Code, ContainerView, DetailView, ExecRequest, ImageView, Problem, Record, Recorded, Role,
-    Shared, Status, StatusView, TaskspaceId, VolumeView,
+    Code, ContainerView, DetailView, ExecRequest, HealthView, ImageView, Problem, Record, Recorded,
+    Role, Shared, Status, StatusView, TaskspaceId, VolumeView,
 };
 use crate::plan::names;
 use crate::podman::{ErrorKind, ExecSession, ExecSpec, LogOptions, Podman};
@@ -32,10 +32,7 @@ impl Engine {
     /// When there is none of this id.
     pub async fn show(&self, id: &TaskspaceId) -> Result<DetailView, Problem> {
         let record = self.inner.record(id).await?;
-        let containers = match self.inner.link.get().await {
-            Ok((podman, _)) => containers(&podman, id).await,
-            Err(_) => Vec::new(),
-        };
+        let containers = self.containers(id).await;
         let volume = |name: String, role: &str| VolumeView { name, role: role.to_owned() };
         let project = &record.spec.project;
         let volumes = vec![
@@ -55,6 +52,29 @@ impl Engine {
             volumes,
             recorded: Recorded { id: id.clone(), record },
         })
+    }
+
+    /// Tells how a taskspace is.
+    ///
+    /// # Errors
+    /// When there is none of this id.
+    pub async fn health(&self, id: &TaskspaceId) -> Result<HealthView, Problem> {
+        let record = self.inner.record(id).await?;
+        Ok(HealthView {
+            status: record.status,
+            failure: record.failure,
+            containers: self.containers(id).await,
+            health: self.inner.health.of(id),
+            restarts: record.restarts,
+            endings: record.endings,
+        })
+    }
+
+    async fn containers(&self, id: &TaskspaceId) -> Vec<ContainerView> {
+        match self.inner.link.get().await {
+            Ok((podman, _)) => containers(&podman, id).await,
+            Err(_) => Vec::new(),
+        }
     }
 
     /// Tells how the service is; `clients` are connected to it.

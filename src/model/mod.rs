@@ -24,6 +24,7 @@ pub use spec::{
 };
 pub use status::{Desired, Status, TRANSITIONS, TransitionError};
 pub use view::{
-    BuildRequest, ContainerView, DeleteOptions, DetailView, ExecRequest, ImageState, ImageView,
-    PodmanView, SshHealth, StatusView, Usage, VersionView, VolumeView,
+    BuildRequest, ContainerView, DeleteOptions, DetailView, ExecRequest, HealthView, ImageState,
+    ImageView, OperationOrPlan, PlanView, PodmanView, SshHealth, StatusView, StepView, Usage,
+    VersionView, VolumeView,
 };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{ImageRef, Recorded, Role};
+use super::{Ending, ImageRef, Operation, Problem, Recorded, Role, Status, TaskspaceId};
 
 /// The program's version and the API's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -226,6 +226,61 @@ pub struct DeleteOptions {
     /// Remove it although it has work that is saved nowhere else.
     #[serde(default)]
     pub force: bool,
+}
+
+/// How something would be brought about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct PlanView {
+    /// What the steps bring about together: `create` or `delete`.
+    pub name: String,
+    /// The taskspace that it is for.
+    #[schema(value_type = String)]
+    pub taskspace: TaskspaceId,
+    /// The steps, each after those that it needs.
+    pub steps: Vec<StepView>,
+}
+
+/// A step of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct StepView {
+    /// What it does; the events of a real run call it so.
+    pub title: String,
+    /// What exactly is done.
+    pub act: String,
+    /// What takes it back when a later one fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<String>,
+    /// The steps, counted from 0, that must be done before.
+    pub needs: Vec<usize>,
+}
+
+/// What answers a request that can be asked for its plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(untagged)]
+pub enum OperationOrPlan {
+    /// It is done.
+    Operation(Operation),
+    /// With `dry_run`: nothing is done.
+    Plan(PlanView),
+}
+
+/// How a taskspace is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct HealthView {
+    /// What it is.
+    pub status: Status,
+    /// Why it is `failed` or `degraded`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Problem>,
+    /// Its containers; empty when Podman does not answer.
+    pub containers: Vec<ContainerView>,
+    /// How its sshds are; empty when it does not run, or was not asked yet.
+    #[schema(value_type = HashMap<String, SshHealth>)]
+    pub health: BTreeMap<Role, SshHealth>,
+    /// How often it was recovered.
+    pub restarts: u32,
+    /// How its containers ended lately without having been asked to.
+    pub endings: Vec<Ending>,
 }
 
 /// A command to run in a container.

@@ -3,11 +3,17 @@
 use super::{Act, Plan, names};
 use crate::model::{Record, TaskspaceId};
 
-/// Returns the plan that removes a taskspace; its agent's state is kept under an id, or goes too.
+/// Returns the plan that removes a taskspace. Its agent's state goes too only with `purge`; that of a
+/// half-made one goes back to where it was.
 ///
 /// The registry's entry goes last: whatever interrupts the removal, the next start finds it and
 /// goes on.
-pub fn plan(id: &TaskspaceId, record: &Record, keep_state_as: Option<TaskspaceId>) -> Plan {
+pub fn plan(id: &TaskspaceId, record: &Record, purge: bool) -> Plan {
+    let keep_state_as = if record.is_half_made() {
+        record.agent_state_from.clone()
+    } else {
+        (!purge).then(|| id.clone())
+    };
     let mut plan = Plan::new("delete");
     let remove = |volume: String| Act::RemoveVolume(volume);
     let pod = plan.push("remove the pod", Act::RemovePod, None, &[]);
@@ -29,5 +35,12 @@ pub fn plan(id: &TaskspaceId, record: &Record, keep_state_as: Option<TaskspaceId
     );
     let project = record.spec.project.name.clone();
     plan.push("trim the project's bases", Act::TrimBases(project), None, &[forget]);
+    plan
+}
+
+/// Returns the plan that removes the agent's state that a former taskspace left.
+pub fn plan_of_kept_state(volume: &str) -> Plan {
+    let mut plan = Plan::new("delete");
+    plan.push("remove the agent's state", Act::RemoveVolume(volume.to_owned()), None, &[]);
     plan
 }

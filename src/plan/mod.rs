@@ -5,6 +5,7 @@ pub mod assess;
 pub mod capability;
 pub mod create;
 pub mod delete;
+mod describe;
 pub mod lifecycle;
 pub mod names;
 pub mod pod;
