@@ -11,6 +11,7 @@ mod bad_input;
 mod create;
 mod dry_run;
 mod events;
+mod failure;
 mod fault_walk;
 mod interference;
 mod podman_faults;

@@ -10,7 +10,7 @@ use super::output::{plain, span};
 use super::table::{self, Column};
 use super::{Exit, Outcome};
 use crate::host::terminal;
-use crate::model::{Recorded, Status};
+use crate::model::{Record, Recorded, Status};
 
 /// `taskspace list`
 #[derive(Debug, Args)]
@@ -19,7 +19,10 @@ pub struct List {
     json: Json,
 }
 
-const COLUMNS: [Column; 8] = [
+/// Narrower than this, a note says nothing.
+const NOTE_WIDTH: u16 = 16;
+
+const COLUMNS: [Column; 9] = [
     Column::new("ID"),
     Column::new("STATUS"),
     Column::new("PROJECT").at_least(8).rank(1),
@@ -28,6 +31,7 @@ const COLUMNS: [Column; 8] = [
     Column::new("DEV").rank(5),
     Column::new("AGENT").rank(6),
     Column::new("AGE").rank(2),
+    Column::new("NOTE").at_least(NOTE_WIDTH).rank(0),
 ];
 
 impl List {
@@ -49,14 +53,36 @@ impl List {
 /// Returns the table.
 fn text(taskspaces: &[Recorded], now: Timestamp, width: Option<u16>, colour: bool) -> String {
     let rows = taskspaces.iter().map(|taskspace| row(taskspace, now)).collect();
-    table::render(&COLUMNS, rows, width, colour)
+    // The last one only where there is something to note.
+    let noted = taskspaces.iter().any(|taskspace| note(&taskspace.record, now).is_some());
+    let columns = if noted { &COLUMNS } else { &COLUMNS[..COLUMNS.len() - 1] };
+    table::render(columns, rows, width, colour)
+}
+
+/// Says why a taskspace is not as it should be, or what is being done to it.
+fn note(record: &Record, now: Timestamp) -> Option<String> {
+    let reason = record
+        .failure
+        .as_ref()
+        .map(|failure| plain(failure.detail.lines().next().unwrap_or_default()).replace('\t', " "));
+    let doing = record.underway.as_ref().map(|underway| match record.status {
+        Status::Failed => format!("{} not finished", underway.kind),
+        _ => {
+            let since = now.as_second() - underway.since.as_second();
+            format!("{} for {}", underway.kind, span(since))
+        }
+    });
+    match (doing, reason) {
+        (Some(doing), Some(reason)) => Some(format!("{doing}: {reason}")),
+        (doing, reason) => doing.or(reason),
+    }
 }
 
 fn row(Recorded { id, record }: &Recorded, now: Timestamp) -> Vec<Cell> {
     let project = &record.spec.project;
     let git_ref = project.git_ref.as_deref().unwrap_or("HEAD");
     let age = now.as_second() - record.created.as_second();
-    vec![
+    let mut cells = vec![
         Cell::new(id),
         Cell::new(record.status).fg(colour_of(record.status)),
         Cell::new(plain(&project.name)),
@@ -65,7 +91,9 @@ fn row(Recorded { id, record }: &Recorded, now: Timestamp) -> Vec<Cell> {
         Cell::new(record.dev_port),
         Cell::new(record.agent_port),
         Cell::new(span(age)),
-    ]
+    ];
+    cells.extend(note(record, now).map(Cell::new));
+    cells
 }
 
 /// Returns the colour in which a state is shown.
@@ -80,11 +108,18 @@ pub(super) const fn colour_of(status: Status) -> Color {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::model::{AgentSpec, Desired, ProjectSpec, ProjectType, Record, Spec};
+    use crate::model::{
+        AgentSpec, Code, Desired, OperationKind, Problem, ProjectSpec, ProjectType, Spec, Underway,
+    };
 
-    fn taskspace(id: &str, status: Status, name: &str, git_ref: Option<&str>) -> Recorded {
+    pub(in crate::cli) fn taskspace(
+        id: &str,
+        status: Status,
+        name: &str,
+        git_ref: Option<&str>,
+    ) -> Recorded {
         let created: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let project = ProjectSpec {
             name: name.to_owned(),
@@ -147,6 +182,46 @@ mod tests {
         ID                  STATUS   PROJECT       REF           TYPE  DEV    AGENT  AGE
         fix-the-login-a1b2  running  webshop       feature/log…  rust  10001  20001  5h
         x                   failed   a-rather-lo…  HEAD          rust  10001  20001  5h
+        ");
+    }
+
+    fn troubled(width: u16) -> String {
+        let mut taskspaces =
+            ["a", "b", "c", "d"].map(|id| taskspace(id, Status::Running, "webshop", Some("main")));
+        let since = "2026-01-01T05:29:48Z".parse().unwrap();
+        let underway = |kind| Some(Underway::new(kind, 1, since));
+        let failure = |detail: &str| Some(Problem::new(Code::NotReady, detail));
+        let [a, b, c, _] = &mut taskspaces;
+        (a.record.status, a.record.underway) = (Status::Creating, underway(OperationKind::Create));
+        b.record.status = Status::Degraded;
+        b.record.failure = failure("the dev container does not run");
+        (c.record.status, c.record.underway) = (Status::Failed, underway(OperationKind::Create));
+        c.record.failure = failure("dev container: Podman broke\nmore");
+        text(&taskspaces, "2026-01-01T05:30:00Z".parse().unwrap(), Some(width), false)
+    }
+
+    #[test]
+    fn what_is_under_way_and_what_is_wrong_is_noted() {
+        insta::assert_snapshot!(troubled(120), @r"
+        ID  STATUS    PROJECT  REF   TYPE  DEV    AGENT  AGE  NOTE
+        a   creating  webshop  main  rust  10001  20001  5h   create for 12s
+        b   degraded  webshop  main  rust  10001  20001  5h   the dev container does not run
+        c   failed    webshop  main  rust  10001  20001  5h   create not finished: dev container: Podman broke
+        d   running   webshop  main  rust  10001  20001  5h
+        ");
+        insta::assert_snapshot!(troubled(60), @r"
+        ID  STATUS    PROJECT  REF   TYPE  AGE  NOTE
+        a   creating  webshop  main  rust  5h   create for 12s
+        b   degraded  webshop  main  rust  5h   the dev container…
+        c   failed    webshop  main  rust  5h   create not finished…
+        d   running   webshop  main  rust  5h
+        ");
+        insta::assert_snapshot!(troubled(40), @r"
+        ID  STATUS    PROJECT  NOTE
+        a   creating  webshop  create for 12s
+        b   degraded  webshop  the dev containe…
+        c   failed    webshop  create not…
+        d   running   webshop
         ");
     }
 

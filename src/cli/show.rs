@@ -5,9 +5,10 @@ use jiff::Timestamp;
 
 use super::arguments::Json;
 use super::context::Context;
+use super::events::how;
 use super::output::{plain, span};
 use super::{Exit, Outcome};
-use crate::model::{DetailView, Recorded, TaskspaceId};
+use crate::model::{DetailView, Ending, Recorded, Role, Status, TaskspaceId};
 
 /// `taskspace show`
 #[derive(Debug, Args)]
@@ -38,13 +39,20 @@ fn text(detail: &DetailView, now: Timestamp) -> String {
     page.line("ID", id);
     page.line("Status", format!("{} (wanted: {})", record.status, desired(detail)));
     if let Some(failure) = &record.failure {
-        page.line("Failure", &failure.detail);
+        page.line("Reason", &failure.detail);
         page.lines("", &failure.log);
         page.lines("Hint", failure.hint.as_slice());
     }
-    if let Some(underway) = &record.underway {
-        let since = now.as_second() - underway.since.as_second();
-        page.line("Under way", format!("{} for {}", underway.kind, span(since)));
+    match &record.underway {
+        Some(underway) if record.status == Status::Failed => {
+            let unfinished = format!("{}, not finished", underway.kind);
+            page.line("Broke off", format!("{unfinished}; steps done: {}", underway.done.len()));
+        }
+        Some(underway) => {
+            let since = now.as_second() - underway.since.as_second();
+            page.line("Under way", format!("{} for {}", underway.kind, span(since)));
+        }
+        None => {}
     }
     page.lines("Warnings", &record.warnings);
     page.line("Created", when(record.created, now));
@@ -70,20 +78,7 @@ fn text(detail: &DetailView, now: Timestamp) -> String {
     page.line("Dev", format!("ssh {}  (port {})", detail.ssh_dev, record.dev_port));
     page.line("Agent", format!("ssh {}  (port {})", detail.ssh_agent, record.agent_port));
 
-    for (role, health) in &detail.health {
-        let state = match (health.healthy, &health.reason) {
-            (true, None) => "answers".to_owned(),
-            (_, reason) => reason.clone().unwrap_or_else(|| "does not answer".to_owned()),
-        };
-        let asked = span(now.as_second() - health.checked.as_second());
-        page.line("Health", format!("{role}: {state} (asked {asked} ago)"));
-    }
-    page.line("Recoveries", record.restarts);
-    for ending in &record.endings {
-        let oom = if ending.oom_killed { ", out of memory" } else { "" };
-        let ended = format!("{} with status {}{oom}", ending.role, ending.exit_code);
-        page.line("Ended", format!("{ended}, {}", when(ending.at, now)));
-    }
+    health(&mut page, detail, now);
 
     page.section("In Podman");
     page.line("Pod", &detail.pod);
@@ -101,6 +96,38 @@ fn text(detail: &DetailView, now: Timestamp) -> String {
         page.line("Volume", format!("{}  ({})", volume.name, volume.role));
     }
     page.0
+}
+
+/// Adds how its sshds are, and what became of its containers.
+fn health(page: &mut Page, detail: &DetailView, now: Timestamp) {
+    let record = &detail.recorded.record;
+    if detail.health.is_empty() && record.restarts == 0 && record.endings.is_empty() {
+        return;
+    }
+    page.section("Health");
+    for (role, health) in &detail.health {
+        let state = match (health.healthy, &health.reason) {
+            (true, None) => "its sshd answers".to_owned(),
+            (true, Some(reason)) => format!("its sshd was silent lately: {reason}"),
+            (false, None) => "its sshd does not answer".to_owned(),
+            (false, Some(reason)) => format!("its sshd does not answer: {reason}"),
+        };
+        let asked = span(now.as_second() - health.checked.as_second());
+        page.line(title(*role), format!("{state} (asked {asked} ago)"));
+    }
+    if record.restarts > 0 {
+        page.line("Recoveries", record.restarts);
+    }
+    let ended =
+        |ending: &Ending| format!("{} with {}, {}", ending.role, how(ending), when(ending.at, now));
+    page.lines("Ended", &record.endings.iter().map(ended).collect::<Vec<_>>());
+}
+
+const fn title(role: Role) -> &'static str {
+    match role {
+        Role::Agent => "Agent",
+        Role::Dev => "Dev",
+    }
 }
 
 fn desired(detail: &DetailView) -> &'static str {
@@ -151,7 +178,82 @@ impl Page {
 
 #[cfg(test)]
 mod tests {
+    use super::super::list::tests::taskspace;
     use super::*;
+    use crate::model::{Code, OperationKind, Problem, SshHealth, Underway};
+
+    fn shown(recorded: Recorded, health: &[(Role, SshHealth)]) -> String {
+        let detail = DetailView {
+            recorded,
+            ssh_dev: "fix-dev".to_owned(),
+            ssh_agent: "fix-agent".to_owned(),
+            pod: "taskspace-fix".to_owned(),
+            containers: Vec::new(),
+            health: health.iter().cloned().collect(),
+            usage: None,
+            volumes: Vec::new(),
+        };
+        text(&detail, "2026-01-01T05:30:00Z".parse().unwrap())
+    }
+
+    /// Returns the part of a page from one line on, so long.
+    fn part(page: &str, from: &str, lines: usize) -> String {
+        let part = page.lines().skip_while(|line| !line.trim_start().starts_with(from));
+        part.take(lines).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_half_made_one_tells_why_and_what_to_do() {
+        let mut recorded = taskspace("fix", Status::Failed, "webshop", None);
+        let record = &mut recorded.record;
+        let mut underway = Underway::new(OperationKind::Create, 7, record.created);
+        underway.done = vec!["one".to_owned(), "two".to_owned()];
+        record.underway = Some(underway);
+        let problem = Problem::new(Code::PodmanFailed, "dev container: no such image");
+        record.failure =
+            Some(problem.log(vec!["last line".to_owned()]).hint("what was made is kept"));
+        insta::assert_snapshot!(part(&shown(recorded, &[]), "Status", 5), @r"
+        Status      failed (wanted: running)
+        Reason      dev container: no such image
+                    last line
+        Hint        what was made is kept
+        Broke off   create, not finished; steps done: 2
+        ");
+    }
+
+    #[test]
+    fn health_tells_how_it_is_and_how_it_has_been() {
+        let now: Timestamp = "2026-01-01T05:29:55Z".parse().unwrap();
+        let mut recorded = taskspace("fix", Status::Degraded, "webshop", None);
+        assert!(!shown(recorded.clone(), &[]).contains("Health"));
+        let record = &mut recorded.record;
+        record.restarts = 2;
+        record.endings =
+            vec![Ending { role: Role::Dev, at: record.created, exit_code: 137, oom_killed: true }];
+        record.failure = Some(Problem::new(Code::NotReady, "the sshd of fix-dev does not answer"));
+        let health = |healthy, failures, reason: Option<&str>| SshHealth {
+            healthy,
+            checked: now,
+            failures,
+            reason: reason.map(str::to_owned),
+        };
+        let health = [
+            (Role::Agent, health(true, 0, None)),
+            (Role::Dev, health(false, 3, Some("nobody listens"))),
+        ];
+        let page = shown(recorded, &health);
+        insta::assert_snapshot!(part(&page, "Status", 2), @r"
+        Status      degraded (wanted: running)
+        Reason      the sshd of fix-dev does not answer
+        ");
+        insta::assert_snapshot!(part(&page, "Health", 5), @r"
+        Health
+          Agent       its sshd answers (asked 5s ago)
+          Dev         its sshd does not answer: nobody listens (asked 5s ago)
+          Recoveries  2
+          Ended       dev with status 137, out of memory, 2026-01-01 00:00:00Z (5h ago)
+        ");
+    }
 
     #[test]
     fn values_are_lined_up_and_cannot_move_the_cursor() {
