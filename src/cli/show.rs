@@ -8,7 +8,7 @@ use super::context::Context;
 use super::events::how;
 use super::output::{plain, span};
 use super::{Exit, Outcome};
-use crate::model::{DetailView, Ending, Recorded, Role, Status, TaskspaceId};
+use crate::model::{DetailView, Ending, Recorded, Role, Status, TaskspaceId, Usage};
 
 /// `taskspace show`
 #[derive(Debug, Args)]
@@ -115,6 +115,9 @@ fn health(page: &mut Page, detail: &DetailView, now: Timestamp) {
         let asked = span(now.as_second() - health.checked.as_second());
         page.line(title(*role), format!("{state} (asked {asked} ago)"));
     }
+    if let Some(usage) = &detail.usage {
+        page.line("Uses", usage_text(usage, now));
+    }
     if record.restarts > 0 {
         page.line("Recoveries", record.restarts);
     }
@@ -176,6 +179,19 @@ impl Page {
     }
 }
 
+/// Says what a taskspace uses; what the host does not measure is said to be so.
+fn usage_text(usage: &Usage, now: Timestamp) -> String {
+    let memory = match usage.memory_bytes {
+        Some(bytes) => format!("{} MiB of memory", bytes >> 20),
+        None => "memory that this host does not measure".to_owned(),
+    };
+    let load = usage.cpu_percent.map(|load| format!(", {load:.1} % of a processor"));
+    let pids = usage.pids.map(|pids| format!(", {pids} processes"));
+    let ago = span(now.as_second() - usage.measured.as_second());
+    let (load, pids) = (load.unwrap_or_default(), pids.unwrap_or_default());
+    format!("{memory}{load}{pids} (measured {ago} ago)")
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::list::tests::taskspace;
@@ -190,7 +206,13 @@ mod tests {
             pod: "taskspace-fix".to_owned(),
             containers: Vec::new(),
             health: health.iter().cloned().collect(),
-            usage: None,
+            usage: Some(Usage {
+                measured: "2026-01-01T05:29:55Z".parse().unwrap(),
+                memory_bytes: Some(123 << 20),
+                cpu_percent: Some(2.5),
+                pids: None,
+            })
+            .filter(|_| !health.is_empty()),
             volumes: Vec::new(),
         };
         text(&detail, "2026-01-01T05:30:00Z".parse().unwrap())
@@ -246,10 +268,11 @@ mod tests {
         Status      degraded (wanted: running)
         Reason      the sshd of fix-dev does not answer
         ");
-        insta::assert_snapshot!(part(&page, "Health", 5), @r"
+        insta::assert_snapshot!(part(&page, "Health", 6), @r"
         Health
           Agent       its sshd answers (asked 5s ago)
           Dev         its sshd does not answer: nobody listens (asked 5s ago)
+          Uses        123 MiB of memory, 2.5 % of a processor (measured 5s ago)
           Recoveries  2
           Ended       dev with status 137, out of memory, 2026-01-01 00:00:00Z (5h ago)
         ");
