@@ -110,6 +110,9 @@ impl Engine {
             bus,
         });
         inner.refresh_idle().await;
+        if let Err(problem) = inner.ssh.remove_leftovers().await {
+            tracing::warn!("cannot tidy up the SSH files: {problem}");
+        }
         // The files follow the registry, which may come from a backup. Keys that cannot be written
         // are no reason to refuse everything else: the next creation says so.
         if let Err(problem) = inner.ssh.publish().await {

@@ -27,6 +27,20 @@ impl Ssh {
         Self { paths, registry, writing: Mutex::new(()) }
     }
 
+    /// Removes what an earlier run of the service left that was killed while it wrote.
+    pub(crate) async fn remove_leftovers(&self) -> Result<(), Problem> {
+        let paths = self.paths.clone();
+        blocking(move || {
+            let files =
+                [&paths.ssh_config, &paths.ssh_ca, &paths.ssh_client, &paths.ssh_known_hosts];
+            let mut directories = files.into_iter().filter_map(|file| file.parent());
+            directories
+                .try_for_each(files::remove_leftovers)
+                .map_err(|error| problems::file(&error))
+        })
+        .await
+    }
+
     /// Writes `ssh_config` and `known_hosts` from what the registry says now.
     pub(crate) async fn publish(&self) -> Result<(), Problem> {
         let _one_at_a_time = self.writing.lock().await;
@@ -76,7 +90,9 @@ impl Ssh {
             for role in Role::ALL {
                 let directory = home.join(role.name());
                 files::private_dir(&directory).map_err(|error| problems::file(&error))?;
+                files::remove_leftovers(&directory).map_err(|error| problems::file(&error))?;
                 let directory = directory.join("ssh");
+                files::remove_leftovers(&directory).map_err(|error| problems::file(&error))?;
                 let host = names::ssh_host(&id, role);
                 sshkeys::make_host_key(&directory, &ca, &host).map_err(problems::key)?;
                 let path = directory.join("authorized_keys");

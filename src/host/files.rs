@@ -5,6 +5,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::fault;
+
+/// What the names of temporary files begin with.
+const TEMPORARY: &str = ".taskspace-";
+
 /// Why a file or directory could not be made or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
@@ -97,7 +102,7 @@ pub(crate) fn write_beside(
 ) -> Result<tempfile::NamedTempFile, FileError> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     let mut file = tempfile::Builder::new()
-        .prefix(".taskspace-")
+        .prefix(TEMPORARY)
         .permissions(Permissions::from_mode(0o600))
         .tempfile_in(parent)
         .map_err(FileError::io("create a file in", parent))?;
@@ -105,7 +110,24 @@ pub(crate) fn write_beside(
         .and_then(|()| file.as_file().set_permissions(Permissions::from_mode(mode)))
         .and_then(|()| file.as_file().sync_data())
         .map_err(FileError::io("write", path))?;
+    fault::point(|| format!("file: {}: written", path.file_name().unwrap_or_default().display()));
     Ok(file)
+}
+
+/// Removes the temporary files that a writer left that was killed; the caller is the only writer.
+pub(crate) fn remove_leftovers(dir: &Path) -> Result<(), FileError> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(FileError::io("read", dir)(error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(FileError::io("read", dir))?;
+        if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+            remove_tree(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes the names in a directory durable.
@@ -198,6 +220,18 @@ mod tests {
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, mode);
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_is_removed_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        remove_leftovers(&dir.path().join("missing")).unwrap();
+        let killed = write_beside(&dir.path().join("file"), b"half", 0o600).unwrap();
+        killed.keep().unwrap();
+        write_atomic(&dir.path().join("file"), b"whole", 0o600).unwrap();
+        remove_leftovers(dir.path()).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_to_string(dir.path().join("file")).unwrap(), "whole");
     }
 
     #[test]
