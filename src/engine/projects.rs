@@ -173,6 +173,7 @@ impl Projects {
             fault::point(|| "base: remove the volume: before".to_owned());
             let registry = self.registry.read().await.map_err(problems::registry)?.registry;
             remove_volume(podman, registry, &volume).await?;
+            fault::point(|| "base: remove the volume: after".to_owned());
             let forgotten = self.registry.update(move |document| {
                 if let Some(record) = document.projects.get_mut(&project) {
                     record.bases.remove(&commit);
@@ -202,7 +203,7 @@ impl Projects {
 }
 
 /// Returns the commits of unused bases, without the newest one that is whole.
-fn superfluous(document: &Document, project: &str) -> Vec<String> {
+pub(crate) fn superfluous(document: &Document, project: &str) -> Vec<String> {
     let Some(record) = document.projects.get(project) else { return Vec::new() };
     let ready = record.bases.iter().filter(|(_, base)| base.state == BaseState::Ready);
     let newest = ready.max_by_key(|(_, base)| base.created).map(|(commit, _)| commit);

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::observe::World;
 use super::settle::unfinished;
-use super::{Inner, problems};
-use crate::model::{BaseState, Document, EventBody, Problem, Record, TaskspaceId};
+use super::{Inner, problems, projects};
+use crate::model::{Document, EventBody, Problem, Record, TaskspaceId};
 use crate::plan::assess::{Verdict, assess};
 use crate::plan::names;
 use crate::podman::PodmanEvent;
@@ -50,17 +50,17 @@ impl Inner {
                 self.hand_over(id, operation.id, job);
             }
         }
-        let half_made: Vec<(String, String)> = document
+        // Half made, half removed, or left by a removal that broke off just before.
+        let superfluous: Vec<(String, String)> = document
             .projects
-            .iter()
-            .flat_map(|(name, project)| {
-                let making = project.bases.iter().filter(|(_, b)| b.state == BaseState::Making);
-                making.map(|(commit, _)| (name.clone(), commit.clone()))
+            .keys()
+            .flat_map(|name| {
+                let commits = projects::superfluous(document, name);
+                commits.into_iter().map(|commit| (name.clone(), commit))
             })
-            .filter(|(name, commit)| !document.uses_base(name, commit))
             .collect();
-        if !half_made.is_empty() {
-            tokio::spawn(drop_bases(self.clone(), half_made));
+        if !superfluous.is_empty() {
+            tokio::spawn(drop_bases(self.clone(), superfluous));
         }
     }
 
@@ -274,11 +274,11 @@ impl Found {
 async fn drop_bases(engine: Arc<Inner>, bases: Vec<(String, String)>) {
     let (podman, _) = match engine.link.get().await {
         Ok(link) => link,
-        Err(problem) => return tracing::warn!("half-made bases stay for now: {problem}"),
+        Err(problem) => return tracing::warn!("bases that nobody uses stay for now: {problem}"),
     };
     for (project, commit) in bases {
         if let Err(problem) = engine.projects.drop_base(&podman, &project, &commit, None).await {
-            tracing::warn!("cannot remove a half-made base of {project}: {problem}");
+            tracing::warn!("cannot remove a base of {project}: {problem}");
         }
     }
 }
