@@ -19,7 +19,7 @@ bindir := $(HOME)/.local/bin
 unitdir := $(or $(XDG_CONFIG_HOME),$(HOME)/.config)/systemd/user
 units := taskspaced.socket taskspaced.service
 
-.PHONY: help build check test test-unit test-reboot bench demo install install-files \
+.PHONY: help build check test test-unit test-reboot fault-walk bench demo install install-files \
 	uninstall host-up host-down host-destroy shell clean cargo
 
 help: ## list the targets
@@ -41,16 +41,26 @@ check: cargo ## formatting, lints, documentation, dependencies
 		echo 'note: cargo-deny is not installed, so the dependencies were not checked'; \
 	fi
 
+# Prepares the shell for end-to-end tests, on this machine or in the test host.
+define test_environment
+where=$$(tests/host/select); \
+if [[ $$where == host ]]; then \
+	triple=$$(rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_); \
+	export "CARGO_TARGET_$${triple}_RUNNER=$(HOST) runner"; \
+	export TASKSPACE_TEST_BASE_IMAGE=$(HOST_BASE_IMAGE); \
+fi
+endef
+
 test: cargo ## all tests, end to end too, on this machine or in the test host
 	@# Apart, for they run from a directory that only this machine has.
 	$(CARGO) test --locked --doc
-	@where=$$(tests/host/select); \
-	if [[ $$where == host ]]; then \
-		triple=$$(rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_); \
-		export "CARGO_TARGET_$${triple}_RUNNER=$(HOST) runner"; \
-		export TASKSPACE_TEST_BASE_IMAGE=$(HOST_BASE_IMAGE); \
-	fi; \
+	@$(test_environment); \
 	$(CARGO) test --locked --features $(TEST_FEATURES) --tests
+
+fault-walk: cargo ## kill the service at every point, and print what came of it
+	@$(test_environment); \
+	export TASKSPACE_FAULT_WALK=all; \
+	$(CARGO) test --locked --features $(TEST_FEATURES) --test end_to_end -- fault_walk:: --nocapture
 
 test-unit: cargo ## the tests that need nothing but cargo
 	$(CARGO) test --locked --features $(TEST_FEATURES) --lib --bins

@@ -1,10 +1,21 @@
-//! A Podman that is missing, or answers as none would.
+//! A Podman that is missing, answers as none would, or breaks off in the middle of an operation.
+//!
+//! Whatever it does to an operation: when it is well again, the taskspace is whole, gone, or has
+//! failed with a reason and can be started or removed, and everything agrees with the registry.
 
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
-use crate::common::User;
+use crate::common::podman::TestPodman;
+use crate::common::podman_proxy::{Fault, PodmanProxy};
 use crate::common::repository::Repository;
+use crate::common::{User, terminate, text_of, wait_until};
+
+/// Longer than the service waits for the answer to a question.
+const LONG_SILENCE: Duration = Duration::from_secs(31);
 
 fn create(user: &User) -> String {
     let repository = Repository::new(user, "app");
@@ -50,4 +61,282 @@ fn answers_that_are_nonsense() {
         let user = User::with_podman(&format!("unix://{}", socket.display()));
         create(&user);
     }
+}
+
+/// A user whose service talks to Podman through a proxy.
+struct Interrupted {
+    user: User,
+    proxy: PodmanProxy,
+    repository: Repository,
+    id: &'static str,
+    wrong: Vec<String>,
+}
+
+impl Interrupted {
+    fn new(id: &'static str) -> Self {
+        let proxy = PodmanProxy::new();
+        let user = User::with_own_ports(&proxy.container_host());
+        let repository = Repository::new(&user, id);
+        let new = Self { user, proxy, repository, id, wrong: Vec::new() };
+        // The images and the base are there from now on.
+        new.ask("create");
+        new.ask("delete");
+        new
+    }
+
+    fn status(&self) -> Option<String> {
+        self.user.registry()["taskspaces"][self.id]["status"].as_str().map(str::to_owned)
+    }
+
+    fn command(&self, verb: &str) -> std::process::Command {
+        let project = ["create", "--project", self.repository.as_str()];
+        let verb: &[&str] = match verb {
+            "create" => &project,
+            "delete" => &["delete", "--force", "--purge"],
+            verb => &[verb],
+        };
+        self.user.taskspace(&[verb, &[self.id]].concat())
+    }
+
+    fn ask(&self, verb: &str) -> std::process::Output {
+        self.command(verb).output().unwrap()
+    }
+
+    /// Brings the taskspace to the state in which `verb` makes sense.
+    fn prepare(&self, verb: &str) {
+        let wanted = match verb {
+            "create" => None,
+            "start" => Some("stopped"),
+            _ => Some("running"),
+        };
+        let status = self.status();
+        let verbs: &[&str] = match (status.as_deref(), wanted) {
+            (Some(_), None) => &["delete"],
+            (None, Some("stopped")) => &["create", "stop"],
+            (None, Some(_)) => &["create"],
+            (Some("failed"), Some("stopped")) => &["start", "stop"],
+            (Some("stopped" | "failed"), Some("running")) => &["start"],
+            (Some("running"), Some("stopped")) => &["stop"],
+            _ => &[],
+        };
+        for verb in verbs {
+            let output = self.ask(verb);
+            assert!(output.status.success(), "{verb}: {}", text_of(&output));
+        }
+        assert_eq!(self.status().as_deref(), wanted);
+    }
+
+    /// Checks that everything agrees, and that what has failed can be started and removed.
+    fn check(&mut self, what: &str, output: &std::process::Output) {
+        let start = Instant::now();
+        let told = output.status.code();
+        let differences = self.user.disagreement(&[self.id]);
+        let status = self.status();
+        let mut wrong = differences.join("; ");
+        if status.as_deref() == Some("failed") {
+            let reason = &self.user.registry()["taskspaces"][self.id]["failure"]["detail"];
+            let repaired = self.ask("start");
+            let agrees = self.user.disagreement(&[self.id]);
+            if !reason.is_string() || !repaired.status.success() || !agrees.is_empty() {
+                wrong += &format!("not repaired: {} {agrees:?}", text_of(&repaired));
+            }
+        } else if wrong.is_empty()
+            && !matches!(status.as_deref(), None | Some("running" | "stopped"))
+        {
+            wrong = format!("it is {status:?}");
+        }
+        let end = status.unwrap_or_else(|| "gone".to_owned());
+        println!("{what} | exit {told:?}, {end} | {} ms {wrong}", start.elapsed().as_millis());
+        if !wrong.is_empty() {
+            self.wrong.push(format!("{what}: {wrong}; {}", text_of(output)));
+        }
+    }
+
+    /// Has every request of an operation meet with a fault.
+    fn walk(&mut self, verb: &str, fault: impl Fn(usize) -> Fault) {
+        self.prepare(verb);
+        self.proxy.set(None);
+        let output = self.ask(verb);
+        assert!(output.status.success(), "{}", text_of(&output));
+        let requests = self.proxy.requests();
+        for (n, request) in requests.iter().enumerate() {
+            self.prepare(verb);
+            let fault = fault(n);
+            self.proxy.set(Some((n + 1, fault)));
+            let output = self.ask(verb);
+            self.proxy.set(None);
+            let short = request.split('?').next().unwrap_or_default();
+            self.check(&format!("{verb} | {} {short} | {fault:?}", n + 1), &output);
+        }
+    }
+
+    fn finish(self) {
+        assert!(self.wrong.is_empty(), "{} of them:\n{}", self.wrong.len(), self.wrong.join("\n"));
+    }
+}
+
+#[test]
+fn answers_to_a_creation_that_are_cut_off() {
+    let mut test = Interrupted::new("w-cut");
+    test.walk("create", |_| Fault::Cut);
+    test.finish();
+}
+
+#[test]
+fn answers_to_a_creation_that_are_refusals() {
+    let mut test = Interrupted::new("w-refused");
+    let kinds = [Fault::RefusedInstead, Fault::RefusedAfterwards];
+    test.walk("create", |n| kinds[n % 2]);
+    test.finish();
+}
+
+#[test]
+fn answers_to_other_operations_that_are_cut_off() {
+    let mut test = Interrupted::new("w-cuts");
+    for verb in ["start", "stop", "delete"] {
+        test.walk(verb, |_| Fault::Cut);
+    }
+    test.finish();
+}
+
+#[test]
+fn answers_to_other_operations_that_are_refusals() {
+    let mut test = Interrupted::new("w-refusals");
+    for kind in [Fault::RefusedInstead, Fault::RefusedAfterwards] {
+        for verb in ["start", "stop", "delete"] {
+            test.walk(verb, |_| kind);
+        }
+    }
+    test.finish();
+}
+
+#[test]
+fn a_podman_that_is_silent_for_a_while() {
+    let mut test = Interrupted::new("w-silent");
+    for (verb, request) in [("create", "POST /v5.0.0/libpod/containers/create"), ("stop", "GET")] {
+        test.prepare(verb);
+        test.proxy.set(None);
+        test.ask(verb);
+        let requests = test.proxy.requests();
+        let number = requests.iter().position(|seen| seen.starts_with(request)).unwrap() + 1;
+        test.prepare(verb);
+        test.proxy.set(Some((number, Fault::Silence(LONG_SILENCE))));
+        let output = test.ask(verb);
+        test.proxy.set(None);
+        test.check(&format!("{verb} | {number} {request} | silence"), &output);
+    }
+    test.finish();
+}
+
+#[test]
+fn a_socket_that_vanishes_for_ten_seconds() {
+    let mut test = Interrupted::new("w-vanish");
+    for verb in ["create", "stop", "start", "delete"] {
+        test.prepare(verb);
+        let before = test.status();
+        let running = test.command(verb).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let running = running.unwrap();
+        wait_until("it has begun", || test.status() != before);
+        test.proxy.hide(true);
+        std::thread::sleep(Duration::from_secs(10));
+        test.proxy.hide(false);
+        let output = running.wait_with_output().unwrap();
+        test.check(&format!("{verb} | the socket vanishes"), &output);
+    }
+    test.finish();
+}
+
+/// A Podman service of our own on the storage of the test's Podman.
+struct OwnPodman {
+    socket: PathBuf,
+    child: Child,
+}
+
+impl OwnPodman {
+    fn start(directory: &Path) -> Self {
+        let socket = directory.join("podman.sock");
+        let child = Self::run(&socket);
+        Self { socket, child }
+    }
+
+    fn run(socket: &Path) -> Child {
+        let mut podman = TestPodman::shared().command();
+        podman.args(["system", "service", "--time=0", &format!("unix://{}", socket.display())]);
+        let child = podman.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        wait_until("Podman answers", || UnixStream::connect(socket).is_ok());
+        child
+    }
+
+    /// Kills it, and starts another one in its place.
+    fn kill_and_start(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::fs::remove_file(&self.socket).unwrap();
+        self.child = Self::run(&self.socket);
+    }
+}
+
+impl Drop for OwnPodman {
+    fn drop(&mut self) {
+        terminate(&mut self.child);
+    }
+}
+
+#[test]
+fn a_podman_that_is_killed_in_the_middle() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut podman = OwnPodman::start(directory.path());
+    let user = User::with_own_ports(&format!("unix://{}", podman.socket.display()));
+    let repository = Repository::new(&user, "w-killed");
+    let create = ["create", "--project", repository.as_str(), "w-killed"];
+    user.run(&create);
+    user.run(&["delete", "--force", "--purge", "w-killed"]);
+    let steps = [
+        "volume for the changes",
+        "pod",
+        "agent container",
+        "start the network",
+        "start the dev container",
+    ];
+    for step in steps {
+        let running = user.taskspace(&create).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let running = running.unwrap();
+        let record = || user.registry()["taskspaces"]["w-killed"].clone();
+        wait_until("the step is done", || {
+            let done = &record()["underway"]["done"];
+            done.as_array().is_some_and(|done| done.iter().any(|title| title == step))
+                || record()["status"] == "running"
+        });
+        podman.kill_and_start();
+        let output = running.wait_with_output().unwrap();
+        let differences = user.disagreement(&["w-killed"]);
+        assert!(differences.is_empty(), "{step}: {differences:?}\n{}", text_of(&output));
+        let status = record()["status"].as_str().map(str::to_owned);
+        println!("killed after '{step}' | {:?} {status:?}", output.status.code());
+        match status.as_deref() {
+            None => {}
+            Some("running" | "failed") => {
+                drop(user.run(&["delete", "--force", "--purge", "w-killed"]));
+            }
+            other => panic!("{step}: it is {other:?}"),
+        }
+    }
+    // The service that it ends with must be there for the last removals.
+    drop(user);
+}
+
+#[test]
+fn a_client_that_goes_away_does_not_stop_the_operation() {
+    let user = User::with_own_ports(&TestPodman::shared().container_host);
+    let repository = Repository::new(&user, "w-leaves");
+    let mut create = user.taskspace(&["create", "--project", repository.as_str(), "w-leaves"]);
+    let mut create = create.stderr(Stdio::null()).spawn().unwrap();
+    wait_until("the creation is recorded", || {
+        user.path("state/symposium/taskspace-registry.json").exists()
+            && user.registry()["taskspaces"]["w-leaves"]["status"] == "creating"
+    });
+    create.kill().unwrap();
+    create.wait().unwrap();
+    assert_eq!(user.disagreement(&["w-leaves"]), Vec::<String>::new());
+    assert_eq!(user.registry()["taskspaces"]["w-leaves"]["status"], "running");
 }

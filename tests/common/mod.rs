@@ -2,6 +2,7 @@
 
 pub mod agreement;
 pub mod podman;
+pub mod podman_proxy;
 pub mod repository;
 
 use std::ffi::OsStr;
@@ -55,15 +56,17 @@ impl User {
     }
 
     /// Makes a user with ports that nobody else has, so that it shows what listens too long.
-    pub fn with_own_ports() -> Self {
-        let mut user = Self::new();
+    pub fn with_own_ports(container_host: &str) -> Self {
+        let mut user = Self::with_podman(container_host);
         let (ports, lock) = OWN_PORTS
             .step_by(PORTS_EACH.into())
             .find_map(|first| {
                 let path = podman::cache().join(format!("ports-{first}.lock"));
                 let lock = File::create(path).unwrap();
                 fs4::FileExt::try_lock(&lock).ok()?;
-                Some((first..=first + PORTS_EACH - 1, lock))
+                let ports = first..=first + PORTS_EACH - 1;
+                let used = agreement::listening().iter().any(|port| ports.contains(port));
+                (!used).then_some((ports, lock))
             })
             .expect("there are enough ports for all tests");
         let (first, half, last) = (*ports.start(), PORTS_EACH / 2, *ports.end());
