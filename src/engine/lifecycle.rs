@@ -136,7 +136,7 @@ pub(super) async fn delete(context: &Context, purge: bool) -> Result<(), Problem
     let record = engine.enter_state(context, OperationKind::Delete, begin).await?;
     let plan = delete_plan::plan(&context.id, &record, purge);
     if let Err(problem) = run(context, &plan).await {
-        engine.now_unfinished(&context.id, Desired::Absent, problem.clone()).await?;
+        engine.now_unremoved(&context.id, problem.clone()).await?;
         return Err(problem.hint("what could be removed is gone; the rest is tried again"));
     }
     Ok(())
