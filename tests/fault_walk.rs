@@ -510,8 +510,12 @@ fn kill_everywhere(walk: &Walk, case: Case, part: usize, parts: usize) {
 /// Makes every step of an operation fail; with `part` of `parts` some of them.
 fn fail_everywhere(walk: &Walk, case: Case, part: usize, parts: usize) {
     let points = walk.points(case);
-    // Where nothing is asked for, nobody asks again when the service cannot even begin.
-    let unheard = |point: &str| case.before == case.after && point == FIRST_WRITE;
+    // Where something is missing beforehand, it stays so when the service cannot even begin, or
+    // cannot record that it is to be mended.
+    let unheard = |point: &str| match case.name {
+        "rebuild" => is_write(point),
+        name => name.starts_with("recover") && point == FIRST_WRITE,
+    };
     let fails = points.iter().filter(|point| point.contains(": fail#") && !unheard(point));
     for (n, point) in fails.enumerate().filter(|(n, point)| is_taken(*n, point)) {
         if n % parts == part {
