@@ -16,9 +16,13 @@ use super::router::router;
 use crate::engine::Engine;
 use crate::model::Problem;
 
-/// How long a service that cannot work waits for more clients to tell so: short, because the user
-/// mends the cause and tries again, and long enough that systemd does not count it as flapping.
+/// How long a service that cannot work tells its clients so: short, because the user mends the cause
+/// and tries again, and long enough that systemd does not count it as flapping. However many clients
+/// come: one that asks again and again is to learn that the cause is mended.
 const BROKEN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// When to try again to give up a socket that a client was just coming in by.
+const TRY_AGAIN: Duration = Duration::from_millis(20);
 
 /// How long operations under way may take to end once the service is told to stop. Less than
 /// `TimeoutStopSec` of the unit; what is cut then is taken up by the next instance.
@@ -83,12 +87,14 @@ impl Service {
         let mut server = tokio::spawn(server.into_future());
         notifier.ready();
 
-        let idle_timeout = match engine {
-            Some(_) => self.idle_timeout,
-            None => self.idle_timeout.min(BROKEN_TIMEOUT),
+        let over = async {
+            match &engine {
+                Some(engine) => idle(engine, &clients, self.idle_timeout, &retire).await,
+                None => broken(self.idle_timeout.min(BROKEN_TIMEOUT), &retire).await,
+            }
         };
         let ended = tokio::select! {
-            () = idle(engine.as_ref(), &clients, idle_timeout, &retire) => Ended::Idle,
+            () = over => Ended::Idle,
             _ = terminate.recv() => Ended::Stopped,
             _ = interrupt.recv() => Ended::Stopped,
             never = notifier.keep_telling(engine.as_ref(), &clients) => match never {},
@@ -123,14 +129,14 @@ impl Service {
 
 /// Returns once there has been nothing to do for `idle_timeout` and the socket is given up.
 async fn idle(
-    engine: Option<&Engine>,
+    engine: &Engine,
     clients: &Clients,
     idle_timeout: Duration,
     retire: &mpsc::Sender<oneshot::Sender<bool>>,
 ) {
-    let mut change = Change::of(engine, clients);
+    let mut change = Change::of(Some(engine), clients);
     loop {
-        let idle = clients.count() == 0 && engine.is_none_or(Engine::is_idle);
+        let idle = clients.count() == 0 && engine.is_idle();
         if !idle {
             change.wait().await;
             continue;
@@ -138,12 +144,31 @@ async fn idle(
         if timeout(idle_timeout, change.wait()).await.is_ok() {
             continue;
         }
-        let (reply, answer) = oneshot::channel();
-        // The door lives as long as the server, which outlives this.
-        if retire.send(reply).await.is_ok() && answer.await.unwrap_or(false) {
+        if give_up_socket(retire).await {
             return;
         }
     }
+}
+
+/// Returns once clients were told for long enough that the service cannot work; between two of them,
+/// if there is such a moment soon.
+async fn broken(told_for: Duration, retire: &mpsc::Sender<oneshot::Sender<bool>>) {
+    tokio::time::sleep(told_for).await;
+    let given_up = async {
+        while !give_up_socket(retire).await {
+            tokio::time::sleep(TRY_AGAIN).await;
+        }
+    };
+    if timeout(BROKEN_TIMEOUT, given_up).await.is_err() {
+        tracing::debug!("ending although clients are connected");
+    }
+}
+
+/// Gives up the socket, unless a client is just coming in; returns whether it did.
+async fn give_up_socket(retire: &mpsc::Sender<oneshot::Sender<bool>>) -> bool {
+    let (reply, answer) = oneshot::channel();
+    // The door lives as long as the server, which outlives this.
+    retire.send(reply).await.is_ok() && answer.await.unwrap_or(false)
 }
 
 /// Wakes when idleness may have changed.
@@ -237,6 +262,20 @@ mod tests {
         let problem: Problem = serde_json::from_slice(&reply.body).unwrap();
         assert!(problem.detail.contains("line 2 column 12"), "{problem}");
         assert_eq!(fetch(&socket, Method::GET, "/v1/version", b"").await.status, 200);
+    }
+
+    #[tokio::test]
+    async fn a_service_that_cannot_work_ends_however_often_it_is_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("s");
+        let service = start(&socket, Duration::from_millis(50)).await;
+        while !service.is_finished() {
+            if let Err(error) = try_fetch(&socket, Method::GET, "/v1/status", b"").await {
+                tracing::debug!("{error}");
+                tokio::task::yield_now().await;
+            }
+        }
+        assert_eq!(service.await.unwrap(), Ended::Idle);
     }
 
     #[tokio::test]

@@ -107,7 +107,11 @@ async fn drive(engine: Arc<Inner>, id: TaskspaceId, mut jobs: mpsc::UnboundedRec
                     let work = AssertUnwindSafe(settle::settle(&engine, &id)).catch_unwind();
                     match work.await {
                         Ok(Ok(took_operation)) => worked |= took_operation,
-                        Ok(Err(problem)) => tracing::debug!(%id, "cannot look after it: {problem}"),
+                        Ok(Err(problem)) => {
+                            tracing::debug!(%id, "cannot look after it: {problem}");
+                            engine.patience.failed(&id);
+                            worked = true;
+                        }
                         Err(_) => tracing::error!(%id, "looking after it broke off by a mistake"),
                     }
                 }

@@ -177,13 +177,12 @@ impl Inner {
                     continue;
                 }
                 Verdict::Unsettled => Some(Instant::now() + SOON),
-                Verdict::Finish | Verdict::Quell => self.patience.until(id),
                 Verdict::Mend(_) | Verdict::Revive { .. } => {
-                    let steady = found.steady(id, verdict);
-                    steady.max(self.next_attempt(record)).max(self.patience.until(id))
+                    found.steady(id, verdict).max(self.next_attempt(record))
                 }
-                Verdict::Whole | Verdict::Lost(_) => None,
+                Verdict::Finish | Verdict::Quell | Verdict::Whole | Verdict::Lost(_) => None,
             };
+            let wait = wait.max(self.patience.until(id));
             match wait {
                 Some(wait) => due = Some(due.map_or(wait, |due: Instant| due.min(wait))),
                 None => self.have_settled(id),
