@@ -28,8 +28,9 @@ const SAMPLE: usize = 5;
 /// What stands for the commit in the names of points: it changes from run to run.
 const COMMIT: &str = "COMMIT";
 
-/// What the client says when the service that knew of the operation is gone.
-const LOST: &str = "the service ended before";
+/// What the client says when nobody knows what became of the operation: the service that knew of it is
+/// gone, or was when it was asked.
+const LOST: [&str; 2] = ["the service ended before", "the exchange with the service broke off"];
 
 /// How a taskspace is, in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -398,7 +399,9 @@ impl Walk {
             // A creation that fails in vain may be gone on with after the kill.
             true => end == case.after || case.failing.is_some() && end == End::Running,
             // Whoever asked is told that nobody knows: it may have been recorded or not.
-            false if text.contains(LOST) => end == case.after || end == case.before,
+            false if LOST.iter().any(|lost| text.contains(lost)) => {
+                end == case.after || end == case.before
+            }
             false => case.failing.is_some() && end == End::Gone,
         };
         if !fits {

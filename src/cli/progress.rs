@@ -90,6 +90,11 @@ async fn watch(
             Err(Stop::Problem(problem)) if problem.code == Code::NotFound => {
                 return Err(lost(operation).into());
             }
+            // It ended just then.
+            Err(Stop::Problem(problem)) if problem.code == Code::ServiceUnavailable => {
+                tracing::debug!("cannot watch: {problem}");
+                continue;
+            }
             Err(stop) => return Err(stop),
         };
         while let Some(event) = events.next().await {
