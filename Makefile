@@ -19,7 +19,7 @@ bindir := $(HOME)/.local/bin
 unitdir := $(or $(XDG_CONFIG_HOME),$(HOME)/.config)/systemd/user
 units := taskspaced.socket taskspaced.service
 
-.PHONY: help build check test test-unit test-reboot fault-walk bench demo install install-files \
+.PHONY: help build check test test-unit test-reboot fault-walk soak bench demo install install-files \
 	uninstall host-up host-down host-destroy shell clean cargo
 
 help: ## list the targets
@@ -64,6 +64,16 @@ fault-walk: cargo ## kill the service at every point, and print what came of it
 
 test-unit: cargo ## the tests that need nothing but cargo
 	$(CARGO) test --locked --features $(TEST_FEATURES) --lib --bins
+
+soak: cargo ## random operations, kills and acts of others (SOAK_MINUTES=10, SOAK_SEED=any)
+	@where=$$(tests/host/select); \
+	if [[ $$where == host ]]; then \
+		triple=$$(rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_); \
+		export "CARGO_TARGET_$${triple}_RUNNER=$(HOST) runner"; \
+		export TASKSPACE_TEST_BASE_IMAGE=$(HOST_BASE_IMAGE); \
+	fi; \
+	export TASKSPACE_SOAK_MINUTES=$(or $(SOAK_MINUTES),10) TASKSPACE_SOAK_SEED=$(SOAK_SEED); \
+	$(CARGO) test --locked --features $(TEST_FEATURES) --test end_to_end -- --nocapture soak::
 
 test-reboot: build ## log out, shut down and cut the power of a test host of its own (root only, a minute)
 	@tests/reboot $(target)/debug/taskspace

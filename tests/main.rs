@@ -18,6 +18,7 @@ mod podman_faults;
 mod reconcile;
 mod rooms;
 mod service;
+mod soak;
 mod ssh;
 mod systemd;
 

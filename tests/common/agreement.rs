@@ -56,7 +56,11 @@ fn unrest(user: &User) -> Vec<String> {
         let rests = match status {
             "running" | "stopped" => status == desired,
             // What is to be gone, and what Podman did not answer for, is tried again.
-            "failed" => desired != "absent" && record["failure"]["code"] != "PODMAN_UNAVAILABLE",
+            "failed" => {
+                let will_be = record["failure"]["code"] == "PODMAN_UNAVAILABLE"
+                    && !is_kept(user, record["id"].as_str().unwrap());
+                desired != "absent" && !will_be
+            }
             _ => false,
         };
         if !rests {
@@ -65,6 +69,12 @@ fn unrest(user: &User) -> Vec<String> {
         }
     }
     found
+}
+
+/// Whether a creation failed, and what was made is kept for whoever wants to look at it.
+fn is_kept(user: &User, id: &str) -> bool {
+    let underway = &user.registry()["taskspaces"][id]["underway"];
+    underway["kind"] == "create" && underway["keep"] == true
 }
 
 /// What the service says, or why it says nothing: one that could not begin ends after a while.

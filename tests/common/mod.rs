@@ -1,8 +1,12 @@
 //! What the end-to-end tests share: a user of their own for each test, on the real Podman.
 
 pub mod agreement;
+pub mod expectation;
+pub mod others;
+pub mod own_podman;
 pub mod podman;
 pub mod podman_proxy;
+pub mod processes;
 pub mod repository;
 
 use std::ffi::OsStr;
@@ -58,6 +62,12 @@ impl User {
     /// Makes a user with ports that nobody else has, so that it shows what listens too long.
     pub fn with_own_ports(container_host: &str) -> Self {
         let mut user = Self::with_podman(container_host);
+        user.take_own_ports();
+        user
+    }
+
+    /// Gives the user ports that nobody else has.
+    pub fn take_own_ports(&mut self) {
         let (ports, lock) = OWN_PORTS
             .step_by(PORTS_EACH.into())
             .find_map(|first| {
@@ -70,7 +80,7 @@ impl User {
             })
             .expect("there are enough ports for all tests");
         let (first, half, last) = (*ports.start(), PORTS_EACH / 2, *ports.end());
-        user.more_settings(
+        self.more_settings(
             "settings.yaml",
             &format!(
                 "ports: {{dev: {first}-{}, agent: {}-{last}}}\n",
@@ -78,8 +88,7 @@ impl User {
                 first + half
             ),
         );
-        user.own_ports = Some((ports, lock));
-        user
+        self.own_ports = Some((ports, lock));
     }
 
     /// The ports that nobody else has.

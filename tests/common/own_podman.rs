@@ -1,0 +1,82 @@
+//! A Podman service of a test's own on the storage that all tests share: one that can be killed.
+
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::podman::{TestPodman, cache};
+use super::{processes, wait_until};
+
+/// A Podman service that the test starts and ends. Whatever it starts has its mark in the
+/// environment.
+pub struct OwnPodman {
+    directory: tempfile::TempDir,
+    service: Option<Child>,
+}
+
+/// The mark of all that a Podman service of a test's own has started.
+pub const MARK: &str = "TASKSPACE_TEST_PODMAN";
+
+impl OwnPodman {
+    /// Starts one.
+    pub fn start() -> Self {
+        std::fs::create_dir_all(cache()).unwrap();
+        let directory = tempfile::Builder::new().prefix("p").tempdir_in(cache()).unwrap();
+        let mut podman = Self { directory, service: None };
+        podman.revive();
+        podman
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("s")
+    }
+
+    /// Returns its address.
+    pub fn container_host(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    /// Returns the mark of what it has started.
+    pub fn mark(&self) -> String {
+        format!("{MARK}={}", self.directory.path().display())
+    }
+
+    /// Ends it at once, in the middle of whatever it does.
+    pub fn kill(&mut self) {
+        let Some(mut service) = self.service.take() else { return };
+        // The process that was started waits for another one, which is in the user namespace.
+        for process in processes::with_argument(&self.container_host()) {
+            kill(Pid::from_raw(process), Signal::SIGKILL).ok();
+        }
+        service.kill().ok();
+        service.wait().unwrap();
+    }
+
+    /// Starts it (again).
+    pub fn revive(&mut self) {
+        if self.service.is_some() {
+            return;
+        }
+        let socket = self.socket();
+        std::fs::remove_file(&socket).ok();
+        let mut serve = TestPodman::shared().command();
+        serve.args(["system", "service", "--time=0", &self.container_host()]);
+        serve.env(MARK, self.directory.path());
+        let serve = serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.service = Some(serve.spawn().unwrap());
+        wait_until("Podman answers", || answers(&socket));
+    }
+}
+
+fn answers(socket: &Path) -> bool {
+    UnixStream::connect(socket).is_ok()
+}
+
+impl Drop for OwnPodman {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
