@@ -169,6 +169,22 @@ fn a_client_that_waits_sees_the_end_although_the_service_is_killed() {
 }
 
 #[test]
+fn a_service_that_is_told_to_end_finishes_what_it_does_before_the_next_one_begins() {
+    let user = User::new();
+    let repository = Repository::new(&user, "app");
+    user.run(&["create", "--project", repository.as_str(), "--no-wait", "handed"]);
+    wait_until("the creation is recorded", || {
+        user.registry()["taskspaces"]["handed"]["status"] == "creating"
+    });
+    let first = user.service().unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(first), nix::sys::signal::SIGTERM).unwrap();
+    wait_until("another one serves", || user.json(&["status"])["pid"] != first);
+    assert_eq!(user.json(&["list"])[0]["status"], "running");
+    let log = std::fs::read_to_string(user.path("state/symposium/taskspaced.log")).unwrap();
+    assert!(!log.contains("taking up"), "{log}");
+}
+
+#[test]
 fn completions_and_help_name_every_verb() {
     let user = User::new();
     let help = user.run(&["--help"]);

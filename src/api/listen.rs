@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fs4::TryLockError;
@@ -61,8 +62,8 @@ pub struct Socket {
     pub(super) listener: UnixListener,
     /// Where it is, when we made it; systemd's own sockets stay when we go.
     made: Option<Made>,
-    /// Locked as long as this process lives.
-    _lock: File,
+    /// One instance at a time has it.
+    lock: Arc<File>,
 }
 
 /// A socket's name in the file system.
@@ -118,10 +119,15 @@ pub async fn claim(inherited: Option<UnixListener>, path: &Path) -> Result<Claim
         Some(listener) => (listener, None),
         None => bind(path).map(|(listener, made)| (listener, Some(made)))?,
     };
-    Ok(Claim::Ours(Socket { listener, made, _lock: lock }))
+    Ok(Claim::Ours(Socket { listener, made, lock: Arc::new(lock) }))
 }
 
 impl Socket {
+    /// Returns what keeps every other instance from beginning, also when the socket is given up.
+    pub(super) fn lock(&self) -> Arc<File> {
+        self.lock.clone()
+    }
+
     /// Removes our own socket's name; one that has taken its place stays.
     pub(super) fn remove(&self) {
         let Some(made) = &self.made else { return };

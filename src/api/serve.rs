@@ -68,6 +68,9 @@ impl Service {
     /// # Errors
     /// When the socket or the signals cannot be watched.
     pub async fn run(self) -> Result<Ended, ServeError> {
+        // The door goes when no more clients are let in; operations go on, and the next instance would
+        // take them up.
+        let _lock = self.socket.lock();
         let clients = Clients::new();
         // No more connections, no more requests on open ones.
         let closed = CancellationToken::new();
