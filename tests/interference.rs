@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::common::others::Other;
 use crate::common::podman::TestPodman;
 use crate::common::repository::Repository;
 use crate::common::{User, succeed, wait_until};
@@ -45,6 +46,21 @@ fn what_was_removed_by_hand_is_made_anew_but_never_the_work() {
     user.run(&["delete", "--force", "--purge", "mended"]);
     let left = user.left_in_podman();
     assert!(left.iter().all(|name| name.starts_with("project-base-")), "{left:?}");
+}
+
+#[test]
+fn what_has_lost_its_monitor_is_stopped_and_removed_all_the_same() {
+    let user = User::new();
+    let repository = Repository::new(&user, "app");
+    user.run(&["create", "--project", repository.as_str(), "orphan"]);
+    for verb in [["stop"].as_slice(), &["restart"], &["delete", "--force", "--purge"]] {
+        user.run(&["start", "orphan"]);
+        for role in ["agent", "dev"] {
+            assert!(Other::KillMonitor.begin(&user, "orphan", role).is_none());
+        }
+        user.run(&[verb, &["orphan"]].concat());
+    }
+    assert_eq!(user.json(&["list"]), json!([]));
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::model::{
 };
 use crate::plan::assess::Life;
 use crate::plan::{Act, SeedPlan, names};
-use crate::podman::{ErrorKind, LogOptions, Pod, Podman, VolumeSpec};
+use crate::podman::{ErrorKind, LogOptions, Pod, Podman, PodmanError, VolumeSpec};
 
 /// How many log lines are told of a container that does not come up.
 const LAST_LINES: u64 = 20;
@@ -101,7 +101,8 @@ impl Performer for Acting {
                 .map_err(problems::podman),
             Act::StopContainer(role) => {
                 let name = names::container(&self.id, *role);
-                absent_is_fine(podman.stop_container(&name, self.engine.stop_seconds()).await)
+                let patience = self.engine.stop_seconds();
+                absent_is_fine(twice(|| podman.stop_container(&name, patience)).await)
             }
             Act::StopPod => self.stop_pod().await,
             Act::AwaitSsh(role) => self.await_ssh(*role).await,
@@ -159,19 +160,21 @@ impl Acting {
     /// Removes the pod; one of that name that is somebody else's is left alone.
     async fn remove_pod(&self) -> Result<(), Problem> {
         let Some(pod) = self.engine.own_pod(&self.podman, &self.id).await? else { return Ok(()) };
-        absent_is_fine(self.podman.remove_pod(&pod.id, true, self.engine.stop_seconds()).await)
+        let patience = self.engine.stop_seconds();
+        absent_is_fine(twice(|| self.podman.remove_pod(&pod.id, true, patience)).await)
     }
 
     /// Stops the pod; one of that name that is somebody else's is left alone.
     async fn stop_pod(&self) -> Result<(), Problem> {
         let Some(pod) = self.engine.own_pod(&self.podman, &self.id).await? else { return Ok(()) };
         let patience = self.engine.stop_seconds();
-        absent_is_fine(self.podman.stop_pod(&pod.id, patience).await)?;
+        absent_is_fine(twice(|| self.podman.stop_pod(&pod.id, patience)).await)?;
         // Podman takes a pod whose infra container has ended for stopped, whatever else runs in it.
         let left = self.engine.own_pod(&self.podman, &self.id).await?;
         for container in left.into_iter().flat_map(|pod| pod.containers) {
             if Life::of(&container.state) != Life::Down {
-                absent_is_fine(self.podman.stop_container(&container.id, patience).await)?;
+                let stop = || self.podman.stop_container(&container.id, patience);
+                absent_is_fine(twice(stop).await)?;
             }
         }
         Ok(())
@@ -280,6 +283,21 @@ pub(super) async fn last_lines(podman: &Podman, container: &str) -> Vec<String> 
     let bytes: Vec<u8> =
         chunks.into_iter().flatten().flat_map(|chunk| chunk.bytes.to_vec()).collect();
     String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
+}
+
+/// Does something, and once more if Podman refuses it: that a container's monitor was killed Podman
+/// learns only from the attempt to end the container, which fails for it.
+async fn twice<F>(act: impl Fn() -> F) -> crate::podman::Result<()>
+where
+    F: Future<Output = crate::podman::Result<()>>,
+{
+    match act().await {
+        Err(PodmanError::Refused { message, .. }) => {
+            tracing::debug!("tried again: {message}");
+            act().await
+        }
+        result => result,
+    }
 }
 
 fn absent_is_fine(result: crate::podman::Result<()>) -> Result<(), Problem> {
