@@ -4,6 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::common::others::{Other, thaw_networks};
 use crate::common::podman::TestPodman;
 use crate::common::repository::Repository;
 use crate::common::{User, end, succeed, wait_until};
@@ -169,6 +170,21 @@ fn what_ends_again_and_again_has_failed_in_the_end() {
     user.run(&["start", "r-loop"]);
     assert!(answers(user.ssh("r-loop-dev", &["true"])));
     assert_eq!(show(&user, "r-loop")["status"], "running");
+}
+
+#[test]
+fn a_network_whose_process_is_gone_or_hangs_is_replaced() {
+    let user = User::with_own_ports();
+    user.more_settings("settings.yaml", &format!("{IMPATIENT}ready_timeout: 5s\n"));
+    let repository = Repository::new(&user, "app");
+    user.run(&["create", "--project", repository.as_str(), "r-network"]);
+    // Podman goes on calling both containers running.
+    assert!(Other::KillNetwork.begin(&user, "r-network", "dev").is_none());
+    wait_recovered(&user, "r-network", 1);
+    // That one keeps its ports: others are taken.
+    assert!(Other::FreezeNetwork.begin(&user, "r-network", "dev").is_none());
+    wait_recovered(&user, "r-network", 2);
+    thaw_networks(&user);
 }
 
 #[test]

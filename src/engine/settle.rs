@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use super::driver::{self, Context, Job};
 use super::perform::last_lines;
 use super::{Inner, lifecycle, make, observe, problems};
-use crate::host::banner;
+use crate::host::{banner, ports};
 use crate::model::{
-    Code, Desired, Ending, EventBody, OperationKind, Problem, Record, Role, Status, TaskspaceId,
+    Code, Desired, Ending, EventBody, OperationKind, Ports, Problem, Record, Role, Status,
+    TaskspaceId,
 };
 use crate::plan::assess::{Trouble, Verdict, assess};
 use crate::plan::{lifecycle as plans, names};
@@ -205,10 +206,7 @@ async fn attempt(context: &Context, cure: Cure) -> Result<(), Problem> {
     engine.patience.over(&context.id);
     let recovered = match cure {
         Cure::Revive { stop_first, .. } => revive(context, stop_first).await,
-        Cure::Mend(troubles) => {
-            let plan = make::with_inputs(context, |inputs| plans::mend(inputs, &troubles)).await?;
-            lifecycle::run(context, &plan).await
-        }
+        Cure::Mend(troubles) => mend(context, &troubles).await,
     };
     engine.health.forget(&context.id);
     let Err(problem) = recovered else {
@@ -247,6 +245,29 @@ async fn attempt(context: &Context, cure: Cure) -> Result<(), Problem> {
         })
         .await?;
     Err(problem)
+}
+
+/// Brings back single containers, and the whole pod where that is in vain: then it is the process that
+/// forwards the ports, of which Podman does not notice that it has ended or hangs.
+async fn mend(context: &Context, troubles: &BTreeMap<Role, Trouble>) -> Result<(), Problem> {
+    let ports = context.engine.record(&context.id).await?.ports();
+    if ports::is_free(ports.dev) && ports::is_free(ports.agent) {
+        return revive(context, true).await;
+    }
+    let plan = make::with_inputs(context, |inputs| plans::mend(inputs, troubles)).await?;
+    let mended = lifecycle::run(context, &plan).await;
+    let in_vain = mended.as_ref().is_err_and(|problem| problem.code == Code::NotReady);
+    if in_vain && both_are_silent(&context.engine, ports).await {
+        return revive(context, true).await;
+    }
+    mended
+}
+
+async fn both_are_silent(engine: &Inner, ports: Ports) -> bool {
+    let patience = engine.settings.health.timeout;
+    let (dev, agent) =
+        tokio::join!(banner::probe(ports.dev, patience), banner::probe(ports.agent, patience));
+    dev.is_err() && agent.is_err()
 }
 
 async fn revive(context: &Context, stop_first: bool) -> Result<(), Problem> {
