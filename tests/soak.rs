@@ -66,8 +66,9 @@ const UNSURE: &[&str] = &[
     "its creation broke off",
 ];
 
-/// What Podman says when several of its processes get in each other's way at the database.
-const PODMANS_OWN: &str = "disk I/O error";
+/// What Podman says now and then when much is asked of it at the same time, whoever asks: its processes
+/// get in each other's way at the database, and crun at a new network. Such refusals are counted.
+const PODMANS_OWN: &[&str] = &["disk I/O error", "ping_group_range"];
 
 /// What may happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,14 +141,19 @@ struct Tally {
     acts: usize,
     /// Networks that belong to no container any more, since Podman was killed while it made them.
     orphans: usize,
+    /// What Podman refused for reasons of its own.
+    refusals: usize,
 }
 
 impl Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { operations, kills, acts, orphans } = self;
+        let Self { operations, kills, acts, orphans, refusals } = self;
         write!(f, "{operations} operations, {kills} kills, {acts} acts of others")?;
         if *orphans > 0 {
             write!(f, " ({orphans} networks were left by a Podman that was killed)")?;
+        }
+        if *refusals > 0 {
+            write!(f, " (Podman refused {refusals} for reasons of its own)")?;
         }
         Ok(())
     }
@@ -509,10 +515,13 @@ impl Soak {
         let told = text.lines().filter(|line| line.contains("error") || line.contains("hint"));
         let told = told.collect::<Vec<_>>().join("; ");
         self.note(format!("  {answer:?}: {}: {told}", client.what));
+        let podmans_own =
+            answer == Answer::Failed && PODMANS_OWN.iter().any(|words| text.contains(words));
+        self.tally.refusals += usize::from(podmans_own);
         let expected = &self.expected[&client.id];
         // What was done to it may show only now.
         let torn = expected.torn || expected.lost;
-        let excused = expected.disturbed || torn || self.disturbed || text.contains(PODMANS_OWN);
+        let excused = expected.disturbed || torn || self.disturbed || podmans_own;
         let killed = client.killed_at.is_some() && status.signal().is_some();
         let fits = match answer {
             Answer::Done => true,
@@ -529,6 +538,7 @@ impl Soak {
         }
         let (verb, from, to) = (client.verb, client.from, Instant::now());
         let expected = self.expected.get_mut(&client.id).unwrap();
+        expected.disturbed |= podmans_own;
         expected.asked.push(Asked { verb, from, to, answer });
     }
 
