@@ -139,7 +139,8 @@ struct Tally {
     operations: usize,
     kills: usize,
     acts: usize,
-    /// Networks that belong to no container any more, since Podman was killed while it made them.
+    /// Networks that belong to no container, since Podman, or whoever asked it, was killed while it
+    /// made them.
     orphans: usize,
     /// What Podman refused for reasons of its own.
     refusals: usize,
@@ -150,7 +151,7 @@ impl Display for Tally {
         let Self { operations, kills, acts, orphans, refusals } = self;
         write!(f, "{operations} operations, {kills} kills, {acts} acts of others")?;
         if *orphans > 0 {
-            write!(f, " ({orphans} networks were left by a Podman that was killed)")?;
+            write!(f, " (Podman left {orphans} networks without a container)")?;
         }
         if *refusals > 0 {
             write!(f, " (Podman refused {refusals} for reasons of its own)")?;
@@ -575,7 +576,7 @@ impl Soak {
         }
         quiescent(&self.user);
         thaw_networks(&self.user);
-        if std::mem::take(&mut self.podman_killed) {
+        if std::mem::take(&mut self.podman_killed) || self.ended {
             self.tally.orphans += end_orphaned_networks(&self.user);
         }
         let ids: Vec<&str> = self.ids.iter().map(String::as_str).collect();
