@@ -174,7 +174,7 @@ fn what_ends_again_and_again_has_failed_in_the_end() {
 
 #[test]
 fn a_network_whose_process_is_gone_or_hangs_is_replaced() {
-    let user = User::with_own_ports();
+    let user = User::with_own_ports(&TestPodman::shared().container_host);
     user.more_settings("settings.yaml", &format!("{IMPATIENT}ready_timeout: 5s\n"));
     let repository = Repository::new(&user, "app");
     user.run(&["create", "--project", repository.as_str(), "r-network"]);
