@@ -64,6 +64,19 @@ fn what_has_lost_its_monitor_is_stopped_and_removed_all_the_same() {
 }
 
 #[test]
+fn what_is_removed_is_removed_although_the_bases_cannot_be_trimmed() {
+    let user = User::new();
+    let repository = Repository::new(&user, "app");
+    user.run(&["create", "--project", repository.as_str(), "trimmed"]);
+    user.kill_service();
+    let mut delete = user.taskspace(&["delete", "--force", "--purge", "trimmed"]);
+    // The service that it starts has its environment.
+    delete.env("TASKSPACE_FAULT_FAIL", "delete: trim the project's bases: fail#1");
+    succeed(&mut delete);
+    assert_eq!(user.json(&["list"]), json!([]));
+}
+
+#[test]
 fn what_ran_before_a_crash_runs_again() {
     let user = User::new();
     let repository = Repository::new(&user, "app");

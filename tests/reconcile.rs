@@ -165,7 +165,7 @@ fn what_ends_again_and_again_has_failed_in_the_end() {
     let detail = failure["detail"].as_str().unwrap();
     assert!(detail.contains("3 times within 10 minutes"), "{failure:#}");
     assert!(!failure["log"].as_array().unwrap().is_empty(), "{failure:#}");
-    assert!(user.run(&["show", "r-loop"]).contains("Failure"));
+    assert!(user.run(&["show", "r-loop"]).contains("Reason"));
     // It stays so until somebody wants it to run.
     user.run(&["start", "r-loop"]);
     assert!(answers(user.ssh("r-loop-dev", &["true"])));

@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Display;
 use std::fs::{File, OpenOptions};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
@@ -24,7 +25,7 @@ use crate::common::expectation::{Answer, Asked, Expectation, Meant, Verb};
 use crate::common::others::{OTHERS, Other, end_orphaned_networks, forwarders, thaw_networks};
 use crate::common::own_podman::OwnPodman;
 use crate::common::repository::Repository;
-use crate::common::{TASKSPACE, User, processes, terminate, text_of};
+use crate::common::{TASKSPACE, User, processes, terminate, text_of, wait_until};
 
 /// Quick enough, and with a limit of recoveries that so many acts of others do not reach; the pauses
 /// between them stay short since the window is.
@@ -272,6 +273,9 @@ impl Soak {
     fn learn_points(&mut self) {
         let log = self.user.path("points");
         self.serve("LOG", log.to_str().unwrap());
+        // A client that finds nobody starts another one.
+        let socket = self.user.path("run/symposium/taskspace.sock");
+        wait_until("the service listens", || UnixStream::connect(&socket).is_ok());
         let id = self.new_id();
         let user = &self.user;
         user.run(&["create", "--project", self.repositories[0].as_str(), &id]);

@@ -136,10 +136,23 @@ pub(super) async fn delete(context: &Context, purge: bool) -> Result<(), Problem
     let record = engine.enter_state(context, OperationKind::Delete, begin).await?;
     let plan = delete_plan::plan(&context.id, &record, purge);
     if let Err(problem) = run(context, &plan).await {
-        engine.now_unremoved(&context.id, problem.clone()).await?;
+        if is_gone(context, &problem).await? {
+            return Ok(());
+        }
+        engine.now_unfinished(&context.id, Desired::Absent, problem.clone()).await?;
         return Err(problem.hint("what could be removed is gone; the rest is tried again"));
     }
     Ok(())
+}
+
+/// Whether a removal has got as far as the registry: then only what no other taskspace uses is left,
+/// and the next removal of the project or start of the service tries again.
+pub(super) async fn is_gone(context: &Context, problem: &Problem) -> Result<bool, Problem> {
+    let is_gone = !context.engine.document().await?.taskspaces.contains_key(&context.id);
+    if is_gone {
+        context.engine.warn(&context.id, &format!("it is removed, but: {problem}"));
+    }
+    Ok(is_gone)
 }
 
 fn port_was_taken(result: &Result<(), Problem>) -> bool {

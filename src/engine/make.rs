@@ -147,7 +147,10 @@ pub(super) async fn take_back(context: &Context) -> Result<(), Problem> {
     let record = engine.change(&context.id, unwanted).await?;
     let plan = delete::plan(&context.id, &record, false);
     if let Err(Failure { problem, .. }) = context.execute(&plan, OnFailure::Keep).await {
-        engine.now_unremoved(&context.id, problem.clone()).await?;
+        if lifecycle::is_gone(context, &problem).await? {
+            return Ok(());
+        }
+        engine.now_unfinished(&context.id, Desired::Absent, problem.clone()).await?;
         return Err(problem);
     }
     Ok(())

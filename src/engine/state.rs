@@ -7,8 +7,7 @@ use jiff::Timestamp;
 use super::driver::Context;
 use super::{Inner, problems};
 use crate::model::{
-    Code, Desired, Document, EventBody, OperationKind, Problem, Record, Status, TaskspaceId,
-    Underway,
+    Desired, Document, EventBody, OperationKind, Problem, Record, Status, TaskspaceId, Underway,
 };
 
 impl Inner {
@@ -145,19 +144,6 @@ impl Inner {
             Ok(())
         });
         changed.await.map(drop)
-    }
-
-    /// Records that something of a taskspace could not be removed; nothing where only its entry was
-    /// left, and is gone.
-    pub(super) async fn now_unremoved(
-        &self,
-        id: &TaskspaceId,
-        problem: Problem,
-    ) -> Result<(), Problem> {
-        match self.now_unfinished(id, Desired::Absent, problem).await {
-            Err(gone) if gone.code == Code::TaskspaceNotFound => Ok(()),
-            recorded => recorded,
-        }
     }
 
     /// Records a step of what is under way, aside: nothing waits for it.

@@ -11,8 +11,13 @@ use crate::model::Role;
 pub fn start(inputs: &Inputs<'_>) -> Plan {
     let mut plan = Plan::new("start");
     // Whoever made the containers may have been interrupted before it looked at them.
-    let verified = Role::ALL.map(|role| push_verify(&mut plan, inputs, role, &[]));
-    let infra = plan.push("start the network", Act::StartInfra, Some(Act::StopPod), &verified);
+    let mut ready = Role::ALL.map(|role| push_verify(&mut plan, inputs, role, &[])).to_vec();
+    // Podman makes a volume that is missing by itself, an empty one, or names one that nobody knows.
+    let changes = Act::RequireVolume(names::changes_volume(inputs.id));
+    ready.push(plan.push("the changes are there", changes, None, &[]));
+    let state = Act::RequireVolume(inputs.record.agent_state_volume.clone());
+    ready.push(plan.push("the agent's state is there", state, None, &[]));
+    let infra = plan.push("start the network", Act::StartInfra, Some(Act::StopPod), &ready);
     push_start(&mut plan, infra, &[], &[]);
     plan
 }
