@@ -66,12 +66,7 @@ test-unit: cargo ## the tests that need nothing but cargo
 	$(CARGO) test --locked --features $(TEST_FEATURES) --lib --bins
 
 soak: cargo ## random operations, kills and acts of others (SOAK_MINUTES=10, SOAK_SEED=any)
-	@where=$$(tests/host/select); \
-	if [[ $$where == host ]]; then \
-		triple=$$(rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_); \
-		export "CARGO_TARGET_$${triple}_RUNNER=$(HOST) runner"; \
-		export TASKSPACE_TEST_BASE_IMAGE=$(HOST_BASE_IMAGE); \
-	fi; \
+	@$(test_environment); \
 	export TASKSPACE_SOAK_MINUTES=$(or $(SOAK_MINUTES),10) TASKSPACE_SOAK_SEED=$(SOAK_SEED); \
 	$(CARGO) test --locked --features $(TEST_FEATURES) --test end_to_end -- --nocapture soak::
 
