@@ -7,6 +7,7 @@
 
 mod common;
 
+mod agreement;
 mod bad_input;
 mod create;
 mod dry_run;
