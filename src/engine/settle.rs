@@ -41,7 +41,9 @@ pub(super) async fn settle(engine: &Arc<Inner>, id: &TaskspaceId) -> Result<bool
         }
         Verdict::Whole => whole(engine, id, record).await?,
         Verdict::Quell => {
-            engine.warn(id, "somebody started it, and it is to be stopped");
+            if record.status == Status::Stopped {
+                engine.warn(id, "somebody started it, and it is to be stopped");
+            }
             perform(engine, id, Job::Stop).await;
             return Ok(true);
         }

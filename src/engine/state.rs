@@ -120,7 +120,10 @@ impl Inner {
             return Ok(());
         }
         self.leave_state(id, |record| {
-            record.status = record.status.failed()?;
+            // One that has failed may turn out to have failed for another reason.
+            if record.status != Status::Failed {
+                record.status = record.status.failed()?;
+            }
             record.failure = Some(problem);
             Ok(())
         })

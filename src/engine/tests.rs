@@ -4,7 +4,7 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{EventBody, Record, Role, Status};
+use crate::model::{Code, Desired, EventBody, Record, Role, Status};
 use crate::plan::names;
 use crate::uds::fake_podman::{Answer, FakePodman, Seen};
 
@@ -60,26 +60,67 @@ fn out_of_memory(id: &TaskspaceId, registry: uuid::Uuid, seen: &Seen) -> Answer 
     Answer::json(200, reply)
 }
 
-#[tokio::test]
-async fn a_container_that_ran_out_of_memory_is_told() {
-    let home = tempfile::tempdir().unwrap();
-    let id: TaskspaceId = "example".parse().unwrap();
-    let lookup = |name: &str| (name == "HOME").then(|| home.path().into());
+/// An engine that recovers nothing by itself, with one taskspace in its registry, on a fake Podman.
+async fn engine(
+    home: &std::path::Path,
+    id: &TaskspaceId,
+    record: Record,
+    answer: impl Fn(&TaskspaceId, uuid::Uuid, &Seen) -> Answer + Send + 'static,
+) -> (Engine, FakePodman) {
+    let lookup = |name: &str| (name == "HOME").then(|| home.into());
     let mut paths = Paths::new(lookup, 1000).unwrap();
     let registry = Registry::open(paths.registry.clone()).unwrap();
     let own = id.clone();
     let entered = registry.update(move |document| {
-        document.taskspaces.insert(own, Record::example().into());
+        document.taskspaces.insert(own, record.into());
         Ok::<_, ()>(document.registry)
     });
     let label = entered.await.unwrap().unwrap();
     let asked = id.clone();
-    let fake = FakePodman::always(move |seen| out_of_memory(&asked, label, seen));
+    let fake = FakePodman::always(move |seen| answer(&asked, label, seen));
     paths.container_host = Some(format!("unix://{}", fake.socket().display()));
     let mut settings = Settings::load(&[]).unwrap();
-    // Nothing is recovered: only what is told counts here.
     settings.restart.limit = 0;
-    let engine = Engine::open(paths, settings).await.unwrap();
+    (Engine::open(paths, settings).await.unwrap(), fake)
+}
+
+#[tokio::test]
+async fn what_has_failed_can_turn_out_to_be_lost() {
+    let home = tempfile::tempdir().unwrap();
+    let id: TaskspaceId = "example".parse().unwrap();
+    // A stop that Podman did not answer; meanwhile somebody removed the volume with the work.
+    let record = Record {
+        status: Status::Failed,
+        desired: Desired::Stopped,
+        failure: Some(Problem::new(Code::PodmanUnavailable, "gone")),
+        ..Record::example()
+    };
+    let without_work = |id: &TaskspaceId, registry, seen: &Seen| match &seen.path {
+        path if path.contains(&names::changes_volume(id)) => {
+            Answer::error(404, "no such volume", "no such volume")
+        }
+        path if path.contains("/volumes/json") => {
+            Answer::json(200, json!([{"Name": "taskspace-example-agent-state"}]))
+        }
+        _ => out_of_memory(id, registry, seen),
+    };
+    let (engine, _fake) = engine(home.path(), &id, record, without_work).await;
+    loop {
+        let failure = engine.show(&id).await.unwrap().recorded.record.failure.unwrap();
+        if failure.code == Code::StateConflict {
+            assert!(failure.detail.contains("'taskspace-example-changes' is gone"));
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    engine.close();
+}
+
+#[tokio::test]
+async fn a_container_that_ran_out_of_memory_is_told() {
+    let home = tempfile::tempdir().unwrap();
+    let id: TaskspaceId = "example".parse().unwrap();
+    let (engine, _fake) = engine(home.path(), &id, Record::example(), out_of_memory).await;
 
     let events = engine.events(Some(0));
     let ended = events.filter_map(|event| {
