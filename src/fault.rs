@@ -1,5 +1,5 @@
 //! Points at which a test has the service killed, or an act fail. Without the feature
-//! `fault-points`, which only the tests have, nothing of it is in the program.
+//! `fault-points`, which only the tests have, they do nothing.
 //!
 //! A point's name is followed by the number of times that it was passed: `create: pod: before#1`.
 

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::common::podman::TestPodman;
 use crate::common::repository::Repository;
 use crate::common::{User, succeed};
 
@@ -48,4 +49,27 @@ fn a_creation_that_fails_is_kept_on_request_and_can_be_gone_on_with() {
     assert!(user.ssh("ckeep-dev", &["true"]).status().unwrap().success());
     let shown = user.run(&["show", "ckeep"]);
     assert!(shown.contains("running (wanted: running)") && !shown.contains(reason), "{shown}");
+}
+
+#[test]
+fn work_in_one_that_was_handed_over_is_never_made_anew() {
+    let user = User::new();
+    let repository = Repository::new(&user, "app");
+    user.run(&["list"]);
+    user.kill_service();
+    let project = ["create", "--project", repository.as_str(), "--keep-on-failure", "c-worked"];
+    let mut create = user.taskspace(&project);
+    // The service that it starts has its environment.
+    create.env("TASKSPACE_FAULT_FAIL", "create: wait for the dev container's sshd: fail#1");
+    assert!(!create.output().unwrap().status.success());
+    let podman = |arguments: &[&str]| succeed(TestPodman::shared().command().args(arguments));
+    let commit = "cd /workspace && git -c user.name=T -c user.email=t@e.org commit -q \
+                  --allow-empty -m 'a day of work'";
+    podman(&["exec", "--user=developer", "taskspace-c-worked-dev", "sh", "-c", commit]);
+    // Nobody can tell whether there is work in it.
+    assert!(user.fail(4, &["delete", "c-worked"]).contains("unsaved work"));
+    podman(&["pod", "rm", "--force", "--time=0", "taskspace-c-worked"]);
+    user.run(&["start", "c-worked"]);
+    let log = succeed(&mut user.ssh("c-worked-dev", &["cd /workspace && git log --oneline"]));
+    assert!(log.contains("a day of work"), "{log}");
 }

@@ -255,3 +255,22 @@ fn a_registry_from_a_backup_harms_nothing() {
     wait_until("nothing is astray", || user.json(&["status"])["strays"] == json!([]));
     assert!(answers(user.ssh("r-new-dev", &["true"])));
 }
+
+#[test]
+fn what_is_paused_goes_on_or_is_stopped() {
+    let (user, _repository) = with_taskspace("r-paused");
+    podman(&["pod", "pause", "taskspace-r-paused"]);
+    wait_recovered(&user, "r-paused", 1);
+    user.run(&["stop", "r-paused"]);
+    podman(&["pod", "start", "taskspace-r-paused"]);
+    podman(&["pod", "pause", "taskspace-r-paused"]);
+    wait_until("it is stopped again", || {
+        let filter = "--filter=label=io.symposium.taskspace=r-paused";
+        let states = podman(&["ps", "--all", filter, "--format={{.State}}"]);
+        states.lines().all(|state| state == "exited")
+    });
+    assert_eq!(show(&user, "r-paused")["status"], "stopped");
+    // Once was enough.
+    let stops = user.run(&["events"]).matches("somebody started it").count();
+    assert!(stops <= 2, "{stops}");
+}

@@ -34,7 +34,9 @@ impl State {
     /// from 0 on is asking for what is kept.
     fn missed(&self, after: u64) -> Option<Event> {
         let dropped = self.last - self.kept.len() as u64;
-        (1..dropped).contains(&after).then(|| Event {
+        // One that has not happened yet is of an earlier run, before the clock was set back.
+        let is_missed = (1..dropped).contains(&after) || after > self.last;
+        is_missed.then(|| Event {
             id: dropped,
             time: Timestamp::now(),
             operation: None,
@@ -98,8 +100,8 @@ impl EventBus {
                 let events = match item {
                     Some(event) if event.id <= *seen => Vec::new(),
                     Some(event) if event.id == *seen + 1 => vec![event],
-                    // A gap, or word of one: what was missed is among the kept.
-                    _ => bus.kept_after(*seen),
+                    // A gap, or word of one: what was missed is among the kept, or told to be missed.
+                    _ => bus.kept(*seen),
                 };
                 *seen = events.last().map_or(*seen, |event| event.id);
                 std::future::ready(Some(stream::iter(events)))

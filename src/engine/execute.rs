@@ -15,6 +15,9 @@ pub(crate) trait Performer {
     /// Does one act.
     fn perform(&self, act: &Act) -> impl Future<Output = Result<(), Problem>> + Send;
 
+    /// Hears that a step failed; returns whether what was begun is to be taken back.
+    fn give_up(&self) -> impl Future<Output = bool> + Send;
+
     /// Hears of the beginning or end of a step.
     fn report(&self, body: EventBody);
 }
@@ -77,7 +80,7 @@ pub(crate) async fn execute(
         }
     }
     let Some(mut problem) = failure else { return Ok(()) };
-    if on_failure == OnFailure::Keep {
+    if on_failure == OnFailure::Keep || !performer.give_up().await {
         return Err(Failure { problem, taken_back: false });
     }
     let mut taken_back = true;
@@ -157,6 +160,10 @@ mod tests {
                 return Err(Problem::new(Code::Internal, format!("{name} broke")));
             }
             Ok(())
+        }
+
+        async fn give_up(&self) -> bool {
+            true
         }
 
         fn report(&self, _: EventBody) {}

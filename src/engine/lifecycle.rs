@@ -8,6 +8,7 @@ use super::make::pick_ports;
 use super::{make, problems};
 use crate::host::ports;
 use crate::model::{Code, Desired, OperationKind, Ports, Problem, Record, Status};
+use crate::plan::assess::Life;
 use crate::plan::{Plan, create, delete as delete_plan, lifecycle};
 
 /// The infra container and the two of ours.
@@ -21,12 +22,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 pub(super) async fn start(context: &Context, kind: OperationKind) -> Result<(), Problem> {
     let engine = &context.engine;
     let record = engine.record(&context.id).await?;
+    refuse_what_goes(context, &record)?;
     if record.is_half_made() {
         return make::resume(context).await;
     }
     if matches!(record.status, Status::Running | Status::Degraded) {
         // The record may be behind: someone may have stopped or removed what is in Podman.
-        if count_running(context).await? == PARTS {
+        if count(context, |life| life == Life::Up).await? == PARTS {
             return Ok(());
         }
         let gone = |record: &mut Record| {
@@ -75,6 +77,7 @@ async fn start_pod(context: &Context) -> Result<(), Problem> {
 pub(super) async fn stop(context: &Context, kind: OperationKind) -> Result<(), Problem> {
     let engine = &context.engine;
     let record = engine.record(&context.id).await?;
+    refuse_what_goes(context, &record)?;
     if record.is_half_made() {
         let id = &context.id;
         return Err(Problem::new(
@@ -85,13 +88,18 @@ pub(super) async fn stop(context: &Context, kind: OperationKind) -> Result<(), P
             "`taskspace start {id}` goes on with it, `taskspace delete {id}` removes it"
         )));
     }
-    if record.status == Status::Stopped && count_running(context).await? == 0 {
-        return Ok(());
-    }
     let desired = match kind {
         OperationKind::Restart => Desired::Running,
         _ => Desired::Stopped,
     };
+    if record.status == Status::Stopped && count(context, |life| life != Life::Down).await? == 0 {
+        let wanted = move |record: &mut Record| {
+            record.desired = desired;
+            record.attempts.clear();
+            Ok(())
+        };
+        return engine.change(&context.id, wanted).await.map(drop);
+    }
     let begin = move |record: &mut Record| {
         record.desired = desired;
         if record.status != Status::Stopping {
@@ -184,12 +192,22 @@ async fn pod_is_there(context: &Context) -> Result<bool, Problem> {
     Ok(pod.is_some_and(|pod| pod.containers.len() == PARTS))
 }
 
-/// Returns how many containers of the pod run.
-async fn count_running(context: &Context) -> Result<usize, Problem> {
+/// Refuses to start or stop what is being removed: nothing of it may be left.
+fn refuse_what_goes(context: &Context, record: &Record) -> Result<(), Problem> {
+    if record.desired != Desired::Absent {
+        return Ok(());
+    }
+    let id = &context.id;
+    Err(Problem::new(Code::StateConflict, format!("'{id}' is being removed"))
+        .hint("what is left of it is removed as soon as that is possible"))
+}
+
+/// Returns how many containers of the pod are in a certain way.
+async fn count(context: &Context, is: impl Fn(Life) -> bool) -> Result<usize, Problem> {
     let (podman, _) = context.engine.link.get().await?;
     let pod = context.engine.own_pod(&podman, &context.id).await?;
     let containers = pod.map(|pod| pod.containers).unwrap_or_default();
-    Ok(containers.iter().filter(|container| container.state == "running").count())
+    Ok(containers.iter().filter(|container| is(Life::of(&container.state))).count())
 }
 
 /// Makes the pod anew on the volumes that are there.

@@ -19,7 +19,6 @@ use crate::model::{
 use crate::plan::capability::Capabilities;
 use crate::plan::create::{self, Inputs, Places};
 use crate::plan::{Plan, delete, names};
-use crate::podman::Pod;
 
 /// How often an interrupted making is gone on with. A service that dies of it each time must not do so
 /// forever.
@@ -46,11 +45,11 @@ pub(super) async fn create(context: &Context, request: CreateRequest) -> Result<
             return engine.now_running(&context.id).await;
         };
         let Failure { problem, taken_back } = failure;
-        if request.keep_on_failure {
-            return Err(keep(context, problem).await?);
-        }
         if !taken_back && engine.closing.is_cancelled() {
             return Err(problem.hint("the next start of the service goes on with it"));
+        }
+        if request.keep_on_failure {
+            return Err(keep(context, problem).await?);
         }
         if !taken_back {
             engine.now_unfinished(&context.id, Desired::Absent, problem.clone()).await?;
@@ -77,7 +76,12 @@ async fn keep(context: &Context, problem: Problem) -> Result<Problem, Problem> {
         None => kept,
     };
     let problem = problem.hint(hint);
-    context.engine.now_unfinished(id, Desired::Running, problem.clone()).await?;
+    // One that was handed over is like any other that has failed.
+    if context.engine.record(id).await?.is_half_made() {
+        context.engine.now_unfinished(id, Desired::Running, problem.clone()).await?;
+    } else {
+        context.engine.now_failed(id, problem.clone()).await?;
+    }
     Ok(problem)
 }
 
@@ -85,7 +89,7 @@ async fn keep(context: &Context, problem: Problem) -> Result<Problem, Problem> {
 pub(super) async fn resume(context: &Context) -> Result<(), Problem> {
     let engine = &context.engine;
     // Without Podman there is nothing to be done now: it stays recorded.
-    let (podman, _) = engine.link.get().await?;
+    engine.link.get().await?;
     let record = engine.record(&context.id).await?;
     let keeps = record.underway.as_ref().is_some_and(|underway| underway.keep);
     let asked_for = record.status == Status::Failed;
@@ -108,32 +112,28 @@ pub(super) async fn resume(context: &Context) -> Result<(), Problem> {
         return Err(Problem::new(Code::Internal, times)
             .hint("the service's log may say why; please report it"));
     }
-    let pod = engine.own_pod(&podman, &context.id).await?;
-    // Once somebody may have worked in it, nothing is made anew.
-    let made = match pod {
-        Some(pod) if was_started(&pod) => lifecycle::bring_up(context).await,
-        _ => {
-            let plan = with_inputs(context, |inputs| create::plan(inputs, true)).await?;
-            let made = context.execute(&plan, OnFailure::Keep).await;
-            made.map_err(|failure| failure.problem)
-        }
-    };
+    let plan = with_inputs(context, |inputs| create::plan(inputs, true)).await?;
+    let made = context.execute(&plan, OnFailure::Keep).await.map_err(|failure| failure.problem);
     match made {
         Ok(()) => engine.now_running(&context.id).await,
+        // It may be Podman that is to blame, or the host that shuts down; what is recorded is tried
+        // again.
+        Err(problem)
+            if problem.code == Code::PodmanUnavailable || engine.closing.is_cancelled() =>
+        {
+            Err(problem)
+        }
         Err(problem) if keeps => Err(keep(context, problem).await?),
-        // It may be Podman that is to blame; what is recorded is tried again.
-        Err(problem) if problem.code == Code::PodmanUnavailable => Err(problem),
-        Err(problem) => {
+        Err(problem) if engine.record(&context.id).await?.is_half_made() => {
             take_back(context).await?;
             Err(problem)
         }
+        // There may be work in it by now.
+        Err(problem) => {
+            engine.now_failed(&context.id, problem.clone()).await?;
+            Err(problem)
+        }
     }
-}
-
-/// Whether a container of a pod was started, so that somebody may have worked in it.
-pub(super) fn was_started(pod: &Pod) -> bool {
-    let parts = pod.containers.iter().filter(|container| container.id != pod.infra_id);
-    parts.into_iter().any(|container| matches!(container.state.as_str(), "running" | "exited"))
 }
 
 /// Removes what a making left.
@@ -319,6 +319,18 @@ pub(super) fn check_free(
         && !document.agent_states.contains_key(former)
     {
         return Err(no_agent_state(document, former));
+    }
+    // A making that fails gives the state back under this id.
+    let lent = document
+        .taskspaces
+        .iter()
+        .find(|(_, record)| record.is_half_made() && record.agent_state_from.as_ref() == Some(id));
+    if let Some((borrower, _)) = lent {
+        return Err(Problem::new(
+            Code::AgentStateExists,
+            format!("the agent state of a former taskspace '{id}' is lent to '{borrower}'"),
+        )
+        .hint(format!("start or delete '{borrower}' first; its creation is not finished")));
     }
     if agent_state_of != Some(id) && document.agent_states.contains_key(id) {
         return Err(Problem::new(

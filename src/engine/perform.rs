@@ -90,6 +90,8 @@ impl Performer for Acting {
                 let made = podman.inspect_container(&spec.name).await.map_err(problems::podman)?;
                 verify::container(spec, &made)
             }
+            Act::HandOver => self.engine.hand_over_to_user(&self.id).await,
+            Act::Unpause => self.unpause().await,
             Act::StartInfra => {
                 let own = self.engine.own_pod(podman, &self.id).await?;
                 let pod = own.ok_or_else(|| foreign_pod(&names::pod(&self.id)))?;
@@ -111,6 +113,19 @@ impl Performer for Acting {
                 self.engine.forget(&self.id, keep_state_as.clone()).await
             }
         }
+    }
+
+    async fn give_up(&self) -> bool {
+        if self.engine.closing.is_cancelled() {
+            // Podman may be ending as well: the next start goes on with it.
+            return false;
+        }
+        if self.record.is_half_made()
+            && let Err(problem) = self.engine.condemn(&self.id).await
+        {
+            tracing::warn!(id = %self.id, "cannot record that it is taken back: {problem}");
+        }
+        true
     }
 
     fn report(&self, body: EventBody) {
@@ -168,6 +183,8 @@ impl Acting {
     async fn stop_pod(&self) -> Result<(), Problem> {
         let Some(pod) = self.engine.own_pod(&self.podman, &self.id).await? else { return Ok(()) };
         let patience = self.engine.stop_seconds();
+        // Podman refuses to stop what is paused.
+        self.unpause().await?;
         absent_is_fine(twice(|| self.podman.stop_pod(&pod.id, patience)).await)?;
         // Podman takes a pod whose infra container has ended for stopped, whatever else runs in it.
         let left = self.engine.own_pod(&self.podman, &self.id).await?;
@@ -175,6 +192,17 @@ impl Acting {
             if Life::of(&container.state) != Life::Down {
                 let stop = || self.podman.stop_container(&container.id, patience);
                 absent_is_fine(twice(stop).await)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the containers go on that somebody paused.
+    async fn unpause(&self) -> Result<(), Problem> {
+        let pod = self.engine.own_pod(&self.podman, &self.id).await?;
+        for container in pod.into_iter().flat_map(|pod| pod.containers) {
+            if Life::of(&container.state) == Life::Paused {
+                absent_is_fine(self.podman.unpause_container(&container.id).await)?;
             }
         }
         Ok(())

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::observe::World;
 use super::settle::unfinished;
 use super::{Inner, problems, projects};
-use crate::model::{Document, EventBody, Problem, Record, TaskspaceId};
+use crate::model::{Document, EventBody, Problem, Record, Status, TaskspaceId};
 use crate::plan::assess::{Verdict, assess};
 use crate::plan::names;
 use crate::podman::PodmanEvent;
@@ -123,12 +123,13 @@ impl Inner {
 
     /// Listens to Podman until it goes away.
     async fn hear(&self) -> Result<(), Problem> {
+        let registry = self.document().await?.registry.to_string();
         let (podman, _) = self.link.get().await?;
         let mut events = podman.events(None).await.map_err(problems::podman)?;
         // What happened before is not told.
         self.look.notify_one();
         while let Some(Ok(event)) = events.next().await {
-            if self.concerns(&event) {
+            if self.concerns(&event, &registry) {
                 self.look.notify_one();
             }
         }
@@ -140,7 +141,11 @@ impl Inner {
     }
 
     /// Whether an event may change what is seen of a taskspace that nothing is being done to.
-    fn concerns(&self, event: &PodmanEvent) -> bool {
+    fn concerns(&self, event: &PodmanEvent, registry: &str) -> bool {
+        let label = event.labels.get(names::REGISTRY_LABEL);
+        if label.is_some_and(|label| label != registry) {
+            return false;
+        }
         if !TELLING.contains(&event.action.as_str()) {
             return false;
         }
@@ -174,11 +179,14 @@ impl Inner {
             let wait = match verdict {
                 Verdict::Settled => {
                     found.forget(id);
+                    self.patience.over(id);
                     continue;
                 }
                 Verdict::Unsettled => Some(Instant::now() + SOON),
                 Verdict::Mend(_) | Verdict::Revive { .. } => {
-                    found.steady(id, verdict).max(self.next_attempt(record))
+                    // What is recorded already waits for the next attempt; the rest is told first.
+                    let told = record.status != Status::Running;
+                    found.steady(id, verdict).max(self.next_attempt(record).filter(|_| told))
                 }
                 Verdict::Finish | Verdict::Quell | Verdict::Whole | Verdict::Lost(_) => None,
             };

@@ -181,9 +181,8 @@ impl Engine {
             Status::Running | Status::Degraded => {}
             // It was never ready, or it was asked before.
             Status::Creating | Status::Deleting => return Ok(()),
-            Status::Failed if record.is_half_made() && !self.was_started(id).await? => {
-                return Ok(());
-            }
+            // It was never handed over.
+            Status::Failed if record.is_half_made() => return Ok(()),
             Status::Stopped | Status::Starting | Status::Stopping | Status::Failed => {
                 return Err(unsaved(format!(
                     "'{id}' is {status}, so nobody can tell whether it has unsaved work"
@@ -216,12 +215,6 @@ impl Engine {
                 Err(unsaved(format!("git cannot tell whether '{id}' has unsaved work")).log(shown))
             }
         }
-    }
-
-    async fn was_started(&self, id: &TaskspaceId) -> Result<bool, Problem> {
-        let (podman, _) = self.inner.link.get().await?;
-        let pod = self.inner.own_pod(&podman, id).await?;
-        Ok(pod.as_ref().is_some_and(make::was_started))
     }
 
     async fn purge_agent_state(&self, id: &TaskspaceId) -> Result<Operation, Problem> {

@@ -102,9 +102,10 @@ async fn perform(engine: &Arc<Inner>, id: &TaskspaceId, job: Job) {
 async fn perform_as(engine: &Arc<Inner>, id: &TaskspaceId, operation: u64, job: Job) {
     driver::carry_out(engine, id, operation, async {
         let done = driver::run(engine, id, operation, job).await;
-        match &done {
-            Ok(()) => engine.patience.over(id),
-            Err(_) => engine.patience.failed(id),
+        // Also when it went well: if it is found the same again, it was in vain.
+        match engine.record(id).await {
+            Ok(_) => engine.patience.failed(id),
+            Err(_) => engine.patience.over(id),
         }
         done
     })
@@ -117,7 +118,22 @@ async fn whole(engine: &Arc<Inner>, id: &TaskspaceId, record: &Record) -> Result
     let patience = engine.settings.health.timeout;
     let (dev, agent) =
         tokio::join!(banner::probe(ports.dev, patience), banner::probe(ports.agent, patience));
-    if dev.is_ok() && agent.is_ok() { engine.now_running(id).await } else { Ok(()) }
+    let silent = match dev.and(agent) {
+        Ok(_) => return engine.now_running(id).await,
+        Err(silent) => Problem::new(Code::NotReady, silent.to_string()),
+    };
+    // From here on its health is looked after.
+    let degraded = move |record: &mut Record| {
+        if matches!(record.status, Status::Stopped | Status::Failed) {
+            record.status = record.status.starting()?;
+        }
+        if record.status == Status::Starting {
+            record.status = record.status.degraded()?;
+        }
+        record.failure.get_or_insert(silent);
+        Ok(())
+    };
+    engine.change(id, degraded).await.map(drop)
 }
 
 /// How a taskspace is recovered.
@@ -173,7 +189,11 @@ async fn recover(
         })
         .await?;
     match engine.settings.restart.next(&record.attempts, Timestamp::now()) {
-        Next::At(_) => Ok(false),
+        Next::At(_) => {
+            // What is recorded now waits for its time.
+            engine.look.notify_one();
+            Ok(false)
+        }
         Next::Never => give_up(engine, podman, id, &record).await.map(|()| false),
         Next::Now => {
             let operation = engine.operations.enter(OperationKind::Recover, Some(id.clone())).id;
@@ -194,7 +214,7 @@ async fn attempt(context: &Context, cure: Cure) -> Result<(), Problem> {
             let now = Timestamp::now();
             record.attempts = policy.recent(&record.attempts, now);
             record.attempts.push(now);
-            if from_the_network_up {
+            if from_the_network_up || record.status == Status::Stopped {
                 record.status = record.status.starting()?;
             }
             Ok(())

@@ -149,6 +149,34 @@ impl Inner {
         changed.await.map(drop)
     }
 
+    /// Records that a taskspace may be used from now on: what is under way is no longer its making
+    /// but its start, and nothing of it is made anew or taken back after a crash.
+    pub(super) async fn hand_over_to_user(&self, id: &TaskspaceId) -> Result<(), Problem> {
+        let changed = self.change(id, |record| {
+            if record.status == Status::Creating {
+                record.status = record.status.starting()?;
+            }
+            if let Some(underway) = &mut record.underway {
+                underway.kind = OperationKind::Start;
+            }
+            Ok(())
+        });
+        changed.await.map(drop)
+    }
+
+    /// Records that what was made of a taskspace is taken back, before it is: a crash in between must
+    /// not go on with it, or take it for one that lost its work.
+    pub(super) async fn condemn(&self, id: &TaskspaceId) -> Result<(), Problem> {
+        let changed = self.change(id, |record| {
+            record.desired = Desired::Absent;
+            if let Some(underway) = &mut record.underway {
+                underway.kind = OperationKind::Create;
+            }
+            Ok(())
+        });
+        changed.await.map(drop)
+    }
+
     /// Records a step of what is under way, aside: nothing waits for it.
     pub(super) fn note_step(&self, id: &TaskspaceId, step: String) {
         let (registry, id) = (self.registry.clone(), id.clone());

@@ -189,7 +189,8 @@ impl Record {
             Status::Stopped => self.desired == Desired::Running,
             Status::Failed => {
                 let passes = |problem: &Problem| problem.code == Code::PodmanUnavailable;
-                self.desired == Desired::Absent || self.failure.as_ref().is_some_and(passes)
+                let passes = self.failure.as_ref().is_some_and(passes) && !self.is_half_made();
+                self.desired == Desired::Absent || passes
             }
             status => status.is_up() || status.is_transient(),
         }

@@ -33,6 +33,8 @@ pub enum Life {
     Down,
     /// Podman is about to change that.
     Changing,
+    /// Somebody paused it.
+    Paused,
     /// It runs.
     Up,
 }
@@ -41,7 +43,8 @@ impl Life {
     /// Reads Podman's word for a container's state.
     pub fn of(state: &str) -> Self {
         match state {
-            "running" | "paused" => Self::Up,
+            "running" => Self::Up,
+            "paused" => Self::Paused,
             "stopping" | "removing" => Self::Changing,
             _ => Self::Down,
         }
@@ -94,7 +97,9 @@ pub fn assess(record: &Record, seen: &Seen, deaf: &BTreeSet<Role>) -> Verdict {
     if record.status == Status::Failed {
         // Only what passes by itself is tried again without being asked for.
         let passing = record.failure.as_ref().map(|failure| failure.code);
-        if passing != Some(Code::PodmanUnavailable) || record.is_half_made() {
+        let runs = seen.pod.as_ref().is_some_and(SeenPod::runs);
+        let to_be_stopped = record.desired == Desired::Stopped && runs;
+        if record.is_half_made() || passing != Some(Code::PodmanUnavailable) && !to_be_stopped {
             return Verdict::Settled;
         }
     }
@@ -115,6 +120,9 @@ pub fn assess(record: &Record, seen: &Seen, deaf: &BTreeSet<Role>) -> Verdict {
 fn running(status: Status, pod: &SeenPod, deaf: &BTreeSet<Role>) -> Verdict {
     if pod.all().any(|life| life == Life::Changing) {
         return Verdict::Unsettled;
+    }
+    if pod.all().any(|life| life == Life::Paused) {
+        return Verdict::Revive { found: "it is paused", stop_first: false };
     }
     if pod.infra == Life::Down {
         // Containers that still run share a network that is gone.
@@ -218,6 +226,16 @@ mod tests {
                 revive("its network was started anew", true),
             ),
             (Running, Status::Running, gone(), &none, revive("its pod is gone", false)),
+            (
+                Running,
+                Status::Running,
+                pod(Life::Paused, Up, Up),
+                &none,
+                revive("it is paused", false),
+            ),
+            (Stopped, Status::Stopped, pod(Up, Life::Paused, Down), &none, Verdict::Quell),
+            (Stopped, Status::Failed, pod(Up, Up, Up), &none, Verdict::Quell),
+            (Stopped, Status::Failed, pod(Down, Down, Down), &none, Verdict::Settled),
             (Running, Status::Failed, gone(), &none, Verdict::Settled),
             (Running, Status::Running, lost.clone(), &none, Verdict::Lost(lost.lost.clone())),
             (Stopped, Status::Stopped, lost.clone(), &none, Verdict::Lost(lost.lost.clone())),
@@ -247,7 +265,7 @@ mod tests {
     }
 
     fn life() -> impl Strategy<Value = Life> {
-        prop_oneof![Just(Life::Up), Just(Life::Down), Just(Life::Changing)]
+        prop_oneof![Just(Life::Up), Just(Life::Down), Just(Life::Changing), Just(Life::Paused)]
     }
 
     proptest! {

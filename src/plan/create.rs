@@ -149,6 +149,7 @@ pub fn plan(inputs: &Inputs<'_>, again: bool) -> Plan {
         agent: vec![checkout, state, files],
         dev: vec![checkout, cache, files],
         start: vec![seeded],
+        hand_over: true,
     };
     push_pod(&mut plan, inputs, needs);
     plan.push("ssh_config", Act::PublishSsh, None, &[files]);
@@ -190,7 +191,13 @@ pub fn rebuild(inputs: &Inputs<'_>) -> Plan {
         plan.push("keys and configuration", Act::WriteFiles, None, &[]),
         plan.push("ssh_config", Act::PublishSsh, None, &[]),
     ];
-    let needs = PodNeeds { pod: &ready, agent: Vec::new(), dev: Vec::new(), start: Vec::new() };
+    let needs = PodNeeds {
+        pod: &ready,
+        agent: Vec::new(),
+        dev: Vec::new(),
+        start: Vec::new(),
+        hand_over: false,
+    };
     push_pod(&mut plan, inputs, needs);
     plan
 }
@@ -201,6 +208,8 @@ struct PodNeeds<'a> {
     agent: Vec<usize>,
     dev: Vec<usize>,
     start: Vec<usize>,
+    /// Whether it is handed over for the first time.
+    hand_over: bool,
 }
 
 fn push_pod(plan: &mut Plan, inputs: &Inputs<'_>, needs: PodNeeds<'_>) {
@@ -219,5 +228,8 @@ fn push_pod(plan: &mut Plan, inputs: &Inputs<'_>, needs: PodNeeds<'_>) {
     let dev = verified(Role::Dev, "dev container", needs.dev);
     let mut before_agent = needs.start;
     before_agent.push(agent);
+    if needs.hand_over {
+        before_agent = vec![plan.push("hand it over", Act::HandOver, None, &before_agent)];
+    }
     push_start(plan, infra, &before_agent, &[dev]);
 }

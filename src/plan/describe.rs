@@ -59,6 +59,8 @@ impl Act {
             Self::VerifyContainer(_, spec) => {
                 format!("compare the container {} with what was asked for", spec.name)
             }
+            Self::HandOver => format!("record that {id} may be used"),
+            Self::Unpause => format!("let the containers of the pod {pod} go on"),
             Self::StartInfra => format!("start the network of the pod {pod}"),
             Self::StartContainer(role) => {
                 format!("start the container {}", names::container(id, *role))

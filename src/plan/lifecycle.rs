@@ -17,7 +17,8 @@ pub fn start(inputs: &Inputs<'_>) -> Plan {
     ready.push(plan.push("the changes are there", changes, None, &[]));
     let state = Act::RequireVolume(inputs.record.agent_state_volume.clone());
     ready.push(plan.push("the agent's state is there", state, None, &[]));
-    let infra = plan.push("start the network", Act::StartInfra, Some(Act::StopPod), &ready);
+    let unpaused = plan.push("let go on what is paused", Act::Unpause, None, &ready);
+    let infra = plan.push("start the network", Act::StartInfra, Some(Act::StopPod), &[unpaused]);
     push_start(&mut plan, infra, &[], &[]);
     plan
 }

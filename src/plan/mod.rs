@@ -50,10 +50,15 @@ pub enum Act {
     CreateContainer(Role, Box<ContainerSpec>),
     /// Compare a container with what was asked for: Podman ignores what it does not know.
     VerifyContainer(Role, Box<ContainerSpec>),
+    /// Record that the taskspace is whole and about to be used: from here on there may be work in it,
+    /// and nothing of it is made anew or taken back by a later run of the service.
+    HandOver,
     /// Start the pod's network: its infra container alone.
     StartInfra,
     /// Start a container.
     StartContainer(Role),
+    /// Let those containers of the pod go on that somebody paused.
+    Unpause,
     /// Stop a container.
     StopContainer(Role),
     /// Stop the pod and its containers.

@@ -116,6 +116,12 @@ impl Podman {
             .await
     }
 
+    /// Lets a paused container go on; one that is not paused is an error of the kind
+    /// [`ErrorKind::BadState`](super::ErrorKind::BadState) or another one.
+    pub async fn unpause_container(&self, name: &str) -> Result<()> {
+        self.post(format!("/containers/{}/unpause", segment("container", name)?)).run().await
+    }
+
     /// Waits until a container has ended, however long it takes, and returns its exit code.
     ///
     /// To Podman, one that was never started has ended, with 0.
