@@ -77,6 +77,25 @@ fn what_is_removed_is_removed_although_the_bases_cannot_be_trimmed() {
 }
 
 #[test]
+fn a_purge_that_is_cut_off_is_finished() {
+    let user = User::new();
+    let repository = Repository::new(&user, "app");
+    for point in ["purge: remove the volume: before#1", "purge: remove the volume: after#1"] {
+        user.run(&["create", "--project", repository.as_str(), "purged"]);
+        user.run(&["delete", "--force", "purged"]);
+        user.kill_service();
+        let mut purge = user.taskspace(&["delete", "--purge", "purged"]);
+        assert!(!purge.env("TASKSPACE_FAULT_KILL", point).output().unwrap().status.success());
+        user.run(&["list"]);
+        wait_until("the state is gone", || {
+            user.registry().get("agent_states").is_none_or(|states| *states == json!({}))
+        });
+        let left = user.left_in_podman();
+        assert!(left.iter().all(|name| name.starts_with("project-base-")), "{left:?}");
+    }
+}
+
+#[test]
 fn what_ran_before_a_crash_runs_again() {
     let user = User::new();
     let repository = Repository::new(&user, "app");

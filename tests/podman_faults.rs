@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::common::agreement::quiescent;
 use crate::common::podman::TestPodman;
 use crate::common::podman_proxy::{Fault, PodmanProxy};
 use crate::common::repository::Repository;
@@ -109,6 +110,15 @@ impl Interrupted {
             "start" => Some("stopped"),
             _ => Some("running"),
         };
+        // What failed to stop is stopped again by itself, sooner or later.
+        wait_until("it is as it should be before", || {
+            quiescent(&self.user);
+            self.bring(wanted);
+            self.status().as_deref() == wanted
+        });
+    }
+
+    fn bring(&self, wanted: Option<&str>) {
         let status = self.status();
         let verbs: &[&str] = match (status.as_deref(), wanted) {
             (Some(_), None) => &["delete"],
@@ -123,7 +133,6 @@ impl Interrupted {
             let output = self.ask(verb);
             assert!(output.status.success(), "{verb}: {}", text_of(&output));
         }
-        assert_eq!(self.status().as_deref(), wanted);
     }
 
     /// Checks that everything agrees, and that what has failed can be started and removed.

@@ -316,7 +316,7 @@ pub(super) fn check_free(
         return Err(taken(id));
     }
     if let Some(former) = agent_state_of
-        && !document.agent_states.contains_key(former)
+        && document.agent_states.get(former).is_none_or(|state| state.going)
     {
         return Err(no_agent_state(document, former));
     }
@@ -384,7 +384,8 @@ mod tests {
         assert_eq!(check_free(&document, &id, None), Ok(()));
         let problem = check_free(&document, &id, Some(&id)).unwrap_err();
         assert_eq!(problem.code, Code::AgentStateUnavailable);
-        let kept = AgentStateRecord { volume: "v".to_owned(), since: Timestamp::UNIX_EPOCH };
+        let kept =
+            AgentStateRecord { volume: "v".to_owned(), since: Timestamp::UNIX_EPOCH, going: false };
         document.agent_states.insert(id.clone(), kept);
         assert_eq!(check_free(&document, &id, None).unwrap_err().code, Code::AgentStateExists);
         assert_eq!(check_free(&document, &id, Some(&id)), Ok(()));

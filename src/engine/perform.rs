@@ -253,6 +253,40 @@ impl Inner {
         }
     }
 
+    /// Removes the agent state that a former taskspace left.
+    pub(super) async fn remove_agent_state(
+        &self,
+        podman: &Podman,
+        former: &TaskspaceId,
+    ) -> Result<(), Problem> {
+        let mark = |going: bool| {
+            let former = former.clone();
+            self.registry.update(move |document| {
+                Ok::<_, Problem>(document.agent_states.get_mut(&former).map(|state| {
+                    state.going = going;
+                    (state.volume.clone(), document.registry)
+                }))
+            })
+        };
+        // Marked first: nobody can be given what is about to go, and a crash is found by the next
+        // start.
+        let Some((volume, registry)) = mark(true).await.map_err(problems::registry)?? else {
+            return Ok(());
+        };
+        fault::point(|| "purge: remove the volume: before".to_owned());
+        if let Err(problem) = remove_volume(podman, registry, &volume).await {
+            mark(false).await.map_err(problems::registry)??;
+            return Err(problem);
+        }
+        fault::point(|| "purge: remove the volume: after".to_owned());
+        let former = former.clone();
+        let forgotten = self.registry.update(move |document| {
+            document.agent_states.remove(&former);
+            Ok::<(), Problem>(())
+        });
+        forgotten.await.map_err(problems::registry)?
+    }
+
     /// Takes a taskspace out of the registry and out of `ssh_config`; its agent's state is kept
     /// under `keep_state_as`.
     pub(super) async fn forget(
@@ -265,7 +299,7 @@ impl Inner {
             if let Some(record) = document.taskspaces.remove(&gone) {
                 if let Some(former) = keep_state_as {
                     let volume = record.agent_state_volume.clone();
-                    let kept = AgentStateRecord { volume, since: Timestamp::now() };
+                    let kept = AgentStateRecord { volume, since: Timestamp::now(), going: false };
                     document.agent_states.insert(former, kept);
                 }
                 forget_unused_project(document, &record.spec.project.name, None);

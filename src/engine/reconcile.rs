@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::observe::World;
-use super::settle::unfinished;
+use super::settle::{is_recovery, unfinished};
 use super::{Inner, problems, projects};
 use crate::model::{Document, EventBody, Problem, Record, Status, TaskspaceId};
 use crate::plan::assess::{Verdict, assess};
@@ -32,6 +32,10 @@ const STEADY: Duration = Duration::from_millis(400);
 /// When to look again at what Podman is about to change.
 const SOON: Duration = Duration::from_millis(200);
 
+/// After how long of it there is no hurry any more, and when to look then.
+const LONG: Duration = Duration::from_secs(15);
+const LATER: Duration = Duration::from_secs(5);
+
 /// The first pause after Podman did not answer; pauses double up to the regular interval.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -42,6 +46,7 @@ impl Inner {
         for (id, record) in &document.taskspaces {
             if let Some(underway) = &record.underway
                 && record.status.is_transient()
+                && !is_recovery(record)
             {
                 let job = unfinished(record);
                 tracing::info!(%id, kind = %job.kind(), "taking up");
@@ -49,6 +54,9 @@ impl Inner {
                 let operation = self.operations.enter_again(number, kind, Some(id.clone()));
                 self.hand_over(id, operation.id, job);
             }
+        }
+        for (former, _) in document.agent_states.iter().filter(|(_, state)| state.going) {
+            tokio::spawn(remove_agent_state(self.clone(), former.clone()));
         }
         // Half made, half removed, or left by a removal that broke off just before.
         let superfluous: Vec<(String, String)> = document
@@ -182,7 +190,10 @@ impl Inner {
                     self.patience.over(id);
                     continue;
                 }
-                Verdict::Unsettled => Some(Instant::now() + SOON),
+                Verdict::Unsettled => {
+                    let changing = found.since(id, verdict).elapsed();
+                    Some(Instant::now() + if changing < LONG { SOON } else { LATER })
+                }
                 Verdict::Mend(_) | Verdict::Revive { .. } => {
                     // What is recorded already waits for the next attempt; the rest is told first.
                     let told = record.status != Status::Running;
@@ -250,22 +261,26 @@ impl Inner {
     }
 }
 
-/// What was found of taskspaces that are to be recovered, and since when.
+/// What was found of taskspaces that are not as they should be, and since when.
 #[derive(Debug, Default)]
 struct Found(HashMap<TaskspaceId, (Verdict, Instant)>);
 
 impl Found {
     /// Returns when what is found will have been found for long enough, if it has not been yet.
     fn steady(&mut self, id: &TaskspaceId, verdict: Verdict) -> Option<Instant> {
-        let now = Instant::now();
-        let since = match self.0.get(id) {
+        Some(self.since(id, verdict) + STEADY).filter(|steady| *steady > Instant::now())
+    }
+
+    /// Returns since when the same is found.
+    fn since(&mut self, id: &TaskspaceId, verdict: Verdict) -> Instant {
+        match self.0.get(id) {
             Some((before, since)) if *before == verdict => *since,
             _ => {
+                let now = Instant::now();
                 self.0.insert(id.clone(), (verdict, now));
                 now
             }
-        };
-        Some(since + STEADY).filter(|steady| *steady > now)
+        }
     }
 
     fn forget(&mut self, id: &TaskspaceId) {
@@ -274,6 +289,17 @@ impl Found {
 
     fn retain(&mut self, document: &Document) {
         self.0.retain(|id, _| document.taskspaces.contains_key(id));
+    }
+}
+
+/// Goes on with the removal of an agent state.
+async fn remove_agent_state(engine: Arc<Inner>, former: TaskspaceId) {
+    let removed = async {
+        let (podman, _) = engine.link.get().await?;
+        engine.remove_agent_state(&podman, &former).await
+    };
+    if let Err(problem) = removed.await {
+        tracing::warn!(%former, "its agent state stays for now: {problem}");
     }
 }
 

@@ -5,7 +5,6 @@ use std::sync::PoisonError;
 use rand::RngExt;
 
 use super::driver::Job;
-use super::projects::remove_volume;
 use super::{Engine, make, problems};
 use crate::host::git::Source;
 use crate::model::{
@@ -221,26 +220,7 @@ impl Engine {
         let (podman, _) = self.inner.link.get().await?;
         let operation = self.inner.operations.enter(OperationKind::Delete, Some(id.clone()));
         self.inner.operations.begin(operation.id);
-        let purged = async {
-            let registry = self.inner.document().await?.registry;
-            // Out of the registry first: nobody can be given what is about to go.
-            let wanted = id.clone();
-            let taken = self
-                .inner
-                .registry
-                .update(move |document| Ok::<_, Problem>(document.agent_states.remove(&wanted)));
-            let Some(kept) = taken.await.map_err(problems::registry)?? else { return Ok(()) };
-            let removed = remove_volume(&podman, registry, &kept.volume).await;
-            if removed.is_err() {
-                let wanted = id.clone();
-                let put_back = self.inner.registry.update(move |document| {
-                    document.agent_states.insert(wanted, kept);
-                    Ok::<(), Problem>(())
-                });
-                put_back.await.map_err(problems::registry)??;
-            }
-            removed
-        };
+        let purged = async { self.inner.remove_agent_state(&podman, id).await };
         self.inner.operations.finish(operation.id, purged.await);
         self.operation(operation.id)
     }

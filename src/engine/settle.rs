@@ -11,7 +11,7 @@ use super::{Inner, lifecycle, make, observe, problems};
 use crate::host::{banner, ports};
 use crate::model::{
     Code, Desired, Ending, EventBody, OperationKind, Ports, Problem, Record, Role, Status,
-    TaskspaceId,
+    TaskspaceId, Underway,
 };
 use crate::plan::assess::{Trouble, Verdict, assess};
 use crate::plan::{lifecycle as plans, names};
@@ -35,6 +35,15 @@ pub(super) async fn settle(engine: &Arc<Inner>, id: &TaskspaceId) -> Result<bool
     match verdict {
         Verdict::Settled => engine.patience.over(id),
         Verdict::Unsettled => {}
+        Verdict::Finish if is_recovery(record) => {
+            // The attempt counts, and the next one comes in its time.
+            let broke_off = |record: &mut Record| {
+                record.status = record.status.degraded()?;
+                Ok(())
+            };
+            engine.leave_state(id, broke_off).await?;
+            engine.look.notify_one();
+        }
         Verdict::Finish => {
             finish(engine, id, record).await;
             return Ok(true);
@@ -64,6 +73,14 @@ pub(super) async fn settle(engine: &Arc<Inner>, id: &TaskspaceId) -> Result<bool
         }
     }
     Ok(false)
+}
+
+/// Whether what broke off is an attempt to recover it, from the network up.
+pub(super) fn is_recovery(record: &Record) -> bool {
+    let recovers = |underway: &Underway| underway.kind == OperationKind::Recover;
+    record.status == Status::Starting
+        && record.desired == Desired::Running
+        && record.underway.as_ref().is_some_and(recovers)
 }
 
 /// Returns what is to be done about a taskspace whose operation broke off.
@@ -368,7 +385,6 @@ async fn note_endings(engine: &Inner, podman: &Podman, id: &TaskspaceId) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Underway;
 
     #[test]
     fn what_was_under_way_decides_what_is_taken_up() {

@@ -291,4 +291,7 @@ pub struct AgentStateRecord {
     /// Since when its taskspace is gone.
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
+    /// Whether it is being removed: nobody can go on with it any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub going: bool,
 }
