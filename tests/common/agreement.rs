@@ -55,11 +55,12 @@ fn unrest(user: &User) -> Vec<String> {
         let [status, desired] = ["status", "desired"].map(|name| record[name].as_str().unwrap());
         let rests = match status {
             "running" | "stopped" => status == desired,
-            // What is to be gone, and what Podman did not answer for, is tried again.
+            // What is to be gone or stopped, and what Podman did not answer for, is tried again.
             "failed" => {
-                let will_be = record["failure"]["code"] == "PODMAN_UNAVAILABLE"
-                    && !is_kept(user, record["id"].as_str().unwrap());
-                desired != "absent" && !will_be
+                let id = record["id"].as_str().unwrap();
+                let will_be =
+                    record["failure"]["code"] == "PODMAN_UNAVAILABLE" && !is_kept(user, id);
+                desired != "absent" && !will_be && !(desired == "stopped" && runs(id))
             }
             _ => false,
         };
@@ -75,6 +76,14 @@ fn unrest(user: &User) -> Vec<String> {
 fn is_kept(user: &User, id: &str) -> bool {
     let underway = &user.registry()["taskspaces"][id]["underway"];
     underway["kind"] == "create" && underway["keep"] == true
+}
+
+/// Whether a container of a taskspace runs.
+fn runs(id: &str) -> bool {
+    let filter = format!("%7B%22label%22%3A%5B%22io.symposium.taskspace={id}%22%5D%7D");
+    let running =
+        TestPodman::shared().get(&format!("/v5.0.0/libpod/containers/json?filters={filter}"));
+    running.as_array().is_some_and(|running| !running.is_empty())
 }
 
 /// What the service says, or why it says nothing: one that could not begin ends after a while.
