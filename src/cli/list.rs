@@ -110,9 +110,7 @@ pub(super) const fn colour_of(status: Status) -> Color {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::model::{
-        AgentSpec, Code, Desired, OperationKind, Problem, ProjectSpec, ProjectType, Spec, Underway,
-    };
+    use crate::model::{Code, OperationKind, Problem, Underway};
 
     pub(in crate::cli) fn taskspace(
         id: &str,
@@ -121,35 +119,16 @@ pub(super) mod tests {
         git_ref: Option<&str>,
     ) -> Recorded {
         let created: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let project = ProjectSpec {
-            name: name.to_owned(),
-            source: format!("https://host/{name}.git"),
-            git_ref: git_ref.map(str::to_owned),
-            commit: "0123456789abcdef0123456789abcdef01234567".to_owned(),
-            branch: format!("taskspace/{id}"),
-        };
-        let record = Record {
+        let mut record = Record {
             status,
-            desired: Desired::Running,
-            dev_port: 10001,
-            agent_port: 20001,
             created,
             last_updated: created,
             last_activity: created,
-            spec: Spec {
-                project,
-                project_type: ProjectType::Rust,
-                agent: AgentSpec::resolve(None, None),
-            },
-            agent_state_volume: format!("taskspace-{id}-agent-state"),
-            agent_state_from: None,
-            underway: None,
-            failure: None,
-            warnings: Vec::new(),
-            restarts: 0,
-            attempts: Vec::new(),
-            endings: Vec::new(),
+            ..Record::example()
         };
+        let project = &mut record.spec.project;
+        project.name = name.to_owned();
+        project.git_ref = git_ref.map(str::to_owned);
         Recorded { id: id.parse().unwrap(), record }
     }
 

@@ -182,16 +182,21 @@ impl Record {
         self.underway.as_ref().is_some_and(|underway| underway.kind == OperationKind::Create)
     }
 
+    /// Whether it has failed because Podman did not answer, which passes by itself. A half-made one is
+    /// kept for somebody to look at.
+    pub fn waits_for_podman(&self) -> bool {
+        let unavailable = |problem: &Problem| problem.code == Code::PodmanUnavailable;
+        self.status == Status::Failed
+            && self.failure.as_ref().is_some_and(unavailable)
+            && !self.is_half_made()
+    }
+
     /// Whether something is to be done about it sooner or later, though nobody asks for it again: it
     /// is up, or on its way, or is not what it should be and can still become so.
     pub fn is_looked_after(&self) -> bool {
         match self.status {
             Status::Stopped => self.desired == Desired::Running,
-            Status::Failed => {
-                let passes = |problem: &Problem| problem.code == Code::PodmanUnavailable;
-                let passes = self.failure.as_ref().is_some_and(passes) && !self.is_half_made();
-                self.desired == Desired::Absent || passes
-            }
+            Status::Failed => self.desired == Desired::Absent || self.waits_for_podman(),
             status => status.is_up() || status.is_transient(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Code, Desired, Record, Role, Status};
+use crate::model::{Desired, Record, Role, Status};
 
 /// What Podman has of a taskspace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,11 +95,11 @@ pub fn assess(record: &Record, seen: &Seen, deaf: &BTreeSet<Role>) -> Verdict {
         return Verdict::Finish;
     }
     if record.status == Status::Failed {
-        // Only what passes by itself is tried again without being asked for.
-        let passing = record.failure.as_ref().map(|failure| failure.code);
+        // Only what passes by itself is tried again without being asked for, and what runs although
+        // it is to be stopped.
         let runs = seen.pod.as_ref().is_some_and(SeenPod::runs);
-        let to_be_stopped = record.desired == Desired::Stopped && runs;
-        if record.is_half_made() || passing != Some(Code::PodmanUnavailable) && !to_be_stopped {
+        let to_be_stopped = record.desired == Desired::Stopped && runs && !record.is_half_made();
+        if !record.waits_for_podman() && !to_be_stopped {
             return Verdict::Settled;
         }
     }
@@ -167,7 +167,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{OperationKind, Problem, Underway};
+    use crate::model::{Code, OperationKind, Problem, Underway};
 
     fn record(desired: Desired, status: Status) -> Record {
         Record { desired, status, ..Record::example() }
