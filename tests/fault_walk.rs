@@ -7,7 +7,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Output};
@@ -302,15 +301,7 @@ impl Walk {
 
     /// Starts a service with faults.
     fn serve(&self, faults: &[(&str, String)]) -> Faulty {
-        let directory = self.user.path("state/symposium");
-        std::fs::create_dir_all(&directory).unwrap();
-        let log =
-            OpenOptions::new().create(true).append(true).open(directory.join("taskspaced.log"));
-        let log = log.unwrap();
-        let mut serve = self.user.taskspace(&["serve"]);
-        serve.envs(faults.iter().map(|(name, value)| (format!("TASKSPACE_FAULT_{name}"), value)));
-        serve.stdout(log.try_clone().unwrap()).stderr(log);
-        let mut service = Faulty(serve.spawn().unwrap());
+        let mut service = Faulty(self.user.serve(faults));
         let socket = self.user.path("run/symposium/taskspace.sock");
         wait_until("the service listens, or is gone", || {
             UnixStream::connect(&socket).is_ok() || service.0.try_wait().unwrap().is_some()

@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Display;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -296,14 +296,7 @@ impl Soak {
 
     /// Starts a service with a fault in the place of the one that runs.
     fn serve(&mut self, fault: &str, value: &str) {
-        let directory = self.user.path("state/symposium");
-        std::fs::create_dir_all(&directory).unwrap();
-        let log =
-            OpenOptions::new().create(true).append(true).open(directory.join("taskspaced.log"));
-        let log = log.unwrap();
-        let mut serve = self.user.taskspace(&["serve"]);
-        serve.env(format!("TASKSPACE_FAULT_{fault}"), value);
-        self.services.push(serve.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
+        self.services.push(self.user.serve(&[(fault, value.to_owned())]));
     }
 
     /// Returns the processes of this user's services: one, or two while they take turns.

@@ -13,7 +13,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use podman::TestPodman;
 use serde_json::Value;
@@ -143,6 +143,18 @@ impl User {
         let mut command = self.command(TASKSPACE);
         command.args(arguments);
         command
+    }
+
+    /// Starts a service with faults (see `src/fault.rs`), each the last part of the variable's name
+    /// and its value.
+    pub fn serve(&self, faults: &[(&str, String)]) -> Child {
+        let directory = self.path("state/symposium");
+        std::fs::create_dir_all(&directory).unwrap();
+        let log = File::options().create(true).append(true).open(directory.join("taskspaced.log"));
+        let log = log.unwrap();
+        let mut serve = self.taskspace(&["serve"]);
+        serve.envs(faults.iter().map(|(name, value)| (format!("TASKSPACE_FAULT_{name}"), value)));
+        serve.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
     }
 
     /// Runs the program under test and returns what it printed.
