@@ -163,11 +163,7 @@ impl Acting {
         match self.podman.inspect_volume(name).await {
             Ok(volume) if is_ours(&volume.labels, registry) => Ok(()),
             Ok(_) => Err(foreign_volume(Code::StateConflict, name)),
-            Err(error) if error.is_not_found() => Err(Problem::new(
-                Code::StateConflict,
-                format!("the volume '{name}' is gone, and the work in it"),
-            )
-            .hint("bring it back from a backup, or delete the taskspace")),
+            Err(error) if error.is_not_found() => Err(problems::lost(name)),
             Err(error) => Err(problems::podman(error)),
         }
     }

@@ -108,6 +108,13 @@ pub(crate) fn podman_service(error: &PodmanServiceError) -> Problem {
     }
 }
 
+/// A volume with what cannot be made anew is gone.
+pub(crate) fn lost(volume: &str) -> Problem {
+    let detail = format!("the volume '{volume}' is gone, and the work in it");
+    Problem::new(Code::StateConflict, detail)
+        .hint("bring it back from a backup and start the taskspace, or delete it")
+}
+
 pub(crate) fn not_found(id: &TaskspaceId) -> Problem {
     Problem::new(Code::TaskspaceNotFound, format!("there is no taskspace '{id}'"))
         .hint("`taskspace list` shows what there is")

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use super::driver::{self, Context, Job};
 use super::perform::last_lines;
 use super::{Inner, lifecycle, make, observe, problems};
-use crate::host::{banner, ports};
+use crate::host::banner::{self, BannerError};
+use crate::host::ports;
 use crate::model::{
     Code, Desired, Ending, EventBody, OperationKind, Ports, Problem, Record, Role, Status,
     TaskspaceId, Underway,
@@ -57,13 +58,7 @@ pub(super) async fn settle(engine: &Arc<Inner>, id: &TaskspaceId) -> Result<bool
             return Ok(true);
         }
         Verdict::Lost(volumes) => {
-            let volumes = volumes.join("' and '");
-            let problem = Problem::new(
-                Code::StateConflict,
-                format!("the volume '{volumes}' is gone, and the work in it"),
-            )
-            .hint("bring it back from a backup and start the taskspace, or delete it");
-            engine.now_failed(id, problem).await?;
+            engine.now_failed(id, problems::lost(&volumes.join("' and '"))).await?;
         }
         Verdict::Mend(troubles) => {
             return recover(engine, &podman, id, Cure::Mend(troubles)).await;
@@ -131,10 +126,7 @@ async fn perform_as(engine: &Arc<Inner>, id: &TaskspaceId, operation: u64, job: 
 
 /// Records that a taskspace runs (again), if both sshds say so.
 async fn whole(engine: &Arc<Inner>, id: &TaskspaceId, record: &Record) -> Result<(), Problem> {
-    let ports = record.ports();
-    let patience = engine.settings.health.timeout;
-    let (dev, agent) =
-        tokio::join!(banner::probe(ports.dev, patience), banner::probe(ports.agent, patience));
+    let (dev, agent) = probe_both(engine, record.ports()).await;
     let silent = match dev.and(agent) {
         Ok(_) => return engine.now_running(id).await,
         Err(silent) => Problem::new(Code::NotReady, silent.to_string()),
@@ -303,10 +295,17 @@ async fn mend(context: &Context, troubles: &BTreeMap<Role, Trouble>) -> Result<(
 }
 
 async fn both_are_silent(engine: &Inner, ports: Ports) -> bool {
-    let patience = engine.settings.health.timeout;
-    let (dev, agent) =
-        tokio::join!(banner::probe(ports.dev, patience), banner::probe(ports.agent, patience));
+    let (dev, agent) = probe_both(engine, ports).await;
     dev.is_err() && agent.is_err()
+}
+
+/// Asks both sshds once: that of dev, and that of the agent.
+async fn probe_both(
+    engine: &Inner,
+    ports: Ports,
+) -> (Result<String, BannerError>, Result<String, BannerError>) {
+    let patience = engine.settings.health.timeout;
+    tokio::join!(banner::probe(ports.dev, patience), banner::probe(ports.agent, patience))
 }
 
 async fn revive(context: &Context, stop_first: bool) -> Result<(), Problem> {
