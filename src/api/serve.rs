@@ -272,7 +272,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("s");
         let service = start(&socket, Duration::from_millis(50)).await;
+        let deadline = tokio::time::Instant::now() + 6 * BROKEN_TIMEOUT;
         while !service.is_finished() {
+            assert!(tokio::time::Instant::now() < deadline, "it goes on and on");
             if let Err(error) = try_fetch(&socket, Method::GET, "/v1/status", b"").await {
                 tracing::debug!("{error}");
                 tokio::task::yield_now().await;

@@ -1,12 +1,18 @@
 //! The engine on a fake Podman: what the real one does not show on command.
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::*;
 use crate::model::{Code, Desired, EventBody, Record, Role, Status};
 use crate::plan::names;
 use crate::uds::fake_podman::{Answer, FakePodman, Seen};
+
+/// Far longer than anything here takes; what does not happen by then never does.
+const LONG: Duration = Duration::from_secs(60);
 
 /// A Podman with one taskspace, whose dev container the kernel has killed for want of memory.
 fn out_of_memory(id: &TaskspaceId, registry: uuid::Uuid, seen: &Seen) -> Answer {
@@ -105,14 +111,17 @@ async fn what_has_failed_can_turn_out_to_be_lost() {
         _ => out_of_memory(id, registry, seen),
     };
     let (engine, _fake) = engine(home.path(), &id, record, without_work).await;
-    loop {
-        let failure = engine.show(&id).await.unwrap().recorded.record.failure.unwrap();
-        if failure.code == Code::StateConflict {
-            assert!(failure.detail.contains("'taskspace-example-changes' is gone"));
-            break;
+    let told = async {
+        loop {
+            let failure = engine.show(&id).await.unwrap().recorded.record.failure.unwrap();
+            if failure.code == Code::StateConflict {
+                assert!(failure.detail.contains("'taskspace-example-changes' is gone"));
+                break;
+            }
+            tokio::task::yield_now().await;
         }
-        tokio::task::yield_now().await;
-    }
+    };
+    timeout(LONG, told).await.expect("the loss is told");
     engine.close();
 }
 
@@ -130,14 +139,14 @@ async fn a_container_that_ran_out_of_memory_is_told() {
         };
         std::future::ready(ended)
     });
-    let ending = Box::pin(ended).next().await.unwrap();
+    let ending = timeout(LONG, Box::pin(ended).next()).await.unwrap().unwrap();
     assert_eq!((ending.role, ending.exit_code, ending.oom_killed), (Role::Dev, 137, true));
     let failed = engine.events(Some(0)).filter(|event| {
         let to = Some(Status::Failed);
         let is_it = matches!(&event.body, EventBody::StatusChanged { to: now, .. } if *now == to);
         std::future::ready(is_it)
     });
-    Box::pin(failed).next().await.unwrap();
+    timeout(LONG, Box::pin(failed).next()).await.unwrap().unwrap();
     let shown = engine.show(&id).await.unwrap();
     assert_eq!(shown.recorded.record.endings, [ending]);
     let failure = shown.recorded.record.failure.unwrap();
