@@ -44,9 +44,10 @@ fn what_differs_is_seen() {
     sees("x-ghost-dev");
     std::fs::write(user.ssh_config(), config).unwrap();
 
-    let last = *user.own_ports().unwrap().end();
-    let listener = TcpListener::bind(("127.0.0.1", last)).unwrap();
-    sees(&last.to_string());
+    // One that is not the taskspace's own.
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).ok().map(|it| (*port, it));
+    let (port, listener) = user.own_ports().unwrap().find_map(|port| free(&port)).unwrap();
+    sees(&port.to_string());
     drop(listener);
     assert_eq!(user.differences(&["x-ghost"]), Vec::<String>::new());
 
