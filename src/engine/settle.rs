@@ -19,6 +19,10 @@ use crate::plan::{lifecycle as plans, names};
 use crate::podman::Podman;
 use crate::policy::restart::Next;
 
+/// What to do about one that is being recovered.
+const BY_ITSELF: &str =
+    "nothing is to be done yet: it is brought back; `taskspace events --follow` tells how";
+
 /// How many endings of containers are remembered.
 const ENDINGS: usize = 5;
 
@@ -129,7 +133,7 @@ async fn whole(engine: &Arc<Inner>, id: &TaskspaceId, record: &Record) -> Result
     let (dev, agent) = probe_both(engine, record.ports()).await;
     let silent = match dev.and(agent) {
         Ok(_) => return engine.now_running(id).await,
-        Err(silent) => Problem::new(Code::NotReady, silent.to_string()),
+        Err(silent) => Problem::new(Code::NotReady, silent.to_string()).hint(BY_ITSELF),
     };
     // From here on its health is looked after.
     let degraded = move |record: &mut Record| {
@@ -181,7 +185,7 @@ async fn recover(
     cure: Cure,
 ) -> Result<bool, Problem> {
     note_endings(engine, podman, id).await?;
-    let found = Problem::new(Code::NotReady, cure.reason(id));
+    let found = Problem::new(Code::NotReady, cure.reason(id)).hint(BY_ITSELF);
     let pod_is_there = matches!(cure, Cure::Mend(_));
     let record = engine
         .change(id, move |record| {
