@@ -8,6 +8,7 @@ pub mod podman;
 pub mod podman_proxy;
 pub mod processes;
 pub mod repository;
+mod sweep;
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -25,6 +26,8 @@ pub const TASKSPACE: &str = env!("CARGO_BIN_EXE_taskspace");
 /// of it is removed, and it is an error if something is left in Podman.
 pub struct User {
     directory: tempfile::TempDir,
+    /// Tells other runs that this user is alive.
+    _lock: File,
     container_host: String,
     own_ports: Option<(RangeInclusive<u16>, File)>,
 }
@@ -45,11 +48,9 @@ impl User {
     /// Makes a user who works with whatever answers at `container_host`.
     pub fn with_podman(container_host: &str) -> Self {
         // Short, since the path of a Unix socket has 107 characters at most.
-        let parent = podman::cache();
-        std::fs::create_dir_all(&parent).unwrap();
-        let directory = tempfile::Builder::new().prefix("u").tempdir_in(parent).unwrap();
+        let (directory, lock) = sweep::new_directory();
         let container_host = container_host.to_owned();
-        let user = Self { directory, container_host, own_ports: None };
+        let user = Self { directory, _lock: lock, container_host, own_ports: None };
         for name in ["home", "run", "config/symposium"] {
             std::fs::create_dir_all(user.path(name)).unwrap();
         }
@@ -216,24 +217,15 @@ impl User {
 
     /// Returns the names of everything in Podman that carries this user's registry.
     pub fn left_in_podman(&self) -> Vec<String> {
-        let Ok(registry) = std::fs::read(self.path("state/symposium/taskspace-registry.json"))
-        else {
-            return Vec::new();
-        };
-        let Ok(document) = serde_json::from_slice::<Value>(&registry) else { return Vec::new() };
-        let label =
-            format!("label=io.symposium.registry={}", document["registry"].as_str().unwrap());
+        let Some(label) = sweep::label(self.directory.path()) else { return Vec::new() };
         let podman = TestPodman::shared();
-        let mut names = Vec::new();
-        for list in [
-            ["ps", "--all", "--format={{.Names}}"].as_slice(),
+        let lists: [&[&str]; 3] = [
+            &["ps", "--all", "--format={{.Names}}"],
             &["pod", "ps", "--format={{.Name}}"],
             &["volume", "ls", "--format={{.Name}}"],
-        ] {
-            let output = succeed(podman.command().args(list).arg("--filter").arg(&label));
-            names.extend(output.lines().map(str::to_owned));
-        }
-        names
+        ];
+        let listed = lists.map(|list| podman.list(list, &label));
+        listed.concat()
     }
 }
 

@@ -112,6 +112,13 @@ impl TestPodman {
         Some(mounts.lines().filter_map(place).collect())
     }
 
+    /// Runs a `podman` command that lists what carries a label.
+    pub fn list(&self, list: &[&str], label: &str) -> Vec<String> {
+        let mut command = self.command();
+        command.args(list).arg(format!("--filter=label={label}"));
+        super::succeed(&mut command).lines().map(str::to_owned).collect()
+    }
+
     /// Makes a `podman` command on the same storage.
     pub fn command(&self) -> Command {
         let mut command = Command::new("podman");
