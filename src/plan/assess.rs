@@ -96,10 +96,12 @@ pub fn assess(record: &Record, seen: &Seen, deaf: &BTreeSet<Role>) -> Verdict {
     }
     if record.status == Status::Failed {
         // Only what passes by itself is tried again without being asked for, and what runs although
-        // it is to be stopped.
+        // it is to be stopped: that also when what it stood on is lost, which is told already.
         let runs = seen.pod.as_ref().is_some_and(SeenPod::runs);
-        let to_be_stopped = record.desired == Desired::Stopped && runs && !record.is_half_made();
-        if !record.waits_for_podman() && !to_be_stopped {
+        if record.desired == Desired::Stopped && runs && !record.is_half_made() {
+            return Verdict::Quell;
+        }
+        if !record.waits_for_podman() {
             return Verdict::Settled;
         }
     }
@@ -262,6 +264,20 @@ mod tests {
                 Some(Underway::new(OperationKind::Create, 1, jiff::Timestamp::UNIX_EPOCH));
             assert_eq!(assess(&failed, &gone(), &deaf), Verdict::Settled);
         }
+    }
+
+    #[test]
+    fn what_has_lost_its_work_is_stopped_all_the_same() {
+        let deaf = BTreeSet::new();
+        let mut failed = record(Desired::Stopped, Status::Failed);
+        failed.failure = Some(Problem::new(Code::InsufficientResources, "the volume is gone"));
+        let mut seen = pod(Life::Up, Life::Down, Life::Down);
+        seen.lost = vec!["v".to_owned()];
+        assert_eq!(assess(&failed, &seen, &deaf), Verdict::Quell);
+        seen.pod = pod(Life::Down, Life::Down, Life::Down).pod;
+        assert_eq!(assess(&failed, &seen, &deaf), Verdict::Settled);
+        let stopped = record(Desired::Stopped, Status::Stopped);
+        assert_eq!(assess(&stopped, &seen, &deaf), Verdict::Lost(seen.lost.clone()));
     }
 
     fn life() -> impl Strategy<Value = Life> {
