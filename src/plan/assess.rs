@@ -96,13 +96,13 @@ pub fn assess(record: &Record, seen: &Seen, deaf: &BTreeSet<Role>) -> Verdict {
     }
     if record.status == Status::Failed {
         // Only what passes by itself is tried again without being asked for, and what runs although
-        // it is to be stopped: that also when what it stood on is lost, which is told already.
+        // it is to be stopped: that also when its work is lost, which is told by then.
         let runs = seen.pod.as_ref().is_some_and(SeenPod::runs);
-        if record.desired == Desired::Stopped && runs && !record.is_half_made() {
-            return Verdict::Quell;
-        }
-        if !record.waits_for_podman() {
-            return Verdict::Settled;
+        let to_be_stopped = record.desired == Desired::Stopped && runs && !record.is_half_made();
+        match (record.waits_for_podman(), to_be_stopped) {
+            (true, _) => {}
+            (false, true) => return Verdict::Quell,
+            (false, false) => return Verdict::Settled,
         }
     }
     if !seen.lost.is_empty() {
