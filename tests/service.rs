@@ -89,7 +89,7 @@ fn a_creation_over_http_is_an_operation_with_events() {
     let number = operation["id"].as_u64().unwrap();
     assert!(head.contains(&format!("location: /v1/operations/{number}")), "{head}");
     let (_, _, events) = http(&user, "GET", &format!("/v1/events?after=0&operation={number}"), "");
-    for event in ["event: operation-started", "event: step-ended", "event: operation-finished"] {
+    for event in ["event: operation-requested", "event: step-ended", "event: operation-finished"] {
         assert!(events.contains(event), "no {event} in\n{events}");
     }
     let (status, _, body) = http(&user, "GET", &format!("/v1/operations/{number}?wait=true"), "");

@@ -8,9 +8,9 @@ use tokio::signal::ctrl_c;
 
 use super::context::Context;
 use super::output::{Output, Stop, plain};
-use super::progress::seconds;
+use super::progress::{seconds, waits};
 use super::{Exit, Outcome};
-use crate::model::{Ending, Event, EventBody, EventQuery, StepOutcome, TaskspaceId};
+use crate::model::{Conflict, Ending, Event, EventBody, EventQuery, StepOutcome, TaskspaceId};
 
 /// How long to wait before a service whose stream has ended is asked again.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -102,10 +102,29 @@ fn text(event: &Event) -> String {
 /// Says what happened.
 fn what(body: &EventBody, operation: u64) -> String {
     match body {
-        EventBody::OperationStarted { kind } => format!("operation {operation}: {kind}"),
-        EventBody::OperationFinished { problem: None } => format!("operation {operation}: done"),
-        EventBody::OperationFinished { problem: Some(problem) } => {
-            format!("operation {operation}: failed: {problem}")
+        EventBody::OperationRequested { kind, target: None, .. } => {
+            format!("operation {operation}: {kind}")
+        }
+        EventBody::OperationRequested { kind, target: Some(target), agent, .. } => {
+            format!("operation {operation}: {kind} of {target} by {agent}")
+        }
+        EventBody::OperationQueued { behind, full } => {
+            format!("operation {operation}: {}", waits(behind, full.as_ref()))
+        }
+        EventBody::OperationAdmitted { token, cautions } => {
+            let beside = |conflict: &Conflict| format!("; beside {conflict}");
+            let cautions: String = cautions.iter().map(beside).collect();
+            format!("operation {operation}: begins, token {token}{cautions}")
+        }
+        EventBody::OperationFinished { state, problem: None } => {
+            format!("operation {operation}: {state}")
+        }
+        EventBody::OperationFinished { state, problem: Some(problem) } => {
+            format!("operation {operation}: {state}: {problem}")
+        }
+        EventBody::ContainerChanged { container, from, to, reason } => {
+            let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            format!("container {container}: {from} → {to}{reason}")
         }
         EventBody::StepStarted { step } => format!("begun: {step}"),
         EventBody::StepEnded { step, outcome: StepOutcome::Done, milliseconds } => {
@@ -148,7 +167,10 @@ pub(super) fn how(ending: &Ending) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Code, OperationKind, Problem, Role, Status};
+    use crate::model::{
+        AgentName, Code, ContainerState, OperationKind, OperationState, Priority, Problem, Role,
+        Severity, Status,
+    };
 
     #[test]
     fn every_event_is_one_line_of_words() {
@@ -161,9 +183,40 @@ mod tests {
             healthy,
             reason: reason.map(str::to_owned),
         };
+        let conflict = || Conflict {
+            operation: 7,
+            kind: OperationKind::Config,
+            target: "api".parse().unwrap(),
+            agent: "agent-2".parse().unwrap(),
+            severity: Severity::High,
+            chain: vec![],
+        };
         let problem = Problem::new(Code::PodmanFailed, "pod: it\nbroke\u{1b}[2J");
         let bodies = [
-            EventBody::OperationStarted { kind: OperationKind::Create },
+            EventBody::OperationRequested {
+                kind: OperationKind::Create,
+                target: Some("taskspace:a".parse().unwrap()),
+                agent: "agent-1".parse().unwrap(),
+                priority: Priority::default(),
+                under: None,
+            },
+            EventBody::OperationRequested {
+                kind: OperationKind::BuildImages,
+                target: None,
+                agent: AgentName::user(),
+                priority: Priority::default(),
+                under: None,
+            },
+            EventBody::OperationQueued { behind: vec![conflict()], full: None },
+            EventBody::OperationQueued { behind: vec![], full: Some("api".parse().unwrap()) },
+            EventBody::OperationAdmitted { token: 3, cautions: vec![conflict()] },
+            EventBody::OperationAdmitted { token: 4, cautions: vec![] },
+            EventBody::ContainerChanged {
+                container: "api".parse().unwrap(),
+                from: ContainerState::Running,
+                to: ContainerState::Error,
+                reason: Some("it ended with status 1".to_owned()),
+            },
             changed(None, Some(Status::Creating)),
             EventBody::StepStarted { step: step() },
             EventBody::Output { line: "STEP 1".to_owned() },
@@ -171,8 +224,8 @@ mod tests {
             ended(StepOutcome::Failed),
             ended(StepOutcome::Undone),
             EventBody::Warning { message: "Podman is old".to_owned() },
-            EventBody::OperationFinished { problem: Some(problem) },
-            EventBody::OperationFinished { problem: None },
+            EventBody::OperationFinished { state: OperationState::Failed, problem: Some(problem) },
+            EventBody::OperationFinished { state: OperationState::Done, problem: None },
             changed(Some(Status::Running), Some(Status::Degraded)),
             changed(Some(Status::Deleting), None),
             EventBody::ContainerEnded(Ending {
@@ -206,7 +259,13 @@ mod tests {
             body: missed,
         }));
         insta::assert_snapshot!(lines.join("\n"), @r"
-        2026-01-01 05:30:00Z  fix-login         operation 7: create
+        2026-01-01 05:30:00Z  fix-login         operation 7: create of taskspace:a by agent-1
+        2026-01-01 05:30:00Z  fix-login         operation 7: build-images
+        2026-01-01 05:30:00Z  fix-login         operation 7: waits for operation 7, config of api by agent-2 (high)
+        2026-01-01 05:30:00Z  fix-login         operation 7: waits for room on api
+        2026-01-01 05:30:00Z  fix-login         operation 7: begins, token 3; beside operation 7, config of api by agent-2 (high)
+        2026-01-01 05:30:00Z  fix-login         operation 7: begins, token 4
+        2026-01-01 05:30:00Z  fix-login         container api: running → error: it ended with status 1
         2026-01-01 05:30:00Z  fix-login         new: creating
         2026-01-01 05:30:00Z  fix-login         begun: volume for the changes
         2026-01-01 05:30:00Z  fix-login         | STEP 1

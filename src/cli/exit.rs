@@ -69,8 +69,11 @@ impl Exit {
             | Code::AgentStateExists
             | Code::AgentStateUnavailable
             | Code::StateConflict
+            | Code::OperationConflict
+            | Code::LeaseLost
+            | Code::QueueFull
             | Code::UnsavedWork => Self::Conflict,
-            Code::PolicyUnenforceable => Self::Refused,
+            Code::PolicyUnenforceable | Code::DependencyCycle => Self::Refused,
             Code::PodmanUnavailable => Self::PodmanUnavailable,
             Code::RepositoryUnavailable
             | Code::ImageBuildFailed
@@ -80,6 +83,7 @@ impl Exit {
             | Code::RegistryUnusable
             | Code::SettingsInvalid
             | Code::NotReady
+            | Code::OperationTimeout
             | Code::ServiceUnavailable
             | Code::Internal => Self::Failed,
         }

@@ -11,7 +11,9 @@ use tokio::signal::ctrl_c;
 
 use super::context::Context;
 use super::output::{Output, Stop, plain};
-use crate::model::{Code, Event, EventBody, EventQuery, Operation, Problem, StepOutcome};
+use crate::model::{
+    Code, Conflict, Event, EventBody, EventQuery, Operation, Problem, StepOutcome, Target,
+};
 
 /// How often the spinner moves.
 const TICK: Duration = Duration::from_millis(100);
@@ -99,7 +101,7 @@ async fn watch(
         };
         while let Some(event) = events.next().await {
             match event {
-                Ok(Event { body: EventBody::OperationFinished { problem }, .. }) => {
+                Ok(Event { body: EventBody::OperationFinished { problem, .. }, .. }) => {
                     return Ok(problem);
                 }
                 Ok(event) => screen.show(&event.body),
@@ -124,6 +126,13 @@ fn lost(operation: &Operation) -> Problem {
     let detail = format!("the service ended before {} did", operation.kind);
     Problem::new(Code::ServiceUnavailable, detail)
         .hint("its next start finishes or undoes what was begun; `taskspace list` tells")
+}
+
+/// Says what an operation waits for.
+pub(super) fn waits(behind: &[Conflict], full: Option<&Target>) -> String {
+    let behind = behind.iter().map(Conflict::to_string);
+    let full = full.map(|target| format!("room on {target}"));
+    format!("waits for {}", behind.chain(full).collect::<Vec<_>>().join("; "))
 }
 
 /// The steps that are under way.
@@ -157,7 +166,12 @@ impl Steps {
                 None
             }
             EventBody::Warning { message } => Some(format!("! {}", plain(message))),
-            EventBody::OperationStarted { .. }
+            EventBody::OperationQueued { behind, full } => {
+                Some(format!("… {}", plain(&waits(behind, full.as_ref()))))
+            }
+            EventBody::OperationRequested { .. }
+            | EventBody::OperationAdmitted { .. }
+            | EventBody::ContainerChanged { .. }
             | EventBody::StatusChanged { .. }
             | EventBody::ContainerEnded(_)
             | EventBody::HealthChanged { .. }

@@ -126,19 +126,18 @@ impl Operations {
     }
 
     fn enter_as(&self, id: u64, kind: OperationKind, taskspace: Option<TaskspaceId>) -> Operation {
-        let operation = Operation {
-            id,
-            kind,
-            taskspace: taskspace.clone(),
-            state: OperationState::Queued,
-            created: Timestamp::now(),
-            finished: None,
-            step: None,
-            problem: None,
-        };
+        let mut operation = Operation::new(id, kind, Timestamp::now());
+        operation.taskspace.clone_from(&taskspace);
         self.lock().insert(id, watch::channel(operation.clone()).0);
         self.active.send_modify(|active| *active += 1);
-        self.bus.publish(Some(id), taskspace, EventBody::OperationStarted { kind });
+        let body = EventBody::OperationRequested {
+            kind,
+            target: None,
+            agent: operation.agent.clone(),
+            priority: operation.priority,
+            under: None,
+        };
+        self.bus.publish(Some(id), taskspace, body);
         operation
     }
 
@@ -160,11 +159,11 @@ impl Operations {
         if let Some(sender) = self.lock().get(&id) {
             taskspace.clone_from(&sender.borrow().taskspace);
         }
-        let body = EventBody::OperationFinished { problem: problem.clone() };
+        let state = if problem.is_some() { OperationState::Failed } else { OperationState::Done };
+        let body = EventBody::OperationFinished { state, problem: problem.clone() };
         self.bus.publish(Some(id), taskspace, body);
         self.modify(id, |operation| {
-            operation.state =
-                if problem.is_some() { OperationState::Failed } else { OperationState::Done };
+            operation.state = state;
             operation.finished = Some(Timestamp::now());
             operation.step = None;
             operation.problem = problem;

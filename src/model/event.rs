@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Ending, OperationKind, Problem, Role, Status, TaskspaceId};
+use super::{
+    AgentName, Conflict, ContainerName, ContainerState, Ending, OperationKind, OperationState,
+    Priority, Problem, Role, Status, Target, TaskspaceId,
+};
 
 /// How a step of an operation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -42,9 +45,40 @@ pub struct Event {
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum EventBody {
     /// An operation was asked for.
-    OperationStarted {
+    OperationRequested {
         /// What it does.
         kind: OperationKind,
+        /// What it acts on; absent for what acts on no container.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        target: Option<Target>,
+        /// Who asked for it.
+        #[schema(value_type = String)]
+        agent: AgentName,
+        /// How urgent it is.
+        #[schema(value_type = u8)]
+        priority: Priority,
+        /// The operation under which it is done.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        under: Option<u64>,
+    },
+    /// An operation has to wait.
+    OperationQueued {
+        /// For which others.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        behind: Vec<Conflict>,
+        /// The container that has as many operations as it may, if it waits for that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        full: Option<Target>,
+    },
+    /// An operation was let in.
+    OperationAdmitted {
+        /// Its fencing token.
+        token: u64,
+        /// What it was let in beside although it may be disturbed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        cautions: Vec<Conflict>,
     },
     /// A step of an operation began.
     StepStarted {
@@ -93,8 +127,23 @@ pub enum EventBody {
     Missed,
     /// An operation is over.
     OperationFinished {
+        /// How it ended.
+        state: OperationState,
         /// Why it failed, if it did.
         problem: Option<Problem>,
+    },
+    /// A registered container or service is in another state than before.
+    ContainerChanged {
+        /// Its name.
+        #[schema(value_type = String)]
+        container: ContainerName,
+        /// The state before.
+        from: ContainerState,
+        /// The state now.
+        to: ContainerState,
+        /// Why it is in `error` or `unknown`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
 }
 
@@ -148,7 +197,9 @@ impl EventBody {
     /// Returns the name of the kind of event, as in the SSE field `event`.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::OperationStarted { .. } => "operation-started",
+            Self::OperationRequested { .. } => "operation-requested",
+            Self::OperationQueued { .. } => "operation-queued",
+            Self::OperationAdmitted { .. } => "operation-admitted",
             Self::StepStarted { .. } => "step-started",
             Self::StepEnded { .. } => "step-ended",
             Self::Output { .. } => "output",
@@ -158,6 +209,7 @@ impl EventBody {
             Self::HealthChanged { .. } => "health-changed",
             Self::Missed => "missed",
             Self::OperationFinished { .. } => "operation-finished",
+            Self::ContainerChanged { .. } => "container-changed",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Pure types that every room shares: no I/O, no clock, no tokio.
 
+mod coordination;
 mod event;
 mod id;
 mod operation;
@@ -10,6 +11,11 @@ mod spec;
 mod status;
 mod view;
 
+pub use coordination::{
+    AgentName, Conflict, ContainerName, ContainerState, CoordinationView, Hold, Lease, LockView,
+    MAX_DESCRIPTION, OperationClass, OperationRequest, OperationUpdate, Outcome, Priority,
+    RegisteredContainer, Registration, Severity, Source, Target, Totals,
+};
 pub use event::{Event, EventBody, EventQuery, StepOutcome};
 pub use id::{IdError, TaskspaceId};
 pub use operation::{Operation, OperationKind, OperationState};

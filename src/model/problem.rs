@@ -32,6 +32,16 @@ pub enum Code {
     NetworkPortUnavailable,
     /// A policy cannot be enforced on this host.
     PolicyUnenforceable,
+    /// Another operation is in the way.
+    OperationConflict,
+    /// As many operations wait as may.
+    QueueFull,
+    /// The operation is no longer held by who says that it holds it.
+    LeaseLost,
+    /// It took longer than it may.
+    OperationTimeout,
+    /// The dependencies would be a circle.
+    DependencyCycle,
     /// The taskspace has work that would be lost.
     UnsavedWork,
     /// Podman does not answer, or not as Podman should.
@@ -64,13 +74,19 @@ impl Code {
             | Self::AgentStateExists
             | Self::AgentStateUnavailable
             | Self::StateConflict
+            | Self::OperationConflict
+            | Self::LeaseLost
             | Self::UnsavedWork => 409,
-            Self::RepositoryUnavailable | Self::RefNotFound | Self::PolicyUnenforceable => 422,
+            Self::RepositoryUnavailable
+            | Self::RefNotFound
+            | Self::DependencyCycle
+            | Self::PolicyUnenforceable => 422,
+            Self::QueueFull => 429,
             Self::PodmanFailed | Self::ImageBuildFailed => 502,
             Self::PodmanUnavailable | Self::ServiceUnavailable | Self::NetworkPortUnavailable => {
                 503
             }
-            Self::NotReady => 504,
+            Self::NotReady | Self::OperationTimeout => 504,
             Self::InsufficientResources => 507,
             Self::RegistryUnusable | Self::SettingsInvalid | Self::Internal => 500,
         }
@@ -90,6 +106,11 @@ impl Code {
             Self::InsufficientResources => "not enough resources",
             Self::NetworkPortUnavailable => "no port available",
             Self::PolicyUnenforceable => "policy cannot be enforced",
+            Self::OperationConflict => "another operation is in the way",
+            Self::QueueFull => "too many operations wait",
+            Self::LeaseLost => "no longer held",
+            Self::OperationTimeout => "took too long",
+            Self::DependencyCycle => "dependencies in a circle",
             Self::UnsavedWork => "work would be lost",
             Self::PodmanUnavailable => "Podman is not available",
             Self::PodmanFailed => "Podman failed",
