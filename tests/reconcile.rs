@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::common::others::{Other, thaw_networks};
 use crate::common::podman::TestPodman;
 use crate::common::repository::Repository;
-use crate::common::{User, end, succeed, wait_until};
+use crate::common::{User, end, processes, succeed, wait_until};
 
 /// Quick enough for a test, and with few retries.
 const IMPATIENT: &str = "\
@@ -195,6 +195,32 @@ fn an_sshd_that_hangs_is_replaced() {
     wait_recovered(&user, "r-deaf", 1);
     let events = http_events(&user);
     assert!(events.contains("event: health-changed"), "{events}");
+}
+
+#[test]
+fn what_a_podman_that_was_killed_was_about_to_stop_comes_back() {
+    let (user, _repository) = with_taskspace("r-stuck");
+    let dev = "taskspace-r-stuck-dev";
+    let pid = podman(&["inspect", "--format={{.State.Pid}}", dev]);
+    // It does not end of itself, so that the stop is under way for as long as is needed.
+    let pid = nix::unistd::Pid::from_raw(pid.trim().parse().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    let state = || podman(&["inspect", "--format={{.State.Status}}", dev]);
+    let mut stop = TestPodman::shared().command();
+    let mut stop = stop.args(["stop", "--time=300", dev]).spawn().unwrap();
+    wait_until("it is being stopped", || state().trim() == "stopping");
+    // What waits runs in the user namespace, as a child of what was started.
+    for process in processes::with_argument("--time=300") {
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(process),
+            nix::sys::signal::Signal::SIGKILL,
+        )
+        .ok();
+    }
+    stop.wait().unwrap();
+    assert_eq!(state().trim(), "stopping");
+    wait_recovered(&user, "r-stuck", 1);
+    assert!(answers(user.ssh("r-stuck-dev", &["true"])));
 }
 
 /// Returns what the service keeps of the events.

@@ -55,7 +55,10 @@ pub(super) enum Queued {
     /// An operation.
     Operation(u64, Job),
     /// Compare the taskspace with what Podman has, and mend it: an operation only if need be.
-    Settle,
+    Settle {
+        /// Podman has been about to change it for so long that it never will.
+        is_stuck: bool,
+    },
 }
 
 impl Inner {
@@ -66,9 +69,9 @@ impl Inner {
 
     /// Has the taskspace's driver look after it, unless the driver is busy: then the driver's own
     /// doing decides what it will be like.
-    pub(super) fn have_settled(self: &Arc<Self>, id: &TaskspaceId) {
+    pub(super) fn have_settled(self: &Arc<Self>, id: &TaskspaceId, is_stuck: bool) {
         if !self.is_driven(id) {
-            self.queue(id, Queued::Settle);
+            self.queue(id, Queued::Settle { is_stuck });
         }
     }
 
@@ -103,9 +106,9 @@ async fn drive(engine: Arc<Inner>, id: TaskspaceId, mut jobs: mpsc::UnboundedRec
                     carry_out(&engine, &id, operation, run(&engine, &id, operation, job)).await;
                     worked = true;
                 }
-                Queued::Settle => {
-                    let work = AssertUnwindSafe(settle::settle(&engine, &id)).catch_unwind();
-                    match work.await {
+                Queued::Settle { is_stuck } => {
+                    let work = settle::settle(&engine, &id, is_stuck);
+                    match AssertUnwindSafe(work).catch_unwind().await {
                         Ok(Ok(took_operation)) => worked |= took_operation,
                         Ok(Err(problem)) => {
                             tracing::debug!(%id, "cannot look after it: {problem}");

@@ -36,6 +36,10 @@ const SOON: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(15);
 const LATER: Duration = Duration::from_secs(5);
 
+/// After how many times the time that containers have to stop Podman is not at it any more: it was
+/// ended meanwhile.
+const STUCK: u32 = 6;
+
 /// The first pause after Podman did not answer; pauses double up to the regular interval.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -184,6 +188,7 @@ impl Inner {
                 break;
             }
             let verdict = assess(record, &world.of(id, record), &self.health.deaf(id));
+            let mut is_stuck = false;
             let wait = match verdict {
                 Verdict::Settled => {
                     found.forget(id);
@@ -191,8 +196,11 @@ impl Inner {
                     continue;
                 }
                 Verdict::Unsettled => {
-                    let changing = found.since(id, verdict).elapsed();
-                    Some(Instant::now() + if changing < LONG { SOON } else { LATER })
+                    let since = found.since(id, verdict);
+                    let stuck = since + self.settings.stop_timeout * STUCK;
+                    is_stuck = stuck <= Instant::now();
+                    let next = if since.elapsed() < LONG { SOON } else { LATER };
+                    Some((Instant::now() + next).min(stuck)).filter(|_| !is_stuck)
                 }
                 Verdict::Mend(_) | Verdict::Revive { .. } => {
                     // What is recorded already waits for the next attempt; the rest is told first.
@@ -204,7 +212,7 @@ impl Inner {
             let wait = wait.max(self.patience.until(id));
             match wait {
                 Some(wait) => due = Some(due.map_or(wait, |due: Instant| due.min(wait))),
-                None => self.have_settled(id),
+                None => self.have_settled(id, is_stuck),
             }
         }
         self.tell_strays(&world, [&before, &document]);

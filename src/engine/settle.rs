@@ -26,8 +26,13 @@ const BY_ITSELF: &str =
 /// How many endings of containers are remembered.
 const ENDINGS: usize = 5;
 
-/// Looks after a taskspace; returns whether that took an operation.
-pub(super) async fn settle(engine: &Arc<Inner>, id: &TaskspaceId) -> Result<bool, Problem> {
+/// Looks after a taskspace, which `is_stuck` when Podman is about to change it and never will; returns
+/// whether that took an operation.
+pub(super) async fn settle(
+    engine: &Arc<Inner>,
+    id: &TaskspaceId,
+    is_stuck: bool,
+) -> Result<bool, Problem> {
     let document = engine.document().await?;
     let Some(record) = document.taskspaces.get(id) else {
         engine.patience.over(id);
@@ -39,6 +44,10 @@ pub(super) async fn settle(engine: &Arc<Inner>, id: &TaskspaceId) -> Result<bool
     tracing::debug!(%id, ?verdict, "looked after");
     match verdict {
         Verdict::Settled => engine.patience.over(id),
+        Verdict::Unsettled if is_stuck => {
+            let found = "Podman broke off while it changed it";
+            return recover(engine, &podman, id, Cure::Revive { found, stop_first: true }).await;
+        }
         Verdict::Unsettled => {}
         Verdict::Finish if is_recovery(record) => {
             // The attempt counts, and the next one comes in its time.

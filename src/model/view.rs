@@ -259,7 +259,7 @@ pub struct StepView {
 #[serde(untagged)]
 pub enum OperationOrPlan {
     /// It is done.
-    Operation(Operation),
+    Operation(Box<Operation>),
     /// With `dry_run`: nothing is done.
     Plan(PlanView),
 }
