@@ -21,8 +21,8 @@ pub use id::{IdError, TaskspaceId};
 pub use operation::{Operation, OperationKind, OperationState};
 pub use problem::{Code, Problem};
 pub use record::{
-    AgentStateRecord, BaseRecord, BaseState, Document, Ending, FORMAT_VERSION, Ports,
-    ProjectRecord, Record, Recorded, Underway,
+    AgentStateRecord, BaseRecord, BaseState, CoordinationRecord, Document, Ending, FORMAT_VERSION,
+    Ports, ProjectRecord, Record, Recorded, Underway,
 };
 pub use shared::Shared;
 pub use spec::{

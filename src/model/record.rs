@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Code, Desired, Operation, OperationKind, Problem, Role, Shared, Spec, Status, TaskspaceId,
+    Code, ContainerName, Desired, Operation, OperationKind, Problem, Registration, Role, Shared,
+    Spec, Status, TaskspaceId,
 };
 
 /// The document's format; a file of a newer one is refused.
@@ -36,6 +37,17 @@ pub struct Document {
     /// Agent states whose taskspaces are gone, by the former taskspace.
     #[serde(default)]
     pub agent_states: BTreeMap<TaskspaceId, AgentStateRecord>,
+    /// What the coordination of operations has to remember.
+    #[serde(default)]
+    pub coordination: CoordinationRecord,
+}
+
+/// What the coordination of operations has to remember.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CoordinationRecord {
+    /// The containers and services that were registered by a call.
+    #[serde(default)]
+    pub containers: BTreeMap<ContainerName, Registration>,
 }
 
 impl Document {
@@ -49,6 +61,7 @@ impl Document {
             taskspaces: BTreeMap::new(),
             projects: BTreeMap::new(),
             agent_states: BTreeMap::new(),
+            coordination: CoordinationRecord::default(),
         }
     }
 
