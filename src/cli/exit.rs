@@ -71,6 +71,7 @@ impl Exit {
             | Code::StateConflict
             | Code::OperationConflict
             | Code::LeaseLost
+            | Code::OperationCancelled
             | Code::QueueFull
             | Code::UnsavedWork => Self::Conflict,
             Code::PolicyUnenforceable | Code::DependencyCycle => Self::Refused,
@@ -83,6 +84,7 @@ impl Exit {
             | Code::RegistryUnusable
             | Code::SettingsInvalid
             | Code::NotReady
+            | Code::OperationFailed
             | Code::OperationTimeout
             | Code::ServiceUnavailable
             | Code::Internal => Self::Failed,

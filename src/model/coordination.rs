@@ -436,12 +436,9 @@ impl fmt::Display for Conflict {
     }
 }
 
-/// What a holder has until it ends its operation, or is silent for too long.
+/// For how long something is held without a word from its holder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Lease {
-    /// The fencing token: greater than that of every earlier holder of anything. Whoever is acted on
-    /// can refuse a holder whose token is smaller than one that it has seen.
-    pub token: u64,
     /// Within how many seconds it has to be renewed.
     pub seconds: u64,
     /// When it ends unless it is renewed; absent as long as its holder is connected.
@@ -506,6 +503,23 @@ pub enum Outcome {
     Failed,
 }
 
+/// Who asks for something to be done to a taskspace, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// Who it is.
+    pub agent: AgentName,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// The operation under which it is to be done.
+    pub lock: Option<Hold>,
+}
+
+impl Default for Asker {
+    fn default() -> Self {
+        Self { agent: AgentName::user(), priority: Priority::default(), lock: None }
+    }
+}
+
 /// An operation that one holds, under which something else is asked for: `12:7` as text, the
 /// operation and the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -547,6 +561,8 @@ pub struct LockView {
     /// Who holds it.
     #[schema(value_type = String)]
     pub agent: AgentName,
+    /// The fencing token.
+    pub token: u64,
     /// Since when.
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,

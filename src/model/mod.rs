@@ -12,9 +12,9 @@ mod status;
 mod view;
 
 pub use coordination::{
-    AgentName, Conflict, ContainerName, ContainerState, CoordinationView, Hold, Lease, LockView,
-    MAX_DESCRIPTION, OperationClass, OperationRequest, OperationUpdate, Outcome, Priority,
-    RegisteredContainer, Registration, Severity, Source, Target, Totals,
+    AgentName, Asker, Conflict, ContainerName, ContainerState, CoordinationView, Hold, Lease,
+    LockView, MAX_DESCRIPTION, OperationClass, OperationRequest, OperationUpdate, Outcome,
+    Priority, RegisteredContainer, Registration, Severity, Source, Target, Totals,
 };
 pub use event::{Event, EventBody, EventQuery, StepOutcome};
 pub use id::{IdError, TaskspaceId};
@@ -22,7 +22,7 @@ pub use operation::{Operation, OperationKind, OperationState};
 pub use problem::{Code, Problem};
 pub use record::{
     AgentStateRecord, BaseRecord, BaseState, CoordinationRecord, Document, Ending, FORMAT_VERSION,
-    Ports, ProjectRecord, Record, Recorded, Underway,
+    KeptJob, KeptOperation, Ports, ProjectRecord, Record, Recorded, Underway,
 };
 pub use shared::Shared;
 pub use spec::{

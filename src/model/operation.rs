@@ -204,7 +204,11 @@ pub struct Operation {
     /// What it was let in beside although it may be disturbed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cautions: Vec<Conflict>,
-    /// What its holder has; absent for the service's own, and for those that wait.
+    /// Its fencing token, once it has begun: greater than that of everything that began earlier.
+    /// Whatever is acted on can refuse one with a smaller token than it has seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<u64>,
+    /// For how long its holder may be silent; absent for the service's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
     /// Why it failed or was refused.
@@ -234,6 +238,7 @@ impl Operation {
             behind: Vec::new(),
             full: None,
             cautions: Vec::new(),
+            token: None,
             lease: None,
             problem: None,
         }

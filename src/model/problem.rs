@@ -38,6 +38,10 @@ pub enum Code {
     QueueFull,
     /// The operation is no longer held by who says that it holds it.
     LeaseLost,
+    /// Whoever held the operation says that it failed.
+    OperationFailed,
+    /// The operation was cancelled.
+    OperationCancelled,
     /// It took longer than it may.
     OperationTimeout,
     /// The dependencies would be a circle.
@@ -76,13 +80,14 @@ impl Code {
             | Self::StateConflict
             | Self::OperationConflict
             | Self::LeaseLost
+            | Self::OperationCancelled
             | Self::UnsavedWork => 409,
             Self::RepositoryUnavailable
             | Self::RefNotFound
             | Self::DependencyCycle
             | Self::PolicyUnenforceable => 422,
             Self::QueueFull => 429,
-            Self::PodmanFailed | Self::ImageBuildFailed => 502,
+            Self::PodmanFailed | Self::ImageBuildFailed | Self::OperationFailed => 502,
             Self::PodmanUnavailable | Self::ServiceUnavailable | Self::NetworkPortUnavailable => {
                 503
             }
@@ -109,6 +114,8 @@ impl Code {
             Self::OperationConflict => "another operation is in the way",
             Self::QueueFull => "too many operations wait",
             Self::LeaseLost => "no longer held",
+            Self::OperationFailed => "the operation failed",
+            Self::OperationCancelled => "cancelled",
             Self::OperationTimeout => "took too long",
             Self::DependencyCycle => "dependencies in a circle",
             Self::UnsavedWork => "work would be lost",

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     Code, ContainerName, Desired, Operation, OperationKind, Problem, Registration, Role, Shared,
-    Spec, Status, TaskspaceId,
+    Spec, Status, TaskspaceId, Totals,
 };
 
 /// The document's format; a file of a newer one is refused.
@@ -48,6 +48,45 @@ pub struct CoordinationRecord {
     /// The containers and services that were registered by a call.
     #[serde(default)]
     pub containers: BTreeMap<ContainerName, Registration>,
+    /// The operations that agents hold or wait for, and those of the service that wait.
+    #[serde(default)]
+    pub operations: Vec<KeptOperation>,
+    /// Fencing tokens have been given up to this one.
+    #[serde(default)]
+    pub tokens: u64,
+    /// What there was today.
+    #[serde(default)]
+    pub today: Totals,
+}
+
+/// An operation that outlives the service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KeptOperation {
+    /// The operation.
+    pub operation: Operation,
+    /// What the service is to do; none for what an agent does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<KeptJob>,
+    /// For how many seconds its holder may be silent.
+    #[serde(default)]
+    pub lease_seconds: u64,
+}
+
+/// What the service is to do to a taskspace when nothing is in the way any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeptJob {
+    /// Start it.
+    Start,
+    /// Stop it.
+    Stop,
+    /// Stop and start it.
+    Restart,
+    /// Remove it.
+    Delete {
+        /// With its agent's state.
+        purge: bool,
+    },
 }
 
 impl Document {
