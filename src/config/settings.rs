@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::policy::coordination::{Coordination, CoordinationError, CoordinationFragment};
 use crate::policy::images::{Images, ImagesError, ImagesFragment};
 use crate::policy::restart::RestartPolicy;
-use crate::policy::text::Text;
+use crate::policy::text::{Period, Text};
 
 /// The service ends after this time without a running taskspace, an operation or a client.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
@@ -69,6 +69,8 @@ pub struct Settings {
     pub restart: RestartPolicy,
     /// What the images are made of.
     pub images: Images,
+    /// Which operations may run side by side.
+    pub coordination: Coordination,
 }
 
 /// How the health of taskspaces is looked after.
@@ -127,6 +129,9 @@ pub enum SettingsError {
     /// The files together give images that cannot work.
     #[error("the settings of the images are wrong: {0}")]
     Images(#[from] ImagesError),
+    /// The files together give a coordination that cannot work.
+    #[error("the settings of the coordination are wrong: {0}")]
+    Coordination(#[from] CoordinationError),
 }
 
 impl SettingsError {
@@ -138,6 +143,9 @@ impl SettingsError {
             Self::Ports(_) => "write two ranges such as 10000-20000 that do not overlap".to_owned(),
             Self::Images(_) => {
                 "correct images.yaml; see the built-in one for an example".to_owned()
+            }
+            Self::Coordination(_) => {
+                "correct coordination.yaml; see the built-in one for an example".to_owned()
             }
         }
     }
@@ -221,11 +229,12 @@ impl SettingsFragment {
 }
 
 impl Settings {
-    /// Reads `settings.yaml` and `images.yaml` of each directory, later ones over earlier ones, over
-    /// what is built in.
+    /// Reads `settings.yaml`, `images.yaml` and `coordination.yaml` of each directory, later ones over
+    /// earlier ones, over what is built in.
     pub fn load(config_dirs: &[PathBuf]) -> Result<Self, SettingsError> {
         let mut settings = SettingsFragment::default();
         let mut images = Images::built_in();
+        let mut coordination = Coordination::built_in();
         for dir in config_dirs {
             if let Some(over) = read(&dir.join("settings.yaml"))? {
                 settings = settings.merge(over);
@@ -233,11 +242,18 @@ impl Settings {
             if let Some(over) = read::<ImagesFragment>(&dir.join("images.yaml"))? {
                 images = images.merge(over);
             }
+            if let Some(over) = read::<CoordinationFragment>(&dir.join("coordination.yaml"))? {
+                coordination = coordination.merge(over);
+            }
         }
-        Self::validate(settings, images)
+        Self::validate(settings, images, coordination)
     }
 
-    fn validate(settings: SettingsFragment, images: ImagesFragment) -> Result<Self, SettingsError> {
+    fn validate(
+        settings: SettingsFragment,
+        images: ImagesFragment,
+        coordination: CoordinationFragment,
+    ) -> Result<Self, SettingsError> {
         let service = settings.service.unwrap_or_default();
         let ports = settings.ports.unwrap_or_default();
         let health = settings.health.unwrap_or_default();
@@ -273,6 +289,7 @@ impl Settings {
                 delay: period(restart.delay, RESTART_POLICY.delay),
             },
             images: images.try_into()?,
+            coordination: coordination.try_into()?,
         })
     }
 }
@@ -291,23 +308,6 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, SettingsError> {
         let reason = reason.replacen(&place, "", 1);
         SettingsError::Invalid { path: path.to_owned(), line, column, reason }
     })
-}
-
-/// A time that is written as `5m`, `90s`, `500ms` and the like; never zero.
-#[derive(Clone, Debug)]
-struct Period(Duration);
-
-impl FromStr for Period {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        text.parse::<SignedDuration>()
-            .ok()
-            .and_then(|parsed| Duration::try_from(parsed).ok())
-            .filter(|parsed| !parsed.is_zero())
-            .map(Self)
-            .ok_or_else(|| format!("{text:?} is not a duration such as 90s or 5m"))
-    }
 }
 
 /// A range that is written as `10000-20000`.
@@ -351,6 +351,7 @@ mod tests {
         assert_eq!(settings.service.idle_timeout, Duration::from_secs(300));
         assert_eq!((settings.ports.dev, settings.ports.agent), (DEV_PORTS, AGENT_PORTS));
         assert_eq!(settings.images, Images::built_in().try_into().unwrap());
+        assert_eq!(settings.coordination, Coordination::built_in().try_into().unwrap());
     }
 
     #[test]
@@ -360,8 +361,12 @@ mod tests {
             ("settings.yaml", "service: {idle_timeout: 500ms}\nports: {dev: 5000-5999}"),
             ("settings.yaml", "# nothing\n"),
             ("images.yaml", "base: debian:13"),
+            ("coordination.yaml", "limits: {queue: 7, lease: 1m}"),
+            ("coordination.yaml", "limits: {queue: 8}"),
         ])
         .unwrap();
+        assert_eq!(settings.coordination.limits.queue, 8);
+        assert_eq!(settings.coordination.limits.lease, Duration::from_secs(60));
         assert_eq!(settings.ready_timeout, Duration::from_secs(90));
         assert_eq!(settings.service.idle_timeout, Duration::from_millis(500));
         assert_eq!((settings.ports.dev, settings.ports.agent), (5000..=5999, 4000..=4999));
@@ -391,6 +396,21 @@ mod tests {
                 "0/images.yaml:2:14: agent.packages[0]: \"A\"",
             ),
             ("images.yaml", "agent: {packages: []}", "'agent.packages' lacks git"),
+            (
+                "coordination.yaml",
+                "conflicts:\n  read: {stop: low}\n  stop: {read: high}",
+                "0/coordination.yaml:3:16: conflicts.stop.read: read+stop is low and high",
+            ),
+            (
+                "coordination.yaml",
+                "limits:\n  ageing: 0s",
+                "0/coordination.yaml:2:11: limits.ageing: \"0s\" is not a duration",
+            ),
+            (
+                "coordination.yaml",
+                "severities: {high: caution}",
+                "the settings of the coordination are wrong: 'severities.high'",
+            ),
         ];
         for (name, text, message) in cases {
             let error = load(&[(name, text)]).unwrap_err();

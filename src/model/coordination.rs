@@ -231,6 +231,17 @@ impl Target {
             one => vec![one.clone()],
         }
     }
+
+    /// Returns everything that overlaps it: itself, and its containers or its taskspace.
+    pub fn overlapping(&self) -> Vec<Self> {
+        let mut all = match self {
+            Self::Container(_) => Vec::new(),
+            Self::Taskspace(_) => self.containers(),
+            Self::Member(id, _) => vec![Self::Taskspace(id.clone())],
+        };
+        all.push(self.clone());
+        all
+    }
 }
 
 /// What begins the text of a taskspace as a target.
@@ -766,7 +777,13 @@ mod tests {
         assert!(!dev.overlaps(&agent));
         assert!(!whole.overlaps(&target("taskspace:b/dev")) && !target("a").overlaps(&whole));
         assert_eq!(whole.containers().len(), 2);
-        assert_eq!(dev.containers(), [dev]);
+        assert_eq!(dev.containers(), [dev.clone()]);
+        for one in [&whole, &dev, &agent, &target("a")] {
+            assert!(one.overlapping().contains(one));
+            for other in [&whole, &dev, &agent, &target("a")] {
+                assert_eq!(one.overlapping().contains(other), one.overlaps(other));
+            }
+        }
     }
 
     #[test]

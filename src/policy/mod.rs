@@ -1,5 +1,8 @@
 //! What the administrator and the user may decide: parsed, layered and validated. No I/O.
 
+pub mod coordination;
+pub mod cycle;
 pub mod images;
+pub mod pairs;
 pub mod restart;
 pub(crate) mod text;

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
+use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 /// A value that is written as text.
@@ -30,5 +32,22 @@ impl<T: FromStr<Err = String>> Visitor<'_> for TextVisitor<T> {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
         text.parse().map_err(E::custom)
+    }
+}
+
+/// A time that is written as `5m`, `90s`, `500ms` and the like; never zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Period(pub(crate) Duration);
+
+impl FromStr for Period {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse::<SignedDuration>()
+            .ok()
+            .and_then(|parsed| Duration::try_from(parsed).ok())
+            .filter(|parsed| !parsed.is_zero())
+            .map(Self)
+            .ok_or_else(|| format!("{text:?} is not a duration such as 90s or 5m"))
     }
 }
