@@ -73,8 +73,8 @@ soak: cargo ## random operations, kills and acts of others (SOAK_MINUTES=10, SOA
 test-reboot: build ## log out, shut down and cut the power of a test host of its own (root only, a minute)
 	@tests/reboot $(target)/debug/taskspace
 
-bench: cargo ## what the registry's updates and reads cost, by its number of entries
-	$(CARGO) bench --locked --bench registry
+bench: cargo ## what the registry's updates and reads cost, and how many operations are admitted
+	$(CARGO) bench --locked --bench registry --bench admission
 
 demo: build ## the main job from end to end, shown step by step
 	@where=$$(tests/host/select jq tmux); \

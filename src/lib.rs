@@ -7,6 +7,7 @@ pub mod api;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod coordinator;
 pub mod engine;
 pub mod fault;
 pub mod frames;

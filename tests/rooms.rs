@@ -4,8 +4,22 @@ use std::path::Path;
 
 /// The rooms from the top to the bottom, as `ARCHITECTURE.md` has them.
 const ROOMS: &[&str] = &[
-    "cli", "client", "api", "engine", "plan", "host", "registry", "config", "policy", "render",
-    "podman", "frames", "uds", "model", "fault",
+    "cli",
+    "client",
+    "api",
+    "engine",
+    "coordinator",
+    "plan",
+    "host",
+    "registry",
+    "config",
+    "policy",
+    "render",
+    "podman",
+    "frames",
+    "uds",
+    "model",
+    "fault",
 ];
 
 #[test]
