@@ -10,7 +10,7 @@ use futures_util::{Stream, StreamExt};
 use super::app::App;
 use super::extract::Parameters;
 use super::problem::{Answer, Failure};
-use crate::engine::Engine;
+use crate::engine::{Engine, Held};
 use crate::model::{Event, EventBody, EventQuery, Problem};
 
 /// How often a silent stream says that it is alive, so that a client's going is noticed.
@@ -36,10 +36,7 @@ pub(crate) async fn events(
     headers: HeaderMap,
     Parameters(mut query): Parameters<EventQuery>,
 ) -> Answer<Sse<impl Stream<Item = Result<SseEvent, axum::Error>> + use<>>> {
-    if let Some(id) = headers.get(LAST_EVENT_ID) {
-        let id = id.to_str().ok().and_then(|id| id.parse().ok());
-        query.after = Some(id.ok_or_else(|| Failure::bad_request("Last-Event-ID is a number"))?);
-    }
+    query.after = last_seen(&headers)?.or(query.after);
     let engine = app.engine()?.clone();
     if let Some(number) = query.operation {
         engine.operation(number)?;
@@ -59,6 +56,29 @@ pub(crate) async fn events(
     };
     let stream = stream.take_until(closed).map(|event| encode(&event));
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+/// Returns after which event a client resumes.
+pub(crate) fn last_seen(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
+    let Some(id) = headers.get(LAST_EVENT_ID) else { return Ok(None) };
+    let id = id.to_str().ok().and_then(|id| id.parse().ok());
+    id.map(Some).ok_or_else(|| Failure::bad_request("Last-Event-ID is a number"))
+}
+
+/// Returns the events of an operation, which is held for as long as they are read.
+pub(crate) fn of_held(
+    app: &App,
+    held: Held,
+    query: EventQuery,
+) -> Sse<impl Stream<Item = Result<SseEvent, axum::Error>> + use<>> {
+    let stream = coming(held.engine().clone(), query);
+    let closing = app.closing.clone();
+    let stream = stream.take_until(closing.cancelled_owned()).map(move |event| {
+        // Gone with the stream.
+        let _held = &held;
+        encode(&event)
+    });
+    Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
 }
 
 /// Returns the kept events that are asked for, then those to come.

@@ -1,5 +1,7 @@
 //! What handlers take: like axum's own extractors, but every refusal is a problem document.
 
+use std::str::FromStr;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
@@ -7,7 +9,7 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::problem::Failure;
-use crate::model::TaskspaceId;
+use crate::model::{Asker, TaskspaceId};
 
 /// The taskspace that the path names.
 pub(crate) struct Id(pub(crate) TaskspaceId);
@@ -37,6 +39,30 @@ impl<S: Send + Sync> FromRequestParts<S> for Number {
             .map(Self)
             .map_err(|_| Failure::bad_request(format!("an operation has a number, not {text:?}")))
     }
+}
+
+/// Who asks, by the headers `taskspace-agent`, `taskspace-priority` and `taskspace-lock`; they
+/// may all be missing.
+pub(crate) struct By(pub(crate) Asker);
+
+impl<S: Send + Sync> FromRequestParts<S> for By {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let asker = Asker::default();
+        Ok(Self(Asker {
+            agent: header(parts, "taskspace-agent")?.unwrap_or(asker.agent),
+            priority: header(parts, "taskspace-priority")?.unwrap_or(asker.priority),
+            lock: header(parts, "taskspace-lock")?,
+        }))
+    }
+}
+
+fn header<T: FromStr<Err = String>>(parts: &Parts, name: &str) -> Result<Option<T>, Failure> {
+    let Some(value) = parts.headers.get(name) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| Failure::bad_request(format!("{name} is not text")))?;
+    let parsed = text.parse().map(Some);
+    parsed.map_err(|reason| Failure::bad_request(format!("{name}: {reason}")))
 }
 
 /// The query's parameters.

@@ -77,7 +77,7 @@ impl Notifier {
 
 fn status(engine: &Engine, clients: usize) -> String {
     let (up, operations) = engine.activity();
-    let (up, operations) = (*up.borrow(), *operations.borrow());
+    let (up, operations) = (*up.borrow(), operations.borrow().all);
     format!("taskspaces up: {up}, operations under way: {operations}, clients: {clients}")
 }
 

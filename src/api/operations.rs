@@ -1,15 +1,20 @@
-//! The operations, and how the calls that start one answer.
+//! The operations: those of the service and those that agents ask for; and how the calls that start one
+//! answer.
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::app::App;
-use super::extract::{Number, Parameters};
+use super::events;
+use super::extract::{By, Document, Number, Parameters};
 use super::problem::Answer;
-use crate::model::{Operation, Problem};
+use crate::engine::Held;
+use crate::model::{
+    Event, EventQuery, LockView, Operation, OperationRequest, OperationUpdate, Problem,
+};
 
 /// Whether to wait.
 #[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -83,4 +88,130 @@ pub(crate) async fn show(
     let engine = app.engine()?;
     let operation = if wait { engine.wait(number).await? } else { engine.operation(number)? };
     Ok(Json(operation))
+}
+
+/// How to ask for an operation.
+#[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct RequestParameters {
+    /// Answer only once it has begun (or is over). Who goes away while it waits no longer wants it.
+    #[serde(default)]
+    wait: bool,
+    /// Answer with the operation's events, and hold it as long as they are read: without that, it has
+    /// to be renewed.
+    #[serde(default)]
+    hold: bool,
+}
+
+/// Ask for an operation
+///
+/// It is held, waiting or running, for as long as its lease is renewed, or with `hold` for as long as
+/// the answer is read.
+#[utoipa::path(post, path = "/v1/operations", tag = "operations", params(RequestParameters,
+        ("taskspace-lock" = Option<String>, Header,
+            description = "Done under this held operation: its number and token, as `12:7`")),
+    request_body = OperationRequest,
+    responses(
+        (status = 200, description = "With `hold`: server-sent events; the data of each is an Event",
+            body = Event, content_type = "text/event-stream"),
+        (status = 202, description = "It waits or has begun", body = Operation,
+            headers(("Location" = String, description = "The operation"))),
+        (status = 400, body = Problem),
+        (status = 404, description = "No such container or taskspace", body = Problem),
+        (status = 409, description = "Another operation is in the way", body = Problem),
+        (status = 429, description = "Too many operations wait", body = Problem)))]
+pub(crate) async fn request(
+    State(app): State<App>,
+    Parameters(RequestParameters { wait, hold }): Parameters<RequestParameters>,
+    By(asker): By,
+    Document(request): Document<OperationRequest>,
+) -> Answer<Response> {
+    let engine = app.engine()?;
+    let (operation, held) = engine.request_operation(request, asker.lock).await?;
+    if hold {
+        return Ok(held_events(&app, held, None));
+    }
+    let operation = if wait { engine.wait_begun(operation.id).await? } else { operation };
+    held.release();
+    // As its lease is now.
+    let operation = engine.operation(operation.id)?;
+    Ok(Started::UnderWay(operation).into_response())
+}
+
+/// The token by which an operation is held.
+#[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct HoldParameters {
+    /// The token; none as long as it waits.
+    #[serde(default)]
+    token: Option<u64>,
+}
+
+/// Hold an operation by this connection
+///
+/// For who asked for it by another connection that is gone, such as when the service was restarted.
+#[utoipa::path(get, path = "/v1/operations/{number}/hold", tag = "operations",
+    params(("number" = u64, Path, description = "The operation"), HoldParameters,
+        ("Last-Event-ID" = Option<u64>, Header, description = "Resume after this event")),
+    responses(
+        (status = 200, description = "Server-sent events; the data of each is an Event",
+            body = Event, content_type = "text/event-stream"),
+        (status = 404, body = Problem),
+        (status = 409, description = "It is not held (any more)", body = Problem)))]
+pub(crate) async fn hold(
+    State(app): State<App>,
+    Number(number): Number,
+    Parameters(HoldParameters { token }): Parameters<HoldParameters>,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    let after = events::last_seen(&headers)?;
+    let held = app.engine()?.hold_again(number, token)?;
+    Ok(held_events(&app, held, after))
+}
+
+/// Answers with the events of an operation that is held for as long as they are read.
+fn held_events(app: &App, held: Held, after: Option<u64>) -> Response {
+    let number = held.number();
+    let query = EventQuery { after, ..EventQuery::of_operation(number) };
+    let location = [(header::LOCATION, format!("/v1/operations/{number}"))];
+    let stream = events::of_held(app, held, query);
+    (location, stream).into_response()
+}
+
+/// Renew or end an operation that one holds
+#[utoipa::path(put, path = "/v1/operations/{number}", tag = "operations",
+    params(("number" = u64, Path, description = "The operation")),
+    request_body = OperationUpdate,
+    responses((status = 200, body = Operation), (status = 400, body = Problem),
+        (status = 404, body = Problem),
+        (status = 409, description = "It is not held (any more)", body = Problem)))]
+pub(crate) async fn update(
+    State(app): State<App>,
+    Number(number): Number,
+    Document(update): Document<OperationUpdate>,
+) -> Answer<Json<Operation>> {
+    Ok(Json(app.engine()?.update_operation(number, update).await?))
+}
+
+/// Cancel an operation
+///
+/// One that waits, or that an agent holds. The service's own go on once they have begun.
+#[utoipa::path(delete, path = "/v1/operations/{number}", tag = "operations",
+    params(("number" = u64, Path, description = "The operation")),
+    responses((status = 200, body = Operation), (status = 404, body = Problem),
+        (status = 409, description = "It is over, or cannot be cancelled", body = Problem)))]
+pub(crate) async fn cancel(
+    State(app): State<App>,
+    Number(number): Number,
+) -> Answer<Json<Operation>> {
+    Ok(Json(app.engine()?.cancel_operation(number).await?))
+}
+
+/// List what is held
+#[utoipa::path(get, path = "/v1/locks", tag = "operations",
+    responses((status = 200, body = Vec<LockView>), (status = 500, body = Problem)))]
+pub(crate) async fn locks(State(app): State<App>) -> Answer<Json<Vec<LockView>>> {
+    Ok(Json(app.engine()?.locks()))
 }

@@ -30,8 +30,13 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/taskspaces/{id}/restart", post(taskspaces::restart))
         .route("/v1/taskspaces/{id}/logs", get(streams::logs))
         .route("/v1/taskspaces/{id}/exec", post(exec::exec))
-        .route("/v1/operations", get(operations::list))
-        .route("/v1/operations/{number}", get(operations::show))
+        .route("/v1/operations", get(operations::list).post(operations::request))
+        .route(
+            "/v1/operations/{number}",
+            get(operations::show).put(operations::update).delete(operations::cancel),
+        )
+        .route("/v1/operations/{number}/hold", get(operations::hold))
+        .route("/v1/locks", get(operations::locks))
         .route("/v1/events", get(events::events))
         .route("/v1/images", get(images::list))
         .route("/v1/images/build", post(images::build))
@@ -56,10 +61,12 @@ async fn wrong_method(request: Request) -> Failure {
 /// Runs the handler in a task of its own, for two reasons: a panic is answered instead of cutting
 /// the connection, and what changes something is not dropped half way when its client goes.
 async fn in_a_task_of_its_own(request: Request, next: Next) -> Response {
-    let reads = request.method() == Method::GET;
+    // One that asks for an operation holds it, or its place, as long as it is there.
+    let ends_with_client =
+        request.method() == Method::GET || request.uri().path() == "/v1/operations";
     let name = format!("{} {}", request.method(), request.uri().path());
     let task = tokio::spawn(next.run(request));
-    let ended = if reads { AbortOnDropHandle::new(task).await } else { task.await };
+    let ended = if ends_with_client { AbortOnDropHandle::new(task).await } else { task.await };
     ended.unwrap_or_else(|error| {
         tracing::error!("{name}: the handler ended early: {error}");
         let problem = Problem::new(Code::Internal, format!("{name} failed unexpectedly"))

@@ -13,7 +13,7 @@ use super::door::Door;
 use super::listen::Socket;
 use super::notify::Notifier;
 use super::router::router;
-use crate::engine::Engine;
+use crate::engine::{Active, Engine};
 use crate::model::Problem;
 
 /// How long a service that cannot work tells its clients so: short, because the user mends the cause
@@ -177,7 +177,7 @@ async fn give_up_socket(retire: &mpsc::Sender<oneshot::Sender<bool>>) -> bool {
 /// Wakes when idleness may have changed.
 pub(super) struct Change {
     clients: tokio::sync::watch::Receiver<usize>,
-    engine: Option<(tokio::sync::watch::Receiver<usize>, tokio::sync::watch::Receiver<usize>)>,
+    engine: Option<(tokio::sync::watch::Receiver<usize>, tokio::sync::watch::Receiver<Active>)>,
 }
 
 impl Change {

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::app::App;
-use super::extract::{Document, Id, Parameters};
+use super::extract::{By, Document, Id, Parameters};
 use super::operations::{Started, Wait, started};
 use super::problem::Answer;
 use crate::model::{
@@ -67,13 +67,14 @@ pub(crate) async fn list(State(app): State<App>) -> Answer<Json<Vec<Recorded>>> 
 pub(crate) async fn create(
     State(app): State<App>,
     Parameters(CreateParameters { wait, dry_run }): Parameters<CreateParameters>,
+    By(asker): By,
     Document(request): Document<CreateRequest>,
 ) -> Answer<Response> {
     let engine = app.engine()?;
     if dry_run {
         return Ok(Json(engine.plan_creation(request).await?).into_response());
     }
-    let operation = engine.create(request).await?;
+    let operation = engine.create(request, &asker).await?;
     Ok(started(&app, operation, Wait { wait }).await?.into_response())
 }
 
@@ -106,13 +107,14 @@ pub(crate) async fn delete(
     State(app): State<App>,
     Id(id): Id,
     Parameters(parameters): Parameters<DeleteParameters>,
+    By(asker): By,
 ) -> Answer<Response> {
     let DeleteParameters { purge, force, wait, dry_run } = parameters;
     let (engine, options) = (app.engine()?, DeleteOptions { purge, force });
     if dry_run {
         return Ok(Json(engine.plan_removal(&id, options).await?).into_response());
     }
-    let operation = engine.delete(&id, options).await?;
+    let operation = engine.delete(&id, options, &asker).await?;
     Ok(started(&app, operation, Wait { wait }).await?.into_response())
 }
 
@@ -124,8 +126,9 @@ pub(crate) async fn start(
     State(app): State<App>,
     Id(id): Id,
     Parameters(wait): Parameters<Wait>,
+    By(asker): By,
 ) -> Answer<Started> {
-    started(&app, app.engine()?.start(&id).await?, wait).await
+    started(&app, app.engine()?.start(&id, &asker).await?, wait).await
 }
 
 /// Stop a taskspace's containers
@@ -136,8 +139,9 @@ pub(crate) async fn stop(
     State(app): State<App>,
     Id(id): Id,
     Parameters(wait): Parameters<Wait>,
+    By(asker): By,
 ) -> Answer<Started> {
-    started(&app, app.engine()?.stop(&id).await?, wait).await
+    started(&app, app.engine()?.stop(&id, &asker).await?, wait).await
 }
 
 /// Stop and start a taskspace's containers
@@ -148,6 +152,7 @@ pub(crate) async fn restart(
     State(app): State<App>,
     Id(id): Id,
     Parameters(wait): Parameters<Wait>,
+    By(asker): By,
 ) -> Answer<Started> {
-    started(&app, app.engine()?.restart(&id).await?, wait).await
+    started(&app, app.engine()?.restart(&id, &asker).await?, wait).await
 }

@@ -251,6 +251,14 @@ impl Admission {
         Some(Waits { behind, full: self.full(entry).cloned() })
     }
 
+    /// Whether something would have to wait for what acts on a target now.
+    pub fn is_blocked(&self, class: OperationClass, target: &Target) -> bool {
+        self.running().any(|running| {
+            let severity = self.rules.matrix.severity(class, running.class);
+            running.target.overlaps(target) && self.rules.responses.to(severity) >= Response::Queue
+        })
+    }
+
     /// Returns those that run, by their numbers.
     pub fn running(&self) -> impl Iterator<Item = &Ask> {
         self.entries.values().filter(|entry| entry.running).map(|entry| &entry.ask)

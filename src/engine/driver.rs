@@ -135,12 +135,11 @@ async fn drive(engine: Arc<Inner>, id: TaskspaceId, mut jobs: mpsc::UnboundedRec
 
 /// Does what an operation is about, and tells how it ended.
 pub(super) async fn carry_out(
-    engine: &Inner,
+    engine: &Arc<Inner>,
     id: &TaskspaceId,
     operation: u64,
     work: impl Future<Output = Result<(), Problem>>,
 ) {
-    engine.operations.begin(operation);
     let result = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
         Err(Problem::new(Code::Internal, "the operation broke off by a mistake in taskspace")
             .hint("the service's log says where; please report it"))
@@ -149,7 +148,7 @@ pub(super) async fn carry_out(
         tracing::warn!(%id, operation, code = ?problem.code, "failed: {problem}");
     }
     engine.refresh_idle().await;
-    engine.operations.finish(operation, result);
+    engine.finish(operation, result);
 }
 
 pub(super) async fn run(

@@ -194,7 +194,7 @@ async fn resolve(context: &Context, request: &CreateRequest) -> Result<Resolved,
     let engine = &context.engine;
     let tell = |body| engine.bus.publish(Some(context.operation), Some(context.id.clone()), body);
     let step = "fetch the project".to_owned();
-    engine.operations.step(context.operation, &step);
+    engine.step(context.operation, &step);
     tell(EventBody::StepStarted { step: step.clone() });
     let begun = Instant::now();
     let resolved = engine.projects.resolve(request, |line| tell(EventBody::Output { line })).await;

@@ -1,6 +1,8 @@
 //! Brings about what is asked for: one driver for each taskspace runs plans on Podman and the host,
 //! records in the registry what it is about to do, and tells the world by events.
 
+mod containers;
+mod coordination;
 mod driver;
 mod dry_run;
 mod events;
@@ -36,8 +38,11 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Paths, Settings};
-use crate::model::{Event, Operation, Problem, TaskspaceId};
+use crate::model::{Event, Operation, OperationState, Problem, TaskspaceId};
 use crate::registry::Registry;
+
+pub use coordination::Held;
+pub use operations::Active;
 
 pub use crate::podman::{ExecControl, ExecInput, ExecOutput, ExecSession, LogChunk, LogStream};
 
@@ -53,6 +58,8 @@ struct Inner {
     registry: Registry,
     bus: Arc<events::EventBus>,
     operations: operations::Operations,
+    coordination: coordination::Coordination,
+    containers: containers::Containers,
     link: link::Link,
     images: images::Images,
     projects: projects::Projects,
@@ -96,6 +103,11 @@ impl Engine {
             strays: watch::Sender::default(),
             look: Notify::new(),
             closing: CancellationToken::new(),
+            coordination: coordination::Coordination::new(
+                Arc::new(settings.coordination.clone()),
+                &document.coordination,
+            ),
+            containers: containers::Containers::default(),
             link: link::Link::new(paths.clone()),
             images: images::Images::new(settings.clone(), document.registry),
             projects: projects::Projects::new(paths.mirrors.clone(), registry.clone()),
@@ -118,7 +130,10 @@ impl Engine {
         if let Err(problem) = inner.ssh.publish().await {
             tracing::warn!("cannot write the SSH files: {problem}");
         }
+        inner.restore(&document.coordination);
         inner.take_up(&document);
+        tokio::spawn(inner.clone().watch_leases());
+        tokio::spawn(inner.clone().keep_operations());
         tokio::spawn(inner.clone().watch_over());
         tokio::spawn(inner.clone().watch_podman());
         tokio::spawn(inner.clone().watch_health());
@@ -127,12 +142,19 @@ impl Engine {
 
     /// Ends what nobody asked for: watching over the taskspaces. What is under way goes on.
     pub fn close(&self) {
+        self.inner.coordination.freeze();
         self.inner.closing.cancel();
     }
 
     /// Returns the operations that are known, the oldest first.
     pub fn operations(&self) -> Vec<Operation> {
-        self.inner.operations.all()
+        let mut operations = self.inner.operations.all();
+        for operation in operations.iter_mut().filter(|it| it.state == OperationState::Queued) {
+            if let Some(current) = self.inner.coordination.current(operation.id) {
+                *operation = current;
+            }
+        }
+        operations
     }
 
     /// Returns one operation.
@@ -140,7 +162,8 @@ impl Engine {
     /// # Errors
     /// When it is not known (any more).
     pub fn operation(&self, id: u64) -> Result<Operation, Problem> {
-        self.inner.operations.get(id)
+        // What it waits for changes without its doing.
+        self.inner.coordination.current(id).map_or_else(|| self.inner.operations.get(id), Ok)
     }
 
     /// Waits until an operation is over.
@@ -163,11 +186,11 @@ impl Engine {
 
     /// Whether no taskspace has to be looked after and no operation is under way.
     pub fn is_idle(&self) -> bool {
-        *self.inner.up.borrow() == 0 && *self.inner.operations.active().borrow() == 0
+        *self.inner.up.borrow() == 0 && self.inner.operations.active().borrow().all == 0
     }
 
     /// Returns what tells how many taskspaces have to be looked after, and how many operations are under way.
-    pub fn activity(&self) -> (watch::Receiver<usize>, watch::Receiver<usize>) {
+    pub fn activity(&self) -> (watch::Receiver<usize>, watch::Receiver<Active>) {
         (self.inner.up.subscribe(), self.inner.operations.active())
     }
 
@@ -176,12 +199,13 @@ impl Engine {
     /// # Errors
     /// When the registry cannot be written.
     pub async fn leave(&self) -> Result<(), Problem> {
+        self.inner.keep_all().await?;
         self.inner.operations.leave_outcomes().await.map_err(problems::registry)
     }
 
-    /// Waits until no operation is under way.
+    /// Waits until none of the service's own operations is under way.
     pub async fn quiet(&self) {
         // The sender lives as long as the engine: this cannot fail.
-        self.inner.operations.active().wait_for(|active| *active == 0).await.ok();
+        self.inner.operations.active().wait_for(|active| active.working == 0).await.ok();
     }
 }

@@ -33,7 +33,7 @@ pub(crate) struct Operations {
     registry: Registry,
     table: Mutex<BTreeMap<u64, watch::Sender<Operation>>>,
     numbers: Mutex<Numbers>,
-    active: watch::Sender<usize>,
+    active: watch::Sender<Active>,
 }
 
 /// The numbers of operations.
@@ -63,7 +63,7 @@ impl Operations {
             }
         };
         let numbers = Mutex::new(numbers);
-        let active = watch::Sender::new(0);
+        let active = watch::Sender::default();
         let table = outcomes.into_iter().map(|over| (over.id, watch::Sender::new(over))).collect();
         Ok(Self { bus, registry, table: Mutex::new(table), numbers, active })
     }
@@ -84,7 +84,8 @@ impl Operations {
         left.await.map(drop)
     }
 
-    fn next_number(&self) -> u64 {
+    /// Returns a number for a new operation.
+    pub(crate) fn next_number(&self) -> u64 {
         let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
         numbers.last += 1;
         if numbers.last + BLOCK / 2 > numbers.set_aside {
@@ -107,79 +108,67 @@ impl Operations {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a new operation.
-    pub(crate) fn enter(&self, kind: OperationKind, taskspace: Option<TaskspaceId>) -> Operation {
-        self.enter_as(self.next_number(), kind, taskspace)
-    }
-
-    /// Enters an operation that an earlier run of the service began, under its number; without one
-    /// it gets a new number.
-    pub(crate) fn enter_again(
-        &self,
-        number: u64,
-        kind: OperationKind,
-        taskspace: Option<TaskspaceId>,
-    ) -> Operation {
+    /// Returns the number that an operation of an earlier run of the service had, or another one if
+    /// that was none or is taken.
+    pub(crate) fn free_number(&self, number: u64) -> u64 {
         let is_free = number != 0 && !self.lock().contains_key(&number);
-        let number = if is_free { number } else { self.next_number() };
-        self.enter_as(number, kind, taskspace)
+        if is_free { number } else { self.next_number() }
     }
 
-    fn enter_as(&self, id: u64, kind: OperationKind, taskspace: Option<TaskspaceId>) -> Operation {
-        let mut operation = Operation::new(id, kind, Timestamp::now());
-        operation.taskspace.clone_from(&taskspace);
-        self.lock().insert(id, watch::channel(operation.clone()).0);
-        self.active.send_modify(|active| *active += 1);
-        let body = EventBody::OperationRequested {
-            kind,
-            target: None,
-            agent: operation.agent.clone(),
-            priority: operation.priority,
-            under: None,
-        };
-        self.bus.publish(Some(id), taskspace, body);
-        operation
-    }
-
-    /// Notes that an operation has begun.
-    pub(crate) fn begin(&self, id: u64) {
-        self.modify(id, |operation| operation.state = OperationState::Running);
-    }
-
-    /// Notes what is being done.
-    pub(crate) fn step(&self, id: u64, step: &str) {
-        self.modify(id, |operation| operation.step = Some(step.to_owned()));
-    }
-
-    /// Notes that an operation is over.
-    pub(crate) fn finish(&self, id: u64, result: Result<(), Problem>) {
-        let problem = result.err();
-        let mut taskspace = None;
-        // The event comes before the state: who sees the state has got every event.
-        if let Some(sender) = self.lock().get(&id) {
-            taskspace.clone_from(&sender.borrow().taskspace);
-        }
-        let state = if problem.is_some() { OperationState::Failed } else { OperationState::Done };
-        let body = EventBody::OperationFinished { state, problem: problem.clone() };
-        self.bus.publish(Some(id), taskspace, body);
-        self.modify(id, |operation| {
-            operation.state = state;
-            operation.finished = Some(Timestamp::now());
-            operation.step = None;
-            operation.problem = problem;
-        });
-        self.active.send_modify(|active| *active -= 1);
+    /// Enters an operation, or what became of it.
+    pub(crate) fn put(&self, operation: Operation) {
         let mut table = self.lock();
-        if table.len() > KEPT {
+        let after = weight(&operation);
+        let before = match table.get(&operation.id) {
+            Some(sender) => weight(&sender.send_replace(operation)),
+            None => {
+                table.insert(operation.id, watch::channel(operation).0);
+                (0, 0)
+            }
+        };
+        if before != after {
+            self.active.send_modify(|active| {
+                active.all = active.all + after.0 - before.0;
+                active.working = active.working + after.1 - before.1;
+            });
+        }
+        if table.len() > KEPT && after.0 == 0 {
             let oldest =
                 table.iter().find(|(_, op)| op.borrow().state.is_over()).map(|(id, _)| *id);
             oldest.and_then(|id| table.remove(&id));
         }
     }
 
-    fn modify(&self, id: u64, change: impl FnOnce(&mut Operation)) {
+    /// Begins an operation that acts on no container.
+    pub(crate) fn enter(&self, kind: OperationKind, taskspace: Option<TaskspaceId>) -> Operation {
+        let mut operation = Operation::new(self.next_number(), kind, Timestamp::now());
+        operation.taskspace.clone_from(&taskspace);
+        operation.state = OperationState::Running;
+        operation.started = Some(operation.created);
+        self.bus.publish(Some(operation.id), taskspace, requested(&operation));
+        self.put(operation.clone());
+        operation
+    }
+
+    /// Notes that an operation is over that acts on no container.
+    pub(crate) fn finish(&self, id: u64, result: Result<(), Problem>) {
+        let Ok(mut operation) = self.get(id) else { return };
+        let state = if result.is_ok() { OperationState::Done } else { OperationState::Failed };
+        let problem = result.err();
+        // The event comes before the state: who sees the state has got every event.
+        let body = EventBody::OperationFinished { state, problem: problem.clone() };
+        self.bus.publish(Some(id), operation.taskspace.clone(), body);
+        operation.state = state;
+        operation.finished = Some(Timestamp::now());
+        operation.step = None;
+        operation.problem = problem;
+        self.put(operation);
+    }
+
+    /// Notes what is being done.
+    pub(crate) fn step(&self, id: u64, step: &str) {
         if let Some(sender) = self.lock().get(&id) {
-            sender.send_modify(change);
+            sender.send_modify(|operation| operation.step = Some(step.to_owned()));
         }
     }
 
@@ -195,9 +184,22 @@ impl Operations {
 
     /// Waits until an operation is over.
     pub(crate) async fn wait(&self, id: u64) -> Result<Operation, Problem> {
+        self.wait_for(id, OperationState::is_over).await
+    }
+
+    /// Waits until an operation has begun, or is over.
+    pub(crate) async fn wait_begun(&self, id: u64) -> Result<Operation, Problem> {
+        self.wait_for(id, |state| state != OperationState::Queued).await
+    }
+
+    async fn wait_for(
+        &self,
+        id: u64,
+        is_reached: impl Fn(OperationState) -> bool,
+    ) -> Result<Operation, Problem> {
         let mut watch = self.watch(id)?;
-        let over = watch.wait_for(|operation| operation.state.is_over()).await;
-        over.map(|operation| operation.clone()).map_err(|_| unknown(id))
+        let reached = watch.wait_for(|operation| is_reached(operation.state)).await;
+        reached.map(|operation| operation.clone()).map_err(|_| unknown(id))
     }
 
     fn watch(&self, id: u64) -> Result<watch::Receiver<Operation>, Problem> {
@@ -205,8 +207,35 @@ impl Operations {
     }
 
     /// Watches how many operations are under way or wait.
-    pub(crate) fn active(&self) -> watch::Receiver<usize> {
+    pub(crate) fn active(&self) -> watch::Receiver<Active> {
         self.active.subscribe()
+    }
+}
+
+/// How many operations are not over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Active {
+    /// All of them.
+    pub all: usize,
+    /// Those of the service itself that have begun.
+    pub working: usize,
+}
+
+/// Returns what an operation counts for in [`Active`].
+fn weight(operation: &Operation) -> (usize, usize) {
+    let is_under_way = !operation.state.is_over();
+    let works = operation.state == OperationState::Running && operation.timeout_seconds.is_none();
+    (is_under_way.into(), works.into())
+}
+
+/// Returns the event of an operation that is asked for.
+pub(crate) fn requested(operation: &Operation) -> EventBody {
+    EventBody::OperationRequested {
+        kind: operation.kind,
+        target: operation.target.clone(),
+        agent: operation.agent.clone(),
+        priority: operation.priority,
+        under: operation.under,
     }
 }
 
@@ -239,9 +268,10 @@ mod tests {
         }
         let second = operations(&directory).await;
         assert!(second.enter(OperationKind::Stop, None).id > last);
-        assert_eq!(second.enter_again(begun, OperationKind::Stop, None).id, begun);
-        let taken = second.enter_again(begun, OperationKind::Stop, None).id;
-        assert!(taken != begun && taken > last);
+        assert_eq!(second.free_number(begun), begun);
+        second.put(Operation::new(begun, OperationKind::Stop, Timestamp::now()));
+        let other = second.free_number(begun);
+        assert!(other != begun && other > last);
     }
 
     #[tokio::test]
@@ -256,7 +286,7 @@ mod tests {
         assert_eq!(second.wait(done).await.unwrap().state, OperationState::Done);
         assert_eq!(second.wait(failed).await.unwrap().problem.unwrap().detail, "no");
         assert!(second.get(begun).is_err());
-        assert_eq!(*second.active().borrow(), 0);
+        assert_eq!(second.active().borrow().all, 0);
         // They are told once more, and no longer kept.
         assert!(second.registry.read().await.unwrap().outcomes.is_empty());
     }
@@ -266,14 +296,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let operations = operations(&directory).await;
         let id = operations.enter(OperationKind::Stop, None).id;
-        assert_eq!(*operations.active().borrow(), 1);
+        assert_eq!(*operations.active().borrow(), Active { all: 1, working: 1 });
         let problem = Problem::new(Code::Internal, "no");
         let (operation, ()) = tokio::join!(operations.wait(id), async {
-            operations.begin(id);
             operations.finish(id, Err(problem.clone()));
         });
         assert_eq!(operation.unwrap().problem, Some(problem));
-        assert_eq!(*operations.active().borrow(), 0);
+        assert_eq!(*operations.active().borrow(), Active::default());
         assert!(operations.get(99_999).is_err());
     }
 

@@ -130,7 +130,7 @@ impl Performer for Acting {
 
     fn report(&self, body: EventBody) {
         match &body {
-            EventBody::StepStarted { step } => self.engine.operations.step(self.operation, step),
+            EventBody::StepStarted { step } => self.engine.step(self.operation, step),
             EventBody::StepEnded { step, outcome: StepOutcome::Done, .. } => {
                 self.engine.note_step(&self.id, step.clone());
             }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::observe::World;
 use super::settle::{is_recovery, unfinished};
 use super::{Inner, problems, projects};
-use crate::model::{Document, EventBody, Problem, Record, Status, TaskspaceId};
+use crate::model::{Document, EventBody, OperationKind, Problem, Record, Status, TaskspaceId};
 use crate::plan::assess::{Verdict, assess};
 use crate::plan::names;
 use crate::podman::PodmanEvent;
@@ -54,9 +54,8 @@ impl Inner {
             {
                 let job = unfinished(record);
                 tracing::info!(%id, kind = %job.kind(), "taking up");
-                let (number, kind) = (underway.operation, job.kind());
-                let operation = self.operations.enter_again(number, kind, Some(id.clone()));
-                self.hand_over(id, operation.id, job);
+                let operation = self.begin(underway.operation, job.kind(), id);
+                self.hand_over(id, operation, job);
             }
         }
         for (former, _) in document.agent_states.iter().filter(|(_, state)| state.going) {
@@ -189,6 +188,7 @@ impl Inner {
             }
             let verdict = assess(record, &world.of(id, record), &self.health.deaf(id));
             let mut is_stuck = false;
+            let needs = needs_room(&verdict);
             let wait = match verdict {
                 Verdict::Settled => {
                     found.forget(id);
@@ -209,6 +209,11 @@ impl Inner {
                 }
                 Verdict::Finish | Verdict::Quell | Verdict::Whole | Verdict::Lost(_) => None,
             };
+            if needs.is_some_and(|kind| self.coordination.is_blocked(kind, id)) {
+                // Somebody acts on it; its end is looked at.
+                found.forget(id);
+                continue;
+            }
             let wait = wait.max(self.patience.until(id));
             match wait {
                 Some(wait) => due = Some(due.map_or(wait, |due: Instant| due.min(wait))),
@@ -266,6 +271,17 @@ impl Inner {
         tracing::warn!(%id, "{message}");
         let body = EventBody::Warning { message: message.to_owned() };
         self.bus.publish(None, Some(id.clone()), body);
+    }
+}
+
+/// Returns what is to be done about a taskspace, if it must not be done beside what others do to it.
+fn needs_room(verdict: &Verdict) -> Option<OperationKind> {
+    match verdict {
+        Verdict::Mend(_) | Verdict::Revive { .. } | Verdict::Unsettled => {
+            Some(OperationKind::Recover)
+        }
+        Verdict::Quell => Some(OperationKind::Stop),
+        Verdict::Settled | Verdict::Finish | Verdict::Whole | Verdict::Lost(_) => None,
     }
 }
 

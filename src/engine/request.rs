@@ -8,8 +8,8 @@ use super::driver::Job;
 use super::{Engine, make, problems};
 use crate::host::git::Source;
 use crate::model::{
-    BuildRequest, Code, CreateRequest, DeleteOptions, EventBody, Operation, OperationKind, Problem,
-    Record, Role, Status, StepOutcome, TaskspaceId,
+    Asker, BuildRequest, Code, CreateRequest, DeleteOptions, EventBody, Operation, OperationKind,
+    Problem, Record, Role, Status, StepOutcome, TaskspaceId,
 };
 use crate::plan::names;
 use crate::podman::ExecSpec;
@@ -31,7 +31,11 @@ impl Engine {
     ///
     /// # Errors
     /// When the request is wrong or the id is taken. What comes later is the operation's.
-    pub async fn create(&self, mut request: CreateRequest) -> Result<Operation, Problem> {
+    pub async fn create(
+        &self,
+        mut request: CreateRequest,
+        asker: &Asker,
+    ) -> Result<Operation, Problem> {
         let id = self.admit(&mut request).await?;
         let inner = &self.inner;
         let reserved =
@@ -39,8 +43,15 @@ impl Engine {
         if !reserved {
             return Err(make::taken(&id));
         }
-        let operation = inner.operations.enter(OperationKind::Create, Some(id.clone()));
-        inner.hand_over(&id, operation.id, Job::Create(Box::new(request)));
+        // What is made now is in nobody's hand yet.
+        let asker = Asker { lock: None, ..asker.clone() };
+        let operation = match inner.request(&id, Job::Create(Box::new(request)), &asker) {
+            Ok(operation) => operation,
+            Err(problem) => {
+                inner.reserved.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+                return Err(problem);
+            }
+        };
         let (inner, number) = (inner.clone(), operation.id);
         tokio::spawn(async move {
             inner.operations.wait(number).await.ok();
@@ -70,25 +81,25 @@ impl Engine {
     /// Begins to start a taskspace.
     ///
     /// # Errors
-    /// When there is none of this id.
-    pub async fn start(&self, id: &TaskspaceId) -> Result<Operation, Problem> {
-        self.ask(id, Job::Start).await
+    /// When there is none of this id, or another operation is in the way.
+    pub async fn start(&self, id: &TaskspaceId, asker: &Asker) -> Result<Operation, Problem> {
+        self.ask(id, Job::Start, asker).await
     }
 
     /// Begins to stop a taskspace.
     ///
     /// # Errors
-    /// When there is none of this id.
-    pub async fn stop(&self, id: &TaskspaceId) -> Result<Operation, Problem> {
-        self.ask(id, Job::Stop).await
+    /// When there is none of this id, or another operation is in the way.
+    pub async fn stop(&self, id: &TaskspaceId, asker: &Asker) -> Result<Operation, Problem> {
+        self.ask(id, Job::Stop, asker).await
     }
 
     /// Begins to stop and start a taskspace.
     ///
     /// # Errors
-    /// When there is none of this id.
-    pub async fn restart(&self, id: &TaskspaceId) -> Result<Operation, Problem> {
-        self.ask(id, Job::Restart).await
+    /// When there is none of this id, or another operation is in the way.
+    pub async fn restart(&self, id: &TaskspaceId, asker: &Asker) -> Result<Operation, Problem> {
+        self.ask(id, Job::Restart, asker).await
     }
 
     /// Begins to remove a taskspace, or with `purge` the agent state that a former one left.
@@ -99,6 +110,7 @@ impl Engine {
         &self,
         id: &TaskspaceId,
         options: DeleteOptions,
+        asker: &Asker,
     ) -> Result<Operation, Problem> {
         let document = self.inner.document().await?;
         match document.taskspaces.get(id) {
@@ -106,13 +118,13 @@ impl Engine {
                 if !options.force {
                     self.check_unsaved_work(id, record).await?;
                 }
-                self.ask(id, Job::Delete { purge: options.purge }).await
+                self.ask(id, Job::Delete { purge: options.purge }, asker).await
             }
             None if options.purge && document.agent_states.contains_key(id) => {
                 self.purge_agent_state(id).await
             }
             None if self.is_reserved(id) => {
-                self.ask(id, Job::Delete { purge: options.purge }).await
+                self.ask(id, Job::Delete { purge: options.purge }, asker).await
             }
             None => Err(problems::not_found(id)),
         }
@@ -132,7 +144,6 @@ impl Engine {
         let operation = self.inner.operations.enter(OperationKind::BuildImages, None);
         let (inner, number) = (self.inner.clone(), operation.id);
         tokio::spawn(async move {
-            inner.operations.begin(number);
             let tell = |body| inner.bus.publish(Some(number), None, body);
             let output = |line: String| tell(EventBody::Output { line });
             let mut result = inner.link.get().await.map(drop);
@@ -155,14 +166,12 @@ impl Engine {
         Ok(operation)
     }
 
-    async fn ask(&self, id: &TaskspaceId, job: Job) -> Result<Operation, Problem> {
+    async fn ask(&self, id: &TaskspaceId, job: Job, asker: &Asker) -> Result<Operation, Problem> {
         // One that is only asked for is not recorded yet; the job comes after its making.
         if !self.is_reserved(id) {
             self.inner.record(id).await?;
         }
-        let operation = self.inner.operations.enter(job.kind(), Some(id.clone()));
-        self.inner.hand_over(id, operation.id, job);
-        Ok(operation)
+        self.inner.request(id, job, asker)
     }
 
     /// Asks the dev container afresh; nothing is remembered from earlier.
@@ -219,7 +228,6 @@ impl Engine {
     async fn purge_agent_state(&self, id: &TaskspaceId) -> Result<Operation, Problem> {
         let (podman, _) = self.inner.link.get().await?;
         let operation = self.inner.operations.enter(OperationKind::Delete, Some(id.clone()));
-        self.inner.operations.begin(operation.id);
         let purged = async { self.inner.remove_agent_state(&podman, id).await };
         self.inner.operations.finish(operation.id, purged.await);
         self.operation(operation.id)

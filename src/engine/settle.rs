@@ -114,14 +114,14 @@ async fn finish(engine: &Arc<Inner>, id: &TaskspaceId, record: &Record) {
         Job::TakeBack => 0,
         _ => record.underway.as_ref().map_or(0, |underway| underway.operation),
     };
-    let operation = engine.operations.enter_again(number, job.kind(), Some(id.clone()));
-    perform_as(engine, id, operation.id, job).await;
+    let operation = engine.begin(number, job.kind(), id);
+    perform_as(engine, id, operation, job).await;
 }
 
 /// Does a job that nobody asked for.
 async fn perform(engine: &Arc<Inner>, id: &TaskspaceId, job: Job) {
-    let operation = engine.operations.enter(job.kind(), Some(id.clone()));
-    perform_as(engine, id, operation.id, job).await;
+    let operation = engine.begin(0, job.kind(), id);
+    perform_as(engine, id, operation, job).await;
 }
 
 async fn perform_as(engine: &Arc<Inner>, id: &TaskspaceId, operation: u64, job: Job) {
@@ -218,7 +218,7 @@ async fn recover(
         }
         Next::Never => give_up(engine, podman, id, &record).await.map(|()| false),
         Next::Now => {
-            let operation = engine.operations.enter(OperationKind::Recover, Some(id.clone())).id;
+            let operation = engine.begin(0, OperationKind::Recover, id);
             let context = Context { engine: engine.clone(), id: id.clone(), operation };
             driver::carry_out(engine, id, operation, attempt(&context, cure)).await;
             Ok(true)

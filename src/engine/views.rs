@@ -86,7 +86,7 @@ impl Engine {
                 document.await.map_or(0, |d| d.taskspaces.values().filter(|r| wanted(r)).count())
             }
         };
-        let operations = *inner.operations.active().borrow();
+        let operations = inner.operations.active().borrow().all;
         let strays = inner.strays.borrow().clone();
         StatusView {
             pid: std::process::id(),

@@ -38,7 +38,7 @@ pub struct Document {
     #[serde(default)]
     pub agent_states: BTreeMap<TaskspaceId, AgentStateRecord>,
     /// What the coordination of operations has to remember.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "CoordinationRecord::is_empty")]
     pub coordination: CoordinationRecord,
 }
 
@@ -57,6 +57,13 @@ pub struct CoordinationRecord {
     /// What there was today.
     #[serde(default)]
     pub today: Totals,
+}
+
+impl CoordinationRecord {
+    /// Whether there is nothing to remember.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// An operation that outlives the service.
