@@ -1,5 +1,7 @@
 //! A typed client of our own API.
 
+mod asker;
+mod coordination;
 mod error;
 mod exec;
 mod sse;
@@ -21,6 +23,7 @@ use crate::model::{
 };
 use crate::uds::{self, Reply, UdsError, UnixHttp};
 
+pub use asker::Asker;
 pub use error::ClientError;
 pub use exec::{ExecReader, ExecWriter};
 
@@ -37,12 +40,19 @@ pub type Result<T> = std::result::Result<T, ClientError>;
 #[derive(Clone, Debug)]
 pub struct Client {
     http: UnixHttp,
+    asker: Asker,
 }
 
 impl Client {
     /// Returns a client of the service behind `socket`; nothing is sent yet.
     pub fn new(socket: PathBuf) -> Self {
-        Self { http: UnixHttp::new(socket, POOL_IDLE) }
+        Self { http: UnixHttp::new(socket, POOL_IDLE), asker: Asker::default() }
+    }
+
+    /// Says with every call that changes something who it is that calls.
+    #[must_use]
+    pub fn asking(self, asker: Asker) -> Self {
+        Self { asker, ..self }
     }
 
     /// Asks for the service's version.
@@ -206,11 +216,17 @@ impl Client {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<T> {
-        let (headers, body) = match body {
-            Some(body) => (&[("content-type", "application/json")][..], encode(path, body)?),
-            None => (&[][..], Bytes::new()),
+        let said = if method.is_safe() { Vec::new() } else { self.asker.headers() };
+        let mut headers: Vec<_> =
+            said.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let body = match body {
+            Some(body) => {
+                headers.push(("content-type", "application/json"));
+                encode(path, body)?
+            }
+            None => Bytes::new(),
         };
-        let reply = self.http.fetch(method, path, headers, body, None).await?;
+        let reply = self.http.fetch(method, path, &headers, body, None).await?;
         understand(path, &reply)
     }
 
