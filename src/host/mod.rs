@@ -6,10 +6,12 @@
 
 pub mod activation;
 pub mod banner;
+pub mod child;
 pub mod files;
 pub mod git;
 pub mod podman_service;
 pub mod ports;
+pub mod signals;
 pub mod ssh_include;
 pub mod sshkeys;
 pub mod systemd;
