@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Ending, ImageRef, Operation, Problem, Recorded, Role, Status, TaskspaceId};
+use super::{
+    CoordinationView, Ending, ImageRef, Operation, Problem, Recorded, Role, Status, TaskspaceId,
+};
 
 /// The program's version and the API's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -46,6 +48,9 @@ pub struct StatusView {
     pub ssh_config: String,
     /// What in Podman is of this registry and of no taskspace in it.
     pub strays: Vec<String>,
+    /// How the coordination of operations goes.
+    #[serde(default)]
+    pub coordination: CoordinationView,
     /// Podman, as far as it answers.
     pub podman: PodmanView,
 }
