@@ -3,8 +3,8 @@
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    completions, create, delete, events, exec, exit, images, lifecycle, list, logs, serve, show,
-    ssh, ssh_config, status,
+    completions, create, delete, events, exec, exit, images, lifecycle, list, locks, logs,
+    operations, run_op, serve, show, ssh, ssh_config, status,
 };
 
 /// Make, use and remove taskspaces
@@ -71,6 +71,13 @@ pub enum Verb {
     Logs(logs::Logs),
     /// Show what happens, and what has happened
     Events(events::Events),
+    /// Show, watch or cancel what is done, and what waits for it
+    #[command(visible_alias = "ops")]
+    Operations(operations::Operations),
+    /// Show what is held, and by whom
+    Locks(locks::Locks),
+    /// Run a command while nobody else acts on the same container
+    RunOp(run_op::RunOp),
     /// Show, install or uninstall the ssh configuration of the taskspaces
     SshConfig(ssh_config::SshConfig),
     /// List or build the images that taskspaces run
@@ -107,7 +114,7 @@ mod tests {
 
     #[test]
     fn what_is_understood() {
-        let good: [&[&str]; 16] = [
+        let good: [&[&str]; 28] = [
             &["create"],
             &["create", "fix-1", "--project", "https://host/x.git", "--ref", "main"],
             &["create", "--type", "auto", "--agent", "my-agent --fast", "--no-wait", "--json"],
@@ -124,12 +131,35 @@ mod tests {
             &["events"],
             &["images", "build", "dev-rust", "--force"],
             &["ssh-config", "--install"],
+            &["create", "--agent", "my-agent", "--as", "planner", "--priority", "10"],
+            &["restart", "a", "--as", "ops"],
+            &["operations"],
+            &["operations", "--all", "--json"],
+            &["operations", "list", "--watch"],
+            &["ops", "--watch", "--json"],
+            &["operations", "cancel", "12", "13"],
+            &["operations", "show", "12", "--json"],
+            &["locks", "--json"],
+            &["run-op", "--target", "api", "--kind", "config", "--", "ls", "-l"],
+            &[
+                "run-op",
+                "-t",
+                "taskspace:a/dev",
+                "-k",
+                "read",
+                "--as",
+                "me",
+                "--no-wait",
+                "--",
+                "ls",
+            ],
+            &["run-op", "-t", "a", "-k", "stop", "--wait-for", "60s", "--lease", "5s", "--", "ls"],
         ];
         for words in good {
             let words = ["taskspace"].iter().chain(words);
             assert!(Arguments::try_parse_from(words.clone()).is_ok(), "{words:?}");
         }
-        let bad: [&[&str]; 12] = [
+        let bad: [&[&str]; 22] = [
             &["create", "Fix"],
             &["create", "--type", "cobol"],
             &["create", "a", "b"],
@@ -142,6 +172,16 @@ mod tests {
             &["events", "--after", "now"],
             &["exec", "a", "--container", "db", "--", "ls"],
             &["ssh-config", "--install", "--uninstall"],
+            &["start", "a", "--priority", "11"],
+            &["start", "a", "--as", "a b"],
+            &["operations", "cancel"],
+            &["operations", "cancel", "all"],
+            &["operations", "--all", "show", "1"],
+            &["run-op", "--kind", "config", "--", "ls"],
+            &["run-op", "--target", "api", "--kind", "config"],
+            &["run-op", "--target", "a b", "--kind", "config", "--", "ls"],
+            &["run-op", "--target", "api", "--kind", "reboot", "--", "ls"],
+            &["run-op", "-t", "a", "-k", "stop", "--wait-for", "0s", "--", "ls"],
         ];
         for words in bad {
             let words = ["taskspace"].iter().chain(words);

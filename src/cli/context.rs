@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 
 use super::output::{Output, Stop};
 use super::service;
-use crate::client::{self, Client, ClientError};
+use crate::client::{self, Asker, Client, ClientError};
 use crate::config::Paths;
 use crate::model::{Code, Problem};
 
@@ -12,6 +12,7 @@ use crate::model::{Code, Problem};
 const STARTS: usize = 10;
 
 /// What a verb works with.
+#[derive(Clone)]
 pub(super) struct Context {
     pub(super) paths: Paths,
     pub(super) output: Output,
@@ -24,6 +25,11 @@ impl Context {
         check_owner(&paths)?;
         let client = Client::new(paths.socket.clone());
         Ok(Self { paths, output, client, allow_root })
+    }
+
+    /// Returns the same for calls by somebody.
+    pub(super) fn asking(&self, asker: Asker) -> Self {
+        Self { client: self.client.clone().asking(asker), ..self.clone() }
     }
 
     /// Calls the service; where nobody answers, starts it and calls again.

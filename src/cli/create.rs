@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::arguments::Json;
+use super::asking::Asking;
 use super::context::Context;
 use super::output::Stop;
 use super::progress::{self, Waited};
@@ -66,6 +67,8 @@ pub struct Create {
     #[arg(long)]
     build_output: bool,
     #[command(flatten)]
+    asking: Asking,
+    #[command(flatten)]
     json: Json,
 }
 
@@ -97,6 +100,7 @@ impl TypeChoice {
 
 impl Create {
     pub(super) async fn run(self, context: &Context) -> Outcome {
+        let context = &context.asking(self.asking.asker()?);
         let (json, no_wait, build_output) = (self.json.json, self.no_wait, self.build_output);
         let dry_run = self.dry_run;
         let output = context.output;

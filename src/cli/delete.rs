@@ -5,6 +5,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use clap::Args;
 
 use super::arguments::Json;
+use super::asking::Asking;
 use super::context::Context;
 use super::output::{Output, Stop};
 use super::progress::{self, Waited};
@@ -30,11 +31,14 @@ pub struct Delete {
     #[arg(long)]
     no_wait: bool,
     #[command(flatten)]
+    asking: Asking,
+    #[command(flatten)]
     json: Json,
 }
 
 impl Delete {
     pub(super) async fn run(self, context: &Context) -> Outcome {
+        let context = &context.asking(self.asking.asker()?);
         let output = context.output;
         let mut exit = Exit::Done;
         let mut operations: Vec<Operation> = Vec::new();

@@ -1,19 +1,16 @@
 //! `taskspace events`
 
-use std::time::Duration;
+use std::ops::ControlFlow;
 
 use clap::Args;
-use futures_util::StreamExt;
+use jiff::Timestamp;
 use tokio::signal::ctrl_c;
 
 use super::context::Context;
 use super::output::{Output, Stop, plain};
 use super::progress::{seconds, waits};
-use super::{Exit, Outcome};
+use super::{Exit, Outcome, follow};
 use crate::model::{Conflict, Ending, Event, EventBody, EventQuery, StepOutcome, TaskspaceId};
-
-/// How long to wait before a service whose stream has ended is asked again.
-const PAUSE: Duration = Duration::from_millis(200);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -60,31 +57,13 @@ impl Events {
 
 /// Writes the events; those to come from one run of the service after the other.
 async fn tell(context: &Context, query: &EventQuery, json: bool) -> Result<(), Stop> {
-    let mut seen = None;
-    loop {
-        let mut events = context.call(async |client| client.watch(query, seen).await).await?;
-        let broken = loop {
-            match events.next().await {
-                Some(Ok(event)) => {
-                    write(context.output, &event, json)?;
-                    seen = Some(event.id);
-                    let is_last = matches!(event.body, EventBody::OperationFinished { .. });
-                    if query.follow && query.operation.is_some() && is_last {
-                        return Ok(());
-                    }
-                }
-                Some(Err(error)) => break Some(error),
-                None => break None,
-            }
-        };
-        match broken {
-            None if !query.follow => return Ok(()),
-            Some(error) if !query.follow => return Err(error.into()),
-            None => tracing::debug!("the service ended"),
-            Some(error) => tracing::debug!("the events broke off: {error}"),
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
+    follow::each(context, query, async |event| {
+        write(context.output, &event, json)?;
+        let is_last = matches!(event.body, EventBody::OperationFinished { .. });
+        let ends = query.follow && query.operation.is_some() && is_last;
+        Ok(if ends { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })
+    .await
 }
 
 fn write(output: Output, event: &Event, json: bool) -> Result<(), Stop> {
@@ -93,14 +72,19 @@ fn write(output: Output, event: &Event, json: bool) -> Result<(), Stop> {
 
 /// Returns an event as one line.
 fn text(event: &Event) -> String {
-    let time = event.time.strftime("%Y-%m-%d %H:%M:%SZ");
+    let time = moment(event.time);
     let taskspace = event.taskspace.as_ref().map_or("-", TaskspaceId::as_str);
     let what = what(&event.body, event.operation.unwrap_or_default());
     format!("{time}  {taskspace:<16}  {}", plain(&what).replace('\n', " "))
 }
 
+/// Returns a time as it stands before what happened.
+pub(super) fn moment(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
 /// Says what happened.
-fn what(body: &EventBody, operation: u64) -> String {
+pub(super) fn what(body: &EventBody, operation: u64) -> String {
     match body {
         EventBody::OperationRequested { kind, target: None, .. } => {
             format!("operation {operation}: {kind}")

@@ -13,7 +13,8 @@ pub enum Exit {
     Usage,
     /// 3: there is no such taskspace, ref, image or operation.
     NotFound,
-    /// 4: the id is taken, the taskspace's state does not allow it, or work would be lost.
+    /// 4: the id is taken, the state does not allow it, work would be lost, another operation is in
+    /// the way, or a lock is lost.
     Conflict,
     /// 5: refused by policy.
     Refused,
@@ -21,7 +22,7 @@ pub enum Exit {
     PodmanUnavailable,
     /// 130: interrupted while waiting; what was asked for goes on in the service.
     Interrupted,
-    /// What a command in a container exited with.
+    /// What a command that was run for the user exited with.
     Command(u8),
 }
 
@@ -32,11 +33,12 @@ Exit status:
   1    failed
   2    wrong usage
   3    not found
-  4    conflict: the id is taken, the state does not allow it, or work would be lost
+  4    conflict: the id is taken, the state does not allow it, work would be lost, another
+       operation is in the way, or a lock is lost
   5    refused by policy
   6    Podman is not available
   130  interrupted while waiting; the operation goes on in the service
-'ssh' and 'exec' exit with the status of the command that they run.";
+'ssh', 'exec' and 'run-op' exit with the status of the command that they run.";
 
 impl Exit {
     /// Returns the status itself.
@@ -130,6 +132,10 @@ mod tests {
             (Code::RefNotFound, 3),
             (Code::TaskspaceExists, 4),
             (Code::UnsavedWork, 4),
+            (Code::OperationConflict, 4),
+            (Code::QueueFull, 4),
+            (Code::LeaseLost, 4),
+            (Code::OperationCancelled, 4),
             (Code::PolicyUnenforceable, 5),
             (Code::PodmanUnavailable, 6),
             (Code::ServiceUnavailable, 1),

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::arguments::Json;
+use super::asking::Asking;
 use super::context::Context;
 use super::progress::{self, Waited};
 use super::{Exit, Outcome};
@@ -17,6 +18,8 @@ pub struct Lifecycle {
     /// Do not wait until it is done
     #[arg(long)]
     no_wait: bool,
+    #[command(flatten)]
+    asking: Asking,
     #[command(flatten)]
     json: Json,
 }
@@ -41,6 +44,7 @@ impl Action {
 
 impl Lifecycle {
     pub(super) async fn run(self, context: &Context, action: Action) -> Outcome {
+        let context = &context.asking(self.asking.asker()?);
         let output = context.output;
         let mut operations = Vec::new();
         // All are asked for before the first is waited for.

@@ -5,6 +5,7 @@
 //! `exit.rs` lists the exit statuses.
 
 mod arguments;
+mod asking;
 mod completions;
 mod context;
 mod create;
@@ -12,14 +13,19 @@ mod delete;
 mod events;
 mod exec;
 mod exit;
+mod follow;
+mod hold;
 mod images;
 mod lifecycle;
 mod list;
+mod locks;
 mod logs;
 mod openapi;
+mod operations;
 mod output;
 mod plan;
 mod progress;
+mod run_op;
 mod serve;
 mod service;
 mod show;
@@ -28,6 +34,7 @@ mod ssh_config;
 mod status;
 mod table;
 mod terminal;
+mod watch;
 
 use std::fmt::Display;
 
@@ -85,6 +92,9 @@ async fn dispatch(arguments: Arguments, output: Output) -> Outcome {
         Verb::Exec(exec) => exec.run(&context).await,
         Verb::Logs(logs) => logs.run(&context).await,
         Verb::Events(events) => events.run(&context).await,
+        Verb::Operations(operations) => operations.run(&context).await,
+        Verb::Locks(locks) => locks.run(&context).await,
+        Verb::RunOp(run_op) => run_op.run(&context).await,
         Verb::SshConfig(ssh_config) => ssh_config.run(&context).await,
         Verb::Images(images) => images.run(&context).await,
         Verb::Status(status) => status.run(&context).await,

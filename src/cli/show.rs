@@ -142,7 +142,7 @@ fn desired(detail: &DetailView) -> &'static str {
     }
 }
 
-fn when(time: Timestamp, now: Timestamp) -> String {
+pub(super) fn when(time: Timestamp, now: Timestamp) -> String {
     let ago = span(now.as_second() - time.as_second());
     format!("{} ({ago} ago)", time.strftime("%Y-%m-%d %H:%M:%SZ"))
 }
