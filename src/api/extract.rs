@@ -49,10 +49,9 @@ impl<S: Send + Sync> FromRequestParts<S> for By {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
-        let asker = Asker::default();
         Ok(Self(Asker {
-            agent: header(parts, "taskspace-agent")?.unwrap_or(asker.agent),
-            priority: header(parts, "taskspace-priority")?.unwrap_or(asker.priority),
+            agent: header(parts, "taskspace-agent")?,
+            priority: header(parts, "taskspace-priority")?,
             lock: header(parts, "taskspace-lock")?,
         }))
     }

@@ -7,8 +7,7 @@ use std::str::FromStr;
 use clap::Args;
 
 use super::usage;
-use crate::client::Asker;
-use crate::model::{AgentName, Priority, Problem};
+use crate::model::{AgentName, Asker, Priority, Problem};
 
 /// The variable with the name of the agent.
 pub(super) const AGENT: &str = "TASKSPACE_AGENT";

@@ -4,9 +4,9 @@ use std::os::unix::fs::MetadataExt;
 
 use super::output::{Output, Stop};
 use super::service;
-use crate::client::{self, Asker, Client, ClientError};
+use crate::client::{self, Client, ClientError};
 use crate::config::Paths;
-use crate::model::{Code, Problem};
+use crate::model::{Asker, Code, Problem};
 
 /// How often the service is started before its silence is an error.
 const STARTS: usize = 10;

@@ -1,17 +1,6 @@
 //! Who calls, as the service is told with every call that changes something.
 
-use crate::model::{AgentName, Hold, Priority};
-
-/// Who calls, and how.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Asker {
-    /// Who it is; the service says `user` for one that does not say.
-    pub agent: Option<AgentName>,
-    /// How urgent it is; the usual when not given.
-    pub priority: Option<Priority>,
-    /// The operation that is held, and under which something is to be done.
-    pub lock: Option<Hold>,
-}
+use crate::model::Asker;
 
 impl Asker {
     /// Returns what is said in headers.
@@ -28,6 +17,7 @@ impl Asker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Hold, Priority};
 
     #[test]
     fn only_what_is_known_is_said() {

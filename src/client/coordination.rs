@@ -94,8 +94,8 @@ mod tests {
     use futures_util::StreamExt;
     use serde_json::json;
 
-    use super::super::Asker;
     use super::*;
+    use crate::model::Asker;
     use crate::model::{OperationClass, OperationKind, Outcome, Priority};
     use crate::uds::fake_podman::{Answer, FakePodman, Seen};
 

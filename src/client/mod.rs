@@ -17,13 +17,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::model::{
-    BuildRequest, CreateRequest, DeleteOptions, DetailView, Event, EventQuery, ExecRequest,
+    Asker, BuildRequest, CreateRequest, DeleteOptions, DetailView, Event, EventQuery, ExecRequest,
     HealthView, ImageView, Operation, PlanView, Recorded, Role, StatusView, TaskspaceId,
     VersionView,
 };
 use crate::uds::{self, Reply, UdsError, UnixHttp};
 
-pub use asker::Asker;
 pub use error::ClientError;
 pub use exec::{ExecReader, ExecWriter};
 

@@ -195,8 +195,8 @@ impl Inner {
         asker: &Asker,
     ) -> Result<Operation, Problem> {
         let mut operation = self.own(self.operations.next_number(), job.kind(), id);
-        operation.agent = asker.agent.clone();
-        operation.priority = asker.priority;
+        operation.agent = asker.agent.clone().unwrap_or_else(AgentName::user);
+        operation.priority = asker.priority.unwrap_or_default();
         let (number, lock) = (operation.id, asker.lock);
         self.coordination.lock().jobs.insert(number, job);
         self.coordinate(|coordinator, now| {

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::{Engine, problems};
 use crate::model::{
-    Code, ContainerView, CoordinationView, DetailView, ExecRequest, HealthView, ImageView, Problem,
-    Record, Recorded, Role, Shared, Status, StatusView, TaskspaceId, VolumeView,
+    Code, ContainerView, DetailView, ExecRequest, HealthView, ImageView, Problem, Record, Recorded,
+    Role, Shared, Status, StatusView, TaskspaceId, VolumeView,
 };
 use crate::plan::names;
 use crate::podman::{ErrorKind, ExecSession, ExecSpec, LogOptions, Podman};
@@ -101,7 +101,7 @@ impl Engine {
             registry: inner.paths.registry.display().to_string(),
             ssh_config: inner.paths.ssh_config.display().to_string(),
             strays,
-            coordination: CoordinationView::default(),
+            coordination: self.coordination(),
             podman: inner.link.view().await,
         }
     }

@@ -515,20 +515,14 @@ pub enum Outcome {
 }
 
 /// Who asks for something to be done to a taskspace, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asker {
-    /// Who it is.
-    pub agent: AgentName,
-    /// How urgent it is.
-    pub priority: Priority,
-    /// The operation under which it is to be done.
+    /// Who it is; [`AgentName::user`] for one that does not say.
+    pub agent: Option<AgentName>,
+    /// How urgent it is; the usual when not given.
+    pub priority: Option<Priority>,
+    /// The operation that is held, and under which it is to be done.
     pub lock: Option<Hold>,
-}
-
-impl Default for Asker {
-    fn default() -> Self {
-        Self { agent: AgentName::user(), priority: Priority::default(), lock: None }
-    }
 }
 
 /// An operation that one holds, under which something else is asked for: `12:7` as text, the
