@@ -18,6 +18,7 @@ mod interference;
 mod podman_faults;
 mod reconcile;
 mod rooms;
+mod run_op;
 mod service;
 mod soak;
 mod ssh;

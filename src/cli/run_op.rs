@@ -273,7 +273,7 @@ async fn at(time: Option<Instant>) {
 fn too_long(holding: &Holding<'_>, what: &str) -> Problem {
     let what = if what.is_empty() { "waits" } else { what };
     Problem::new(Code::OperationConflict, format!("{} {what}", holding.name()))
-        .hint("`taskspace locks` shows who holds what; without --no-wait it waits its turn")
+        .hint("`taskspace locks` shows who holds what, and until when")
 }
 
 fn interrupted(received: io::Result<Received>) -> Outcome {
