@@ -9,6 +9,7 @@ pub mod banner;
 pub mod child;
 pub mod files;
 pub mod git;
+pub mod knock;
 pub mod podman_service;
 pub mod ports;
 pub mod signals;
