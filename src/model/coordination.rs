@@ -686,7 +686,7 @@ pub struct RegisteredContainer {
     /// Since when it is so.
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
-    /// Why it is in `error` or `unknown`.
+    /// Why it is so, where that does not go without saying.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

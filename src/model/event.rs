@@ -141,7 +141,7 @@ pub enum EventBody {
         from: ContainerState,
         /// The state now.
         to: ContainerState,
-        /// Why it is in `error` or `unknown`.
+        /// Why it is so, where that does not go without saying.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },

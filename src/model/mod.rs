@@ -6,6 +6,7 @@ mod id;
 mod operation;
 mod problem;
 mod record;
+mod registration;
 mod shared;
 mod spec;
 mod status;
@@ -24,6 +25,7 @@ pub use record::{
     AgentStateRecord, BaseRecord, BaseState, CoordinationRecord, Document, Ending, FORMAT_VERSION,
     KeptJob, KeptOperation, Ports, ProjectRecord, Record, Recorded, Underway,
 };
+pub use registration::{MAX_DEPENDENCIES, MAX_PORTS, MAX_REGISTERED, RegisterRequest};
 pub use shared::Shared;
 pub use spec::{
     AgentSpec, CreateRequest, GitEnvironment, ImageRef, ProjectSpec, ProjectType, Role, Spec,

@@ -18,6 +18,12 @@ pub const BUILD_LABEL: &str = "io.symposium.image.build";
 pub const PROJECT_LABEL: &str = "io.symposium.project";
 /// The label of a base volume with the commit.
 pub const COMMIT_LABEL: &str = "io.symposium.commit";
+/// The label of a container outside of all taskspaces, whose operations are to be coordinated.
+pub const COORDINATE_LABEL: &str = "io.symposium.coordinate";
+/// The label with the name by which such a container is registered, if not its own.
+pub const NAME_LABEL: &str = "io.symposium.name";
+/// The label with what such a container depends on, with commas in between.
+pub const DEPENDS_ON_LABEL: &str = "io.symposium.depends-on";
 
 /// What the names of a taskspace's pod and volumes begin with.
 pub const PREFIX: &str = "taskspace-";

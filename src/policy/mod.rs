@@ -4,5 +4,6 @@ pub mod coordination;
 pub mod cycle;
 pub mod images;
 pub mod pairs;
+pub mod registrations;
 pub mod restart;
 pub(crate) mod text;
