@@ -58,7 +58,7 @@ struct Scene {
     targets: Vec<Target>,
     random: u64,
     last: u64,
-    /// Those that run, in the order in which they began.
+    /// Those that run, in the order in which they began to.
     running: VecDeque<u64>,
 }
 
@@ -78,7 +78,10 @@ impl Scene {
             let suffixes = ["", "/dev", "/agent"];
             targets.extend(suffixes.map(|suffix| target(format!("taskspace:t{number}{suffix}"))));
         }
-        let rules = Coordination::built_in().try_into().expect("the built-in coordination");
+        let mut rules: Coordination =
+            Coordination::built_in().try_into().expect("the built-in one");
+        // One more comes before one goes.
+        rules.limits.queue = CROWD + 1;
         let mut admission = Admission::new(Arc::new(rules));
         let dependencies = Dependencies::new(dependencies.into_iter()).expect("no circle");
         admission.set_dependencies(dependencies);
@@ -96,29 +99,31 @@ impl Scene {
         scene
     }
 
-    /// Asks for one, and ends what there is too much of: so as many are asked for as end.
+    /// Asks until one is taken, and ends one, so that as many run and wait as before.
     fn turn(&mut self) {
-        self.ask();
+        while !self.ask() {}
         self.trim();
     }
 
-    fn ask(&mut self) {
+    /// Asks for one, and tells whether it is taken.
+    fn ask(&mut self) -> bool {
         self.last += 1;
-        let classes = OperationClass::ALL.len();
+        let priority = u8::try_from(1 + self.pick(10)).unwrap_or_default();
+        let target = self.pick(self.targets.len());
         let ask = Ask {
             id: self.last,
-            class: OperationClass::ALL[self.pick(classes)],
-            target: self.targets[self.pick(self.targets.len())].clone(),
-            priority: u8::try_from(1 + self.pick(10))
-                .unwrap_or(1)
-                .try_into()
-                .unwrap_or(Priority::MIN),
+            class: OperationClass::ALL[self.pick(OperationClass::ALL.len())],
+            target: self.targets[target].clone(),
+            priority: Priority::try_from(priority).expect("a priority"),
             arrived: self.last,
             under: None,
         };
-        if let Answer::Admitted { .. } = self.admission.ask(ask) {
-            self.running.push_back(self.last);
+        match self.admission.ask(ask) {
+            Answer::Admitted { .. } => self.running.push_back(self.last),
+            Answer::Queued(_) => {}
+            Answer::Refused(_) => return false,
         }
+        true
     }
 
     fn trim(&mut self) {
@@ -127,7 +132,8 @@ impl Scene {
             self.end(id);
         }
         while self.waiting() > CROWD {
-            let Some(id) = self.admission.waiting().last().map(|ask| ask.id) else { return };
+            let any = self.pick(CROWD);
+            let Some(id) = self.admission.waiting().nth(any).map(|ask| ask.id) else { return };
             self.end(id);
         }
     }

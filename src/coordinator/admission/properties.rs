@@ -301,7 +301,7 @@ impl Both {
                 let one = self.plain.one(ask, false, true);
                 self.plain.all.push(one);
                 // Half of the time it is the next end that lets it in.
-                if self.next % 2 == 0 {
+                if self.next.is_multiple_of(2) {
                     let admitted = self.quick.let_in();
                     prop_assert_eq!(&admitted, &self.plain.let_in());
                     self.check_admitted(&admitted)?;
