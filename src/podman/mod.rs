@@ -18,7 +18,7 @@ use std::time::Duration;
 pub use error::{ErrorKind, PodmanError, Result};
 pub use objects::{
     Container, ContainerState, ContainerStats, ContainerSummary, EventObject, IdMap, Image, Info,
-    Mount, Pod, PodContainer, PodSummary, PodmanEvent, Version, Volume,
+    Mount, Pod, PodContainer, PodSummary, PodmanEvent, PublishedPorts, Version, Volume,
 };
 pub use spec::{
     BindMount, ContainerSpec, Labels, LogConfiguration, NamedVolume, PodSpec, PortMapping,

@@ -81,6 +81,9 @@ pub struct ContainerState {
     /// When it last ended.
     #[serde(deserialize_with = "moment")]
     pub finished_at: Option<Timestamp>,
+    /// Whether it ended because Podman was asked to stop or kill it.
+    #[serde(deserialize_with = "nullable")]
+    pub stopped_by_user: bool,
     /// The cgroup that it runs in.
     #[serde(deserialize_with = "nullable")]
     pub cgroup_path: String,
@@ -149,6 +152,30 @@ pub struct ContainerSummary {
     /// Whether it holds the namespaces of its pod.
     #[serde(default, deserialize_with = "nullable")]
     pub is_infra: bool,
+    /// What its health check says: `starting`, `healthy` or `unhealthy`; empty without one.
+    #[serde(default, rename = "Status", deserialize_with = "nullable")]
+    pub health: String,
+    /// What it publishes on the host.
+    #[serde(default, deserialize_with = "nullable")]
+    pub ports: Vec<PublishedPorts>,
+}
+
+/// A range of ports that a container publishes on the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct PublishedPorts {
+    /// The host's address; empty for all of them.
+    #[serde(deserialize_with = "nullable")]
+    pub host_ip: String,
+    /// The first one on the host.
+    #[serde(deserialize_with = "nullable")]
+    pub host_port: u16,
+    /// How many there are.
+    #[serde(deserialize_with = "nullable")]
+    pub range: u16,
+    /// `tcp`, `udp` or `sctp`, or several with commas.
+    #[serde(deserialize_with = "nullable")]
+    pub protocol: String,
 }
 
 impl ContainerSummary {
@@ -314,6 +341,35 @@ mod tests {
         assert_eq!((listed.pod_name.as_str(), listed.pid), ("p", 845));
         assert_eq!(listed.started_at.unwrap().to_string(), "2026-11-21T07:04:08Z");
         assert_eq!(listed.finished_at, None);
+    }
+
+    #[test]
+    fn published_ports_and_health_are_listed() {
+        let listed: ContainerSummary = serde_json::from_value(json!({
+            "Id": "43d", "Names": ["c"], "State": "running", "Status": "starting",
+            "Ports": [
+                {"host_ip": "127.0.0.1", "container_port": 80, "host_port": 32755, "range": 2,
+                 "protocol": "tcp"},
+                {"host_ip": "", "container_port": 90, "host_port": 32757, "range": 1,
+                 "protocol": "udp"},
+            ],
+        }))
+        .unwrap();
+        let [first, second] = &listed.ports[..] else { panic!("{listed:?}") };
+        assert_eq!((first.host_ip.as_str(), first.host_port, first.range), ("127.0.0.1", 32755, 2));
+        assert_eq!((second.protocol.as_str(), listed.health.as_str()), ("udp", "starting"));
+        let bare: ContainerSummary =
+            serde_json::from_value(json!({"Id": "1", "Ports": null, "Status": null})).unwrap();
+        assert!(bare.ports.is_empty() && bare.health.is_empty());
+    }
+
+    #[test]
+    fn who_ended_it_is_read() {
+        let state: ContainerState = serde_json::from_value(json!({
+            "Status": "exited", "Running": false, "ExitCode": 137, "StoppedByUser": true,
+        }))
+        .unwrap();
+        assert!(state.stopped_by_user);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 
-pub use container::{Container, ContainerState, ContainerSummary, Mount};
+pub use container::{Container, ContainerState, ContainerSummary, Mount, PublishedPorts};
 pub use event::{EventObject, PodmanEvent};
 pub use info::{IdMap, Info, Version};
 pub use stats::ContainerStats;
