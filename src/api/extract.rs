@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::problem::Failure;
-use crate::model::{Asker, TaskspaceId};
+use crate::model::{Asker, ContainerName, TaskspaceId};
 
 /// The taskspace that the path names.
 pub(crate) struct Id(pub(crate) TaskspaceId);
@@ -22,6 +22,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
             .await
             .map_err(|rejection| Failure::bad_request(rejection.body_text()))?;
         text.parse().map(Self).map_err(|error| Failure::bad_request(error.to_string()))
+    }
+}
+
+/// The registered container that the path names.
+pub(crate) struct Name(pub(crate) ContainerName);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let Path(text): Path<String> = Path::from_request_parts(parts, state)
+            .await
+            .map_err(|rejection| Failure::bad_request(rejection.body_text()))?;
+        text.parse().map(Self).map_err(|reason: String| Failure::bad_request(reason))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use super::{events, exec, images, operations, streams, system, taskspaces};
+use super::{containers, events, exec, images, operations, streams, system, taskspaces};
 use crate::model::{Event, ExecRequest};
 
 #[derive(OpenApi)]
@@ -22,12 +22,14 @@ use crate::model::{Event, ExecRequest};
         operations::list, operations::request, operations::show, operations::update,
         operations::cancel, operations::hold, operations::locks,
         events::events,
+        containers::list, containers::register, containers::show, containers::forget,
         images::list, images::build,
     ),
     components(schemas(Event, ExecRequest)),
     tags(
         (name = "taskspaces", description = "Make, watch, use and remove taskspaces"),
         (name = "operations", description = "What is being done"),
+        (name = "containers", description = "Containers and services outside of taskspaces"),
         (name = "images", description = "What taskspaces run"),
         (name = "system", description = "The service itself"),
     ),

@@ -10,7 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::app::App;
 use super::problem::Failure;
-use super::{events, exec, images, operations, streams, system, taskspaces};
+use super::{containers, events, exec, images, operations, streams, system, taskspaces};
 use crate::model::{Code, Problem};
 
 /// The longest body of a request: a prompt of a few hundred pages.
@@ -38,6 +38,8 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/operations/{number}/hold", get(operations::hold))
         .route("/v1/locks", get(operations::locks))
         .route("/v1/events", get(events::events))
+        .route("/v1/containers", get(containers::list).post(containers::register))
+        .route("/v1/containers/{name}", get(containers::show).delete(containers::forget))
         .route("/v1/images", get(images::list))
         .route("/v1/images/build", post(images::build))
         .fallback(unknown_path)

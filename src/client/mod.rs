@@ -17,9 +17,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::model::{
-    Asker, BuildRequest, CreateRequest, DeleteOptions, DetailView, Event, EventQuery, ExecRequest,
-    HealthView, ImageView, Operation, PlanView, Recorded, Role, StatusView, TaskspaceId,
-    VersionView,
+    Asker, BuildRequest, ContainerName, CreateRequest, DeleteOptions, DetailView, Event, EventQuery,
+    ExecRequest, HealthView, ImageView, Operation, PlanView, Recorded, RegisterRequest,
+    RegisteredContainer, Role, StatusView, TaskspaceId, VersionView,
 };
 use crate::uds::{self, Reply, UdsError, UnixHttp};
 
@@ -131,6 +131,26 @@ impl Client {
     /// Waits until an operation is over; one that failed is no error here.
     pub async fn wait(&self, number: u64) -> Result<Operation> {
         self.call(Method::GET, &format!("/v1/operations/{number}?wait=true"), NOTHING).await
+    }
+
+    /// Lists the registered containers.
+    pub async fn containers(&self) -> Result<Vec<RegisteredContainer>> {
+        self.get("/v1/containers").await
+    }
+
+    /// Registers containers, all of them or none.
+    pub async fn register(&self, request: &RegisterRequest) -> Result<Vec<RegisteredContainer>> {
+        self.call(Method::POST, "/v1/containers", Some(request)).await
+    }
+
+    /// Shows a registered container.
+    pub async fn container(&self, name: &ContainerName) -> Result<RegisteredContainer> {
+        self.get(&format!("/v1/containers/{name}")).await
+    }
+
+    /// Forgets a container that was registered by a call; returns how it was.
+    pub async fn forget(&self, name: &ContainerName) -> Result<RegisteredContainer> {
+        self.call(Method::DELETE, &format!("/v1/containers/{name}"), NOTHING).await
     }
 
     /// Lists the images.

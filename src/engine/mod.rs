@@ -29,7 +29,7 @@ mod usage;
 mod verify;
 mod views;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use futures_util::Stream;
@@ -59,7 +59,6 @@ struct Inner {
     bus: Arc<events::EventBus>,
     operations: operations::Operations,
     coordination: coordination::Coordination,
-    containers: containers::Containers,
     link: link::Link,
     images: images::Images,
     projects: projects::Projects,
@@ -71,6 +70,8 @@ struct Inner {
     up: watch::Sender<usize>,
     health: health::Health,
     usage: usage::Meter,
+    /// What is registered outside of taskspaces.
+    containers: containers::Containers,
     patience: patience::Patience,
     /// What is of this registry in Podman, and of no taskspace.
     strays: watch::Sender<Vec<String>>,
@@ -99,6 +100,12 @@ impl Engine {
                 .map_err(problems::registry)?,
             health: health::Health::new(settings.health),
             usage: usage::Meter::default(),
+            containers: containers::Containers::new(
+                BTreeMap::new(),
+                document.coordination.containers.clone(),
+                settings.health,
+                bus.clone(),
+            ),
             patience: patience::Patience::default(),
             strays: watch::Sender::default(),
             look: Notify::new(),
@@ -107,7 +114,6 @@ impl Engine {
                 Arc::new(settings.coordination.clone()),
                 &document.coordination,
             ),
-            containers: containers::Containers::default(),
             link: link::Link::new(paths.clone()),
             images: images::Images::new(settings.clone(), document.registry),
             projects: projects::Projects::new(paths.mirrors.clone(), registry.clone()),
@@ -137,6 +143,8 @@ impl Engine {
         tokio::spawn(inner.clone().watch_over());
         tokio::spawn(inner.clone().watch_podman());
         tokio::spawn(inner.clone().watch_health());
+        tokio::spawn(inner.clone().watch_containers());
+        tokio::spawn(inner.clone().watch_ports());
         Ok(Self { inner })
     }
 

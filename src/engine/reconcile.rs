@@ -101,21 +101,23 @@ impl Inner {
         }
     }
 
-    /// Has Podman's events wake whoever compares, as long as taskspaces are up. They are a hint: what
-    /// they say is not relied on.
+    /// Has Podman's events wake whoever compares, as long as taskspaces are up or other containers are
+    /// of interest. They are a hint: what they say is not relied on.
     pub(super) async fn watch_podman(self: Arc<Self>) {
-        let mut up = self.up.subscribe();
+        let (mut up, mut wanted) = (self.up.subscribe(), self.containers.wanted());
         let mut pause = FIRST_PAUSE;
         loop {
-            // The sender lives as long as the engine.
-            let some = async { up.wait_for(|up| *up > 0).await.map(drop) };
             tokio::select! {
                 () = self.closing.cancelled() => return,
-                _ = some => {}
+                // The senders live as long as the engine.
+                _ = up.wait_for(|up| *up > 0) => {}
+                _ = wanted.wait_for(|wanted| *wanted) => {}
             }
+            let is_wanted = *wanted.borrow();
             tokio::select! {
                 () = self.closing.cancelled() => return,
-                _ = up.wait_for(|up| *up == 0) => continue,
+                // Other containers are of interest as long as the service runs.
+                _ = up.wait_for(|up| *up == 0), if !is_wanted => continue,
                 heard = self.hear() => match heard {
                     // Held for a while: Podman went away, and is back soon.
                     Ok(()) => pause = FIRST_PAUSE,
@@ -139,15 +141,20 @@ impl Inner {
         let mut events = podman.events(None).await.map_err(problems::podman)?;
         // What happened before is not told.
         self.look.notify_one();
+        self.containers.look_soon();
         while let Some(Ok(event)) = events.next().await {
             if self.concerns(&event, &registry) {
                 self.look.notify_one();
+            }
+            if self.containers.concerns(&event) {
+                self.containers.look_soon();
             }
         }
         // Whether Podman's end did something to the containers is looked at; it may be another
         // version that comes back.
         self.link.ask_again().await;
         self.look.notify_one();
+        self.containers.look_soon();
         Ok(())
     }
 
