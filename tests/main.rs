@@ -9,6 +9,7 @@ mod common;
 
 mod agreement;
 mod bad_input;
+mod containers;
 mod create;
 mod dry_run;
 mod events;

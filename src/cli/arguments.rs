@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    completions, create, delete, events, exec, exit, images, lifecycle, list, locks, logs,
+    completions, containers, create, delete, events, exec, exit, images, lifecycle, list, locks, logs,
     operations, run_op, serve, show, ssh, ssh_config, status,
 };
 
@@ -80,6 +80,8 @@ pub enum Verb {
     RunOp(run_op::RunOp),
     /// Show, install or uninstall the ssh configuration of the taskspaces
     SshConfig(ssh_config::SshConfig),
+    /// List, register or forget containers and services outside of taskspaces
+    Containers(containers::Containers),
     /// List or build the images that taskspaces run
     Images(images::Images),
     /// Show how the service is
@@ -114,7 +116,7 @@ mod tests {
 
     #[test]
     fn what_is_understood() {
-        let good: [&[&str]; 28] = [
+        let good: [&[&str]; 32] = [
             &["create"],
             &["create", "fix-1", "--project", "https://host/x.git", "--ref", "main"],
             &["create", "--type", "auto", "--agent", "my-agent --fast", "--no-wait", "--json"],
@@ -154,12 +156,16 @@ mod tests {
                 "ls",
             ],
             &["run-op", "-t", "a", "-k", "stop", "--wait-for", "60s", "--lease", "5s", "--", "ls"],
+            &["containers", "--json"],
+            &["containers", "register", "-"],
+            &["containers", "register", "--name", "a", "--port", "80", "--depends-on", "b"],
+            &["containers", "forget", "a", "b"],
         ];
         for words in good {
             let words = ["taskspace"].iter().chain(words);
             assert!(Arguments::try_parse_from(words.clone()).is_ok(), "{words:?}");
         }
-        let bad: [&[&str]; 22] = [
+        let bad: [&[&str]; 28] = [
             &["create", "Fix"],
             &["create", "--type", "cobol"],
             &["create", "a", "b"],
@@ -182,6 +188,12 @@ mod tests {
             &["run-op", "--target", "a b", "--kind", "config", "--", "ls"],
             &["run-op", "--target", "api", "--kind", "reboot", "--", "ls"],
             &["run-op", "-t", "a", "-k", "stop", "--wait-for", "0s", "--", "ls"],
+            &["containers", "register"],
+            &["containers", "register", "f.yaml", "--name", "a"],
+            &["containers", "register", "f.yaml", "--port", "80"],
+            &["containers", "register", "--name", "a", "--port", "0"],
+            &["containers", "register", "--name", "a b"],
+            &["containers", "forget"],
         ];
         for words in bad {
             let words = ["taskspace"].iter().chain(words);

@@ -7,6 +7,7 @@
 mod arguments;
 mod asking;
 mod completions;
+mod containers;
 mod context;
 mod create;
 mod delete;
@@ -96,6 +97,7 @@ async fn dispatch(arguments: Arguments, output: Output) -> Outcome {
         Verb::Locks(locks) => locks.run(&context).await,
         Verb::RunOp(run_op) => run_op.run(&context).await,
         Verb::SshConfig(ssh_config) => ssh_config.run(&context).await,
+        Verb::Containers(containers) => containers.run(&context).await,
         Verb::Images(images) => images.run(&context).await,
         Verb::Status(status) => status.run(&context).await,
         Verb::Serve(_) | Verb::Completions(_) | Verb::Openapi => Ok(Exit::Done),
