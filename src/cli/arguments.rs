@@ -3,8 +3,8 @@
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    completions, containers, create, delete, events, exec, exit, images, lifecycle, list, locks, logs,
-    operations, run_op, serve, show, ssh, ssh_config, status,
+    completions, containers, create, delete, events, exec, exit, images, lifecycle, list, locks,
+    logs, operations, run_op, serve, show, ssh, ssh_config, status,
 };
 
 /// Make, use and remove taskspaces

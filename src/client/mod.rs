@@ -17,8 +17,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::model::{
-    Asker, BuildRequest, ContainerName, CreateRequest, DeleteOptions, DetailView, Event, EventQuery,
-    ExecRequest, HealthView, ImageView, Operation, PlanView, Recorded, RegisterRequest,
+    Asker, BuildRequest, ContainerName, CreateRequest, DeleteOptions, DetailView, Event,
+    EventQuery, ExecRequest, HealthView, ImageView, Operation, PlanView, Recorded, RegisterRequest,
     RegisteredContainer, Role, StatusView, TaskspaceId, VersionView,
 };
 use crate::uds::{self, Reply, UdsError, UnixHttp};

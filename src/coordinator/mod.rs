@@ -16,8 +16,8 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use crate::model::{
-    Code, Conflict, CoordinationView, Hold, KeptOperation, LockView, Operation, OperationKind,
-    OperationState, Problem, Target, Totals,
+    Code, Conflict, CoordinationView, Hold, KeptOperation, LockView, Operation, OperationClass,
+    OperationKind, OperationState, Problem, Target, Totals,
 };
 use crate::policy::coordination::Coordination;
 
@@ -281,11 +281,6 @@ impl Coordinator {
         match (entry.operation.state, token) {
             (OperationState::Queued, None) => Ok(entry),
             (_, token) if token.is_some() && token == entry.operation.token => Ok(entry),
-            (OperationState::Running, None) => Err(Problem::new(
-                Code::MessageFormatInvalid,
-                format!("operation {id} has begun, so its token is needed"),
-            )
-            .hint("the token is in the operation's lease")),
             _ => Err(lost(id)),
         }
     }
@@ -482,6 +477,19 @@ impl Coordinator {
     pub fn is_blocked(&self, kind: OperationKind, target: &Target) -> bool {
         let Some(class) = kind.class() else { return false };
         self.admission.is_blocked(class, target)
+    }
+
+    /// Returns what is being done to a target that changes whether it runs: the most telling one.
+    pub fn acting(&self, target: &Target) -> Option<OperationClass> {
+        const TELLING: [OperationClass; 4] = [
+            OperationClass::Deploy,
+            OperationClass::Restart,
+            OperationClass::Stop,
+            OperationClass::Start,
+        ];
+        let running = self.admission.running().filter(|ask| ask.target == *target);
+        let telling = running.filter_map(|ask| TELLING.iter().position(|it| *it == ask.class));
+        telling.min().and_then(|place| TELLING.get(place)).copied()
     }
 
     /// Returns how an operation is now, if it waits or runs.

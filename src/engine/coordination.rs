@@ -1,7 +1,7 @@
 //! Has operations coordinated: tells what becomes of them, hands the service's own to the drivers, ends
 //! in time what nobody holds any more, and keeps in the registry what outlives the service.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,11 +12,11 @@ use tokio::time::Instant;
 
 use super::driver::Job;
 use super::{Engine, Inner, problems};
-use crate::coordinator::{Change, Coordinator, Holder, Moment};
+use crate::coordinator::{Change, Coordinator, Dependencies, Holder, Moment};
 use crate::model::{
-    AgentName, Asker, Code, CoordinationRecord, CoordinationView, EventBody, Hold, KeptJob,
-    KeptOperation, LockView, MAX_DESCRIPTION, Operation, OperationKind, OperationRequest,
-    OperationUpdate, Outcome, Problem, Target, TaskspaceId,
+    AgentName, Asker, Code, ContainerName, CoordinationRecord, CoordinationView, EventBody, Hold,
+    KeptJob, KeptOperation, LockView, MAX_DESCRIPTION, Operation, OperationKind, OperationRequest,
+    OperationUpdate, Outcome, Problem, Registration, Target, TaskspaceId,
 };
 use crate::policy::coordination::Coordination as Rules;
 
@@ -49,6 +49,17 @@ struct State {
     coordinator: Coordinator,
     /// What is to be done by those of the service that wait.
     jobs: HashMap<u64, Job>,
+    /// Registered containers on which an operation has begun or ended.
+    acted_on: BTreeSet<ContainerName>,
+}
+
+impl State {
+    /// Notes that an operation has begun or ended.
+    fn note(&mut self, operation: &Operation) {
+        if let Some(Target::Container(name)) = &operation.target {
+            self.acted_on.insert(name.clone());
+        }
+    }
 }
 
 impl Coordination {
@@ -57,7 +68,11 @@ impl Coordination {
         let coordinator = Coordinator::new(rules.clone(), record.tokens, record.today.clone());
         Self {
             rules,
-            state: Mutex::new(State { coordinator, jobs: HashMap::new() }),
+            state: Mutex::new(State {
+                coordinator,
+                jobs: HashMap::new(),
+                acted_on: BTreeSet::new(),
+            }),
             begun: Instant::now(),
             sooner: Notify::new(),
             changed: watch::Sender::new(0),
@@ -129,6 +144,11 @@ impl Inner {
         for change in changes {
             self.tell(&mut state, change);
         }
+        let acting = std::mem::take(&mut state.acted_on);
+        for name in acting {
+            let class = state.coordinator.acting(&Target::Container(name.clone()));
+            self.containers.acting(&name, class);
+        }
         drop(state);
         if is_changed {
             self.coordination.changed.send_modify(|version| *version += 1);
@@ -156,7 +176,7 @@ impl Inner {
                 let token = operation.token.unwrap_or_default();
                 let cautions = operation.cautions.clone();
                 publish(&operation, EventBody::OperationAdmitted { token, cautions });
-                self.acts(&operation, true);
+                state.note(&operation);
                 if let (Some(job), Some(id)) =
                     (state.jobs.remove(&operation.id), operation.taskspace.as_ref())
                 {
@@ -169,7 +189,7 @@ impl Inner {
                 publish(&operation, EventBody::OperationFinished { state: state_now, problem });
                 state.jobs.remove(&operation.id);
                 if !waited {
-                    self.acts(&operation, false);
+                    state.note(&operation);
                     // What was left to its holder is looked at again.
                     self.look.notify_one();
                 }
@@ -177,13 +197,6 @@ impl Inner {
             }
         };
         self.operations.put(operation);
-    }
-
-    /// Notes that somebody acts on a registered container, or no longer does.
-    fn acts(&self, operation: &Operation, begins: bool) {
-        if let Some(Target::Container(name)) = &operation.target {
-            self.containers.acting(name, operation.kind.class().filter(|_| begins));
-        }
     }
 
     /// Asks for one of the service's own operations on a taskspace; the taskspace's driver does it when
@@ -291,6 +304,8 @@ impl Inner {
     /// Writes into the registry what outlives the service, as often as it changes.
     pub(super) async fn keep_operations(self: Arc<Self>) {
         let mut changed = self.coordination.changed.subscribe();
+        // Something may have changed before this began.
+        changed.mark_changed();
         let mut kept: Option<(Vec<KeptOperation>, u64)> = None;
         // The sender lives as long as the engine.
         while changed.changed().await.is_ok() {
@@ -322,6 +337,32 @@ impl Inner {
                 }
             }
             self.coordination.kept.send_replace((version, problem));
+        }
+    }
+
+    /// Takes in what depends on what, as often as that changes.
+    pub(super) async fn watch_dependencies(self: Arc<Self>) {
+        let mut registrations = self.containers.registrations();
+        // Something may have changed before this began.
+        registrations.mark_changed();
+        // The sender lives as long as the engine.
+        while registrations.changed().await.is_ok() {
+            registrations.mark_unchanged();
+            self.take_in_dependencies();
+        }
+    }
+
+    /// Takes in what depends on what.
+    pub(super) fn take_in_dependencies(self: &Arc<Self>) {
+        let registrations = self.containers.registrations().borrow().clone();
+        let depends = |(name, it): (&ContainerName, &Registration)| {
+            (Target::Container(name.clone()), it.depends_on.clone())
+        };
+        match Dependencies::new(registrations.iter().map(depends)) {
+            Ok(dependencies) => self.coordinate(|coordinator, now| {
+                ((), coordinator.set_dependencies(dependencies, now))
+            }),
+            Err(cycle) => tracing::error!("the dependencies are a circle: {cycle}"),
         }
     }
 
@@ -378,8 +419,12 @@ impl Engine {
     async fn check_target(&self, target: &Target) -> Result<(), Problem> {
         match target {
             Target::Taskspace(id) | Target::Member(id, _) => self.inner.record(id).await.map(drop),
-            Target::Container(name) if self.inner.containers.knows(name) => Ok(()),
             Target::Container(name) => {
+                // One may be known by its labels only.
+                self.inner.know_containers().await;
+                if self.inner.containers.knows(name) {
+                    return Ok(());
+                }
                 let problem = Problem::new(
                     Code::NotFound,
                     format!("there is no container '{name}' registered"),

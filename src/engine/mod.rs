@@ -29,7 +29,7 @@ mod usage;
 mod verify;
 mod views;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use futures_util::Stream;
@@ -101,7 +101,7 @@ impl Engine {
             health: health::Health::new(settings.health),
             usage: usage::Meter::default(),
             containers: containers::Containers::new(
-                BTreeMap::new(),
+                settings.coordination.containers.clone(),
                 document.coordination.containers.clone(),
                 settings.health,
                 bus.clone(),
@@ -136,10 +136,12 @@ impl Engine {
         if let Err(problem) = inner.ssh.publish().await {
             tracing::warn!("cannot write the SSH files: {problem}");
         }
+        inner.take_in_dependencies();
         inner.restore(&document.coordination);
         inner.take_up(&document);
         tokio::spawn(inner.clone().watch_leases());
         tokio::spawn(inner.clone().keep_operations());
+        tokio::spawn(inner.clone().watch_dependencies());
         tokio::spawn(inner.clone().watch_over());
         tokio::spawn(inner.clone().watch_podman());
         tokio::spawn(inner.clone().watch_health());

@@ -68,6 +68,13 @@ fn nexts<'a>(
         .collect()
 }
 
+impl Cycle {
+    /// Returns those in the circle; the last one is the first, or overlaps it.
+    pub fn targets(&self) -> &[Target] {
+        &self.0
+    }
+}
+
 impl fmt::Display for Cycle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, target) in self.0.iter().enumerate() {

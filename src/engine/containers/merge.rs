@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::circle::{self, Circle};
 use super::labels::Labelled;
 use crate::model::{ContainerName, MAX_REGISTERED, Registration, Source, Target};
+use crate::policy::cycle::Cycle;
 
 /// One registration, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,18 +68,17 @@ impl Sources {
                 "{MAX_REGISTERED} containers are registered, and {left_out} more cannot be"
             ));
         }
-        while let Err(circle) = merged.check() {
-            merged.cut(&circle);
+        while let Some(cycle) = merged.cycle() {
+            merged.cut(&cycle);
         }
         merged
     }
 }
 
 impl Merged {
-    fn check(&self) -> Result<(), Circle> {
-        circle::check(self.entries.iter().map(|(name, entry)| {
-            (Target::Container(name.clone()), entry.registration.depends_on.clone())
-        }))
+    fn cycle(&self) -> Option<Cycle> {
+        let entries = self.entries.iter().map(|(name, entry)| (name, &entry.registration));
+        cycle(entries)
     }
 
     /// Returns two names of one container, if there would be with these registrations: whoever acts
@@ -99,19 +98,17 @@ impl Merged {
     pub(super) fn check_with<'a>(
         &'a self,
         further: impl Iterator<Item = (&'a ContainerName, &'a Registration)>,
-    ) -> Result<(), Circle> {
+    ) -> Result<(), Cycle> {
         let known = self.entries.iter().map(|(name, entry)| (name, &entry.registration));
         let all: BTreeMap<&ContainerName, &Registration> = known.chain(further).collect();
-        circle::check(all.into_iter().map(|(name, registration)| {
-            (Target::Container(name.clone()), registration.depends_on.clone())
-        }))
+        cycle(all.into_iter()).map_or(Ok(()), Err)
     }
 
     /// Takes the dependencies of one of those in a circle for none: of the source that gives way to
     /// the others, and of several the last one by name. It stays registered, for without its
     /// dependencies it is still better protected than not at all.
-    fn cut(&mut self, circle: &Circle) {
-        let members = circle.0.iter().filter_map(|target| match target {
+    fn cut(&mut self, cycle: &Cycle) {
+        let members = cycle.targets().iter().filter_map(|target| match target {
             Target::Container(name) => Some((self.entries.get(name)?.source, name)),
             Target::Taskspace(_) | Target::Member(..) => None,
         });
@@ -119,7 +116,7 @@ impl Merged {
         let weakest = members.max_by(|(a, name_a), (b, name_b)| b.cmp(a).then(name_a.cmp(name_b)));
         if let Some((source, name)) = weakest {
             let warning = format!(
-                "{circle}: what '{name}' (registered by {source}) depends on is left out of account"
+                "{cycle}: what '{name}' (registered by {source}) depends on is left out of account"
             );
             let name = name.clone();
             if let Some(entry) = self.entries.get_mut(&name) {
@@ -133,6 +130,16 @@ impl Merged {
 /// Returns the name in Podman.
 fn in_podman<'a>(name: &'a ContainerName, registration: &'a Registration) -> &'a str {
     registration.container.as_ref().unwrap_or(name).as_str()
+}
+
+/// Finds a circle in what these depend on.
+fn cycle<'a>(
+    registrations: impl Iterator<Item = (&'a ContainerName, &'a Registration)>,
+) -> Option<Cycle> {
+    let dependencies = registrations
+        .map(|(name, it)| (Target::Container(name.clone()), it.depends_on.clone()))
+        .collect();
+    Cycle::find(&dependencies)
 }
 
 #[cfg(test)]

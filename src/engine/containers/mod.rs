@@ -5,7 +5,6 @@
 //! `state.rs` from what Podman says of them and from knocking at their ports; `known.rs` keeps it, and
 //! `track.rs` looks. `requests.rs` is what clients ask for.
 
-mod circle;
 mod known;
 mod labels;
 mod merge;
@@ -74,19 +73,27 @@ impl Containers {
     }
 
     /// Returns what tells which containers are registered, and when that changes.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the coordination of operations"))]
     pub(super) fn registrations(&self) -> watch::Receiver<Arc<Registrations>> {
         self.registrations.subscribe()
     }
 
     /// Takes in which operation acts on a container: as long as one does, the container is what that
     /// makes of it. With none it is over, and the container is looked at at once.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the coordination of operations"))]
     pub(super) fn acting(&self, name: &ContainerName, class: Option<OperationClass>) {
         self.take(|known, now| known.take_acting(name, class, now));
         if class.is_none() {
             self.look.notify_one();
         }
+    }
+
+    /// Whether a container is registered.
+    pub(super) fn knows(&self, name: &ContainerName) -> bool {
+        self.registrations.borrow().contains_key(name)
+    }
+
+    /// Returns how many are registered.
+    pub(super) fn count(&self) -> usize {
+        self.registrations.borrow().len()
     }
 
     /// Returns how all of them are, by name.
