@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::common::others::Other;
+use crate::common::others::{Other, forwarders, hide_network};
 use crate::common::podman::TestPodman;
 use crate::common::repository::Repository;
 use crate::common::{User, succeed, wait_until};
@@ -61,6 +61,74 @@ fn what_has_lost_its_monitor_is_stopped_and_removed_all_the_same() {
         user.run(&[verb, &["orphan"]].concat());
     }
     assert_eq!(user.json(&["list"]), json!([]));
+}
+
+#[test]
+fn what_forwards_to_a_network_that_is_gone_is_ended() {
+    let user = User::with_own_ports(&TestPodman::shared().container_host);
+    let repository = Repository::new(&user, "app");
+    user.run(&["create", "--project", repository.as_str(), "forwarded"]);
+    let ports = || {
+        let record = &user.registry()["taskspaces"]["forwarded"];
+        ["dev_port", "agent_port"].map(|name| record[name].as_u64().unwrap())
+    };
+    let before = ports();
+    let pasta = || forwarders(&before);
+
+    hide_network(&user, "forwarded");
+    user.run(&["stop", "forwarded"]);
+    assert_eq!(pasta(), [0; 0]);
+
+    // The service was not there when it was left, and the ports are not given up for it.
+    user.run(&["start", "forwarded"]);
+    user.kill_service();
+    hide_network(&user, "forwarded");
+    podman(&["pod", "rm", "--force", "--time=0", "taskspace-forwarded"]);
+    let left = pasta();
+    assert_eq!(left.len(), 1);
+    user.run(&["start", "forwarded"]);
+    assert!(pasta() != left && ports() == before);
+
+    // It is left by whoever starts and stops what the service has stopped.
+    user.run(&["stop", "forwarded"]);
+    user.kill_service();
+    podman(&["pod", "start", "taskspace-forwarded"]);
+    hide_network(&user, "forwarded");
+    podman(&["pod", "stop", "--time=0", "taskspace-forwarded"]);
+    assert_eq!(pasta().len(), 1);
+    user.run(&["list"]);
+    wait_until("nothing forwards", || pasta().is_empty());
+
+    user.run(&["start", "forwarded"]);
+    hide_network(&user, "forwarded");
+    user.run(&["delete", "--force", "--purge", "forwarded"]);
+    assert_eq!(pasta(), [0; 0]);
+}
+
+#[test]
+fn the_network_of_another_registry_on_the_same_ports_is_left_alone() {
+    let [ours, theirs] = [0, 1].map(|_| User::new());
+    let holder = User::with_own_ports(&TestPodman::shared().container_host);
+    let (dev, agent) = holder.own_ports().map(|ports| (*ports.start(), *ports.end())).unwrap();
+    let taskspaces = [(&ours, "shares-a"), (&theirs, "shares-b")];
+    for (user, id) in taskspaces {
+        user.settings(
+            "settings.yaml",
+            &format!("ports: {{dev: {dev}-{dev}, agent: {agent}-{agent}}}\n"),
+        );
+        let repository = Repository::new(user, "app");
+        user.run(&["create", "--project", repository.as_str(), id]);
+        user.run(&["stop", id]);
+    }
+    theirs.run(&["start", "shares-b"]);
+    let answers = || succeed(&mut theirs.ssh("shares-b-dev", &["echo here"])) == "here\n";
+    let pasta = forwarders(&[dev.into(), agent.into()]);
+    assert!(answers() && pasta.len() == 1);
+    ours.fail(1, &["start", "shares-a"]);
+    ours.run(&["stop", "shares-a"]);
+    ours.run(&["delete", "--force", "--purge", "shares-a"]);
+    assert_eq!(forwarders(&[dev.into(), agent.into()]), pasta);
+    assert!(answers());
 }
 
 #[test]

@@ -22,7 +22,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::common::agreement::quiescent;
 use crate::common::expectation::{Answer, Asked, Expectation, Meant, Verb};
-use crate::common::others::{OTHERS, Other, end_orphaned_networks, forwarders, thaw_networks};
+use crate::common::others::{OTHERS, Other, forwarders};
 use crate::common::own_podman::OwnPodman;
 use crate::common::repository::Repository;
 use crate::common::{TASKSPACE, User, processes, terminate, text_of, wait_until};
@@ -140,20 +140,14 @@ struct Tally {
     operations: usize,
     kills: usize,
     acts: usize,
-    /// Networks that belong to no container, since Podman, or whoever asked it, was killed while it
-    /// made them.
-    orphans: usize,
     /// What Podman refused for reasons of its own.
     refusals: usize,
 }
 
 impl Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { operations, kills, acts, orphans, refusals } = self;
+        let Self { operations, kills, acts, refusals } = self;
         write!(f, "{operations} operations, {kills} kills, {acts} acts of others")?;
-        if *orphans > 0 {
-            write!(f, " (Podman left {orphans} networks without a container)")?;
-        }
         if *refusals > 0 {
             write!(f, " (Podman refused {refusals} for reasons of its own)")?;
         }
@@ -195,7 +189,6 @@ struct Soak {
     others: Vec<(Child, String, Option<String>)>,
     services: Vec<Child>,
     podman_back: Option<Instant>,
-    podman_killed: bool,
     /// The service was ended since the last rest: not every client gets its answer.
     ended: bool,
     /// The service was ended, ever: Podman may not have done all that was asked of it.
@@ -234,7 +227,6 @@ impl Soak {
             others: Vec::new(),
             services: Vec::new(),
             podman_back: None,
-            podman_killed: false,
             ended: false,
             interrupted: false,
             disturbed: false,
@@ -432,7 +424,6 @@ impl Soak {
                 self.note("kill Podman");
                 self.tally.kills += 1;
                 self.disturbed = true;
-                self.podman_killed = true;
                 self.podman.kill();
                 let down = Duration::from_millis(self.rng.random_range(0..1500));
                 self.podman_back = Some(Instant::now() + down);
@@ -572,10 +563,6 @@ impl Soak {
             terminate(&mut service);
         }
         quiescent(&self.user);
-        thaw_networks(&self.user);
-        if std::mem::take(&mut self.podman_killed) || self.ended {
-            self.tally.orphans += end_orphaned_networks(&self.user);
-        }
         let ids: Vec<&str> = self.ids.iter().map(String::as_str).collect();
         for difference in self.user.disagreement(&ids) {
             if !self.is_left_until_its_start(&difference) {

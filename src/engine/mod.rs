@@ -12,6 +12,7 @@ mod images;
 mod lifecycle;
 mod link;
 mod make;
+mod network;
 mod observe;
 mod operations;
 mod patience;

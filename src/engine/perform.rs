@@ -95,6 +95,10 @@ impl Performer for Acting {
             Act::StartInfra => {
                 let own = self.engine.own_pod(podman, &self.id).await?;
                 let pod = own.ok_or_else(|| foreign_pod(&names::pod(&self.id)))?;
+                let infra = pod.containers.iter().find(|container| container.id == pod.infra_id);
+                if infra.is_none_or(|infra| Life::of(&infra.state) == Life::Down) {
+                    self.free_ports().await?;
+                }
                 podman.start_container(&pod.infra_id).await.map_err(problems::podman)
             }
             Act::StartContainer(role) => podman
@@ -170,14 +174,23 @@ impl Acting {
 
     /// Removes the pod; one of that name that is somebody else's is left alone.
     async fn remove_pod(&self) -> Result<(), Problem> {
-        let Some(pod) = self.engine.own_pod(&self.podman, &self.id).await? else { return Ok(()) };
-        let patience = self.engine.stop_seconds();
-        absent_is_fine(twice(|| self.podman.remove_pod(&pod.id, true, patience)).await)
+        if let Some(pod) = self.engine.own_pod(&self.podman, &self.id).await? {
+            let patience = self.engine.stop_seconds();
+            absent_is_fine(twice(|| self.podman.remove_pod(&pod.id, true, patience)).await)?;
+        }
+        self.free_ports().await
+    }
+
+    /// Ends what still forwards the ports to a network that is gone.
+    async fn free_ports(&self) -> Result<(), Problem> {
+        self.engine.free_ports(&self.podman, &self.id, self.record.ports()).await
     }
 
     /// Stops the pod; one of that name that is somebody else's is left alone.
     async fn stop_pod(&self) -> Result<(), Problem> {
-        let Some(pod) = self.engine.own_pod(&self.podman, &self.id).await? else { return Ok(()) };
+        let Some(pod) = self.engine.own_pod(&self.podman, &self.id).await? else {
+            return self.free_ports().await;
+        };
         let patience = self.engine.stop_seconds();
         // Podman refuses to stop what is paused.
         self.unpause().await?;
@@ -190,7 +203,7 @@ impl Acting {
                 absent_is_fine(twice(stop).await)?;
             }
         }
-        Ok(())
+        self.free_ports().await
     }
 
     /// Lets the containers go on that somebody paused.

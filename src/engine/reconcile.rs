@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::observe::World;
 use super::settle::{is_recovery, unfinished};
-use super::{Inner, problems, projects};
+use super::{Inner, network, problems, projects};
 use crate::model::{Document, EventBody, OperationKind, Problem, Record, Status, TaskspaceId};
 use crate::plan::assess::{Verdict, assess};
 use crate::plan::names;
@@ -200,6 +200,9 @@ impl Inner {
                 Verdict::Settled => {
                     found.forget(id);
                     self.patience.over(id);
+                    if network::is_left(record) {
+                        self.have_settled(id, false);
+                    }
                     continue;
                 }
                 Verdict::Unsettled => {

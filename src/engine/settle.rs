@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::driver::{self, Context, Job};
 use super::perform::last_lines;
-use super::{Inner, lifecycle, make, observe, problems};
+use super::{Inner, lifecycle, make, network, observe, problems};
 use crate::host::banner::{self, BannerError};
 use crate::host::ports;
 use crate::model::{
@@ -43,7 +43,12 @@ pub(super) async fn settle(
     let verdict = assess(record, &seen, &engine.health.deaf(id));
     tracing::debug!(%id, ?verdict, "looked after");
     match verdict {
-        Verdict::Settled => engine.patience.over(id),
+        Verdict::Settled => {
+            if network::is_left(record) {
+                engine.free_ports(&podman, id, record.ports()).await?;
+            }
+            engine.patience.over(id);
+        }
         Verdict::Unsettled if is_stuck => {
             let found = "Podman broke off while it changed it";
             return recover(engine, &podman, id, Cure::Revive { found, stop_first: true }).await;

@@ -8,6 +8,7 @@ pub mod activation;
 pub mod banner;
 pub mod child;
 pub mod files;
+pub mod forwarders;
 pub mod git;
 pub mod knock;
 pub mod podman_service;

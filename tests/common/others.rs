@@ -6,7 +6,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::podman::TestPodman;
-use super::{User, processes, succeed};
+use super::{User, processes};
 
 /// An act of somebody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,7 @@ pub enum Other {
     KillMonitor,
     KillNetwork,
     FreezeNetwork,
+    HideNetwork,
 }
 
 /// All of them, with how often each is done.
@@ -49,6 +50,7 @@ pub const OTHERS: &[(Other, u32)] = &[
     (Other::KillMonitor, 2),
     (Other::KillNetwork, 2),
     (Other::FreezeNetwork, 1),
+    (Other::HideNetwork, 2),
 ];
 
 impl Other {
@@ -87,6 +89,10 @@ impl Other {
             }
             Self::FreezeNetwork => {
                 send(Signal::SIGSTOP, &networks(user, id));
+                return None;
+            }
+            Self::HideNetwork => {
+                hide_network(user, id);
                 return None;
             }
         })
@@ -129,33 +135,18 @@ fn networks(user: &User, id: &str) -> Vec<i32> {
     record["dev_port"].as_u64().map(|port| forwarders(&[port])).unwrap_or_default()
 }
 
-/// Lets all networks of a user go on: Podman does not end one that is frozen, not even with its pod.
-pub fn thaw_networks(user: &User) {
-    let ports: Vec<u64> = user.own_ports().into_iter().flatten().map(u64::from).collect();
-    send(Signal::SIGCONT, &forwarders(&ports));
-}
-
-/// Ends the networks of a user that belong to no container, and tells how many there were. Podman
-/// leaves one when it is killed after it has made it and before it has noted it.
-pub fn end_orphaned_networks(user: &User) -> usize {
-    let ports: Vec<u64> = user.own_ports().into_iter().flatten().map(u64::from).collect();
-    let registry = user.registry();
-    let label = format!("label=io.symposium.registry={}", registry["registry"].as_str().unwrap());
-    let mut list = TestPodman::shared().command();
-    list.args(["ps", "--all", "--quiet", "--filter", &label]);
-    let mut inspect = TestPodman::shared().command();
-    inspect.args(["inspect", "--type=container", "--format={{.NetworkSettings.SandboxKey}}"]);
-    inspect.args(succeed(&mut list).lines());
-    let used = String::from_utf8(inspect.output().unwrap().stdout).unwrap();
-    let is_used = |process: &i32| {
-        let arguments = processes::arguments(*process);
+/// Keeps pasta from seeing that its network is removed, if it is: it watches for that name.
+pub fn hide_network(user: &User, id: &str) {
+    for process in networks(user, id) {
+        let arguments = processes::arguments(process);
         let namespace = arguments.iter().skip_while(|argument| *argument != "--netns").nth(1);
-        namespace.is_none_or(|namespace| used.lines().any(|line| line == namespace))
-    };
-    let mut orphans = forwarders(&ports);
-    orphans.retain(|process| !is_used(process));
-    send(Signal::SIGTERM, &orphans);
-    orphans.len()
+        let Some(namespace) = namespace else { continue };
+        let hidden = format!("{namespace}-hidden");
+        // Gone already, when others are at it as well.
+        if std::fs::rename(namespace, &hidden).is_ok() {
+            std::fs::remove_file(&hidden).unwrap();
+        }
+    }
 }
 
 /// Returns the processes that forward any of these ports.

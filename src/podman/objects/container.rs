@@ -36,6 +36,8 @@ pub struct Container {
     pub privileged: bool,
     /// `pasta`, `bridge`, `none`, `host`, or `container:<id>` within a pod.
     pub network_mode: String,
+    /// Where its network namespace is; empty while it has none.
+    pub network_namespace: PathBuf,
     /// The user namespace: empty, `private`, `host`, or `container:<id>` within a pod.
     pub userns_mode: String,
     /// How user ids are mapped, each as `inside:intermediate:count`; empty without a mapping.
@@ -201,6 +203,8 @@ struct Reply {
     #[serde(default, deserialize_with = "nullable")]
     host_config: HostConfig,
     #[serde(default, deserialize_with = "nullable")]
+    network_settings: NetworkSettings,
+    #[serde(default, deserialize_with = "nullable")]
     mounts: Vec<Mount>,
     #[serde(default, deserialize_with = "nullable")]
     effective_caps: Vec<String>,
@@ -238,6 +242,13 @@ struct HostConfig {
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
+struct NetworkSettings {
+    #[serde(deserialize_with = "nullable")]
+    sandbox_key: PathBuf,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
 struct IdMappings {
     #[serde(deserialize_with = "nullable")]
     uid_map: Vec<String>,
@@ -261,6 +272,7 @@ impl From<Reply> for Container {
             no_new_privileges: host.security_opt.iter().any(|option| denies_privileges(option)),
             privileged: host.privileged,
             network_mode: host.network_mode,
+            network_namespace: reply.network_settings.sandbox_key,
             userns_mode: host.userns_mode,
             uid_map: host.id_mappings.uid_map,
             gid_map: host.id_mappings.gid_map,
@@ -297,6 +309,7 @@ mod tests {
                 "Driver": "local", "Mode": "", "Options": ["nosuid", "nodev", "rbind"], "RW": false,
             }],
             "Config": {"Labels": {"a": "b"}, "Volumes": null},
+            "NetworkSettings": {"Ports": null, "SandboxKey": "/run/user/1000/netns/netns-1"},
             "HostConfig": {
                 "NetworkMode": "container:51b", "SecurityOpt": ["no-new-privileges"],
                 "UsernsMode": "container:51b", "Privileged": false,
@@ -307,6 +320,7 @@ mod tests {
         assert!(container.no_new_privileges && container.state.running && !container.is_infra);
         assert_eq!(container.pod_id.as_deref(), Some("0c7"));
         assert_eq!(container.image, "localhost/debian:trixie");
+        assert_eq!(container.network_namespace, PathBuf::from("/run/user/1000/netns/netns-1"));
         assert_eq!(container.uid_map, ["0:1:1000", "1000:0:1"]);
         assert_eq!((container.effective_caps.len(), container.bounding_caps.len()), (0, 1));
         assert_eq!(container.labels["a"], "b");
