@@ -1,11 +1,14 @@
 //! What others do behind the service's back, and requests that cross each other.
 
+use std::process::Stdio;
+
 use serde_json::json;
 
 use crate::common::others::{Other, forwarders, hide_network};
 use crate::common::podman::TestPodman;
+use crate::common::podman_proxy::PodmanProxy;
 use crate::common::repository::Repository;
-use crate::common::{User, succeed, wait_until};
+use crate::common::{User, succeed, text_of, wait_until};
 
 fn podman(arguments: &[&str]) -> String {
     succeed(TestPodman::shared().command().args(arguments))
@@ -46,6 +49,30 @@ fn what_was_removed_by_hand_is_made_anew_but_never_the_work() {
     user.run(&["delete", "--force", "--purge", "mended"]);
     let left = user.left_in_podman();
     assert!(left.iter().all(|name| name.starts_with("project-base-")), "{left:?}");
+}
+
+#[test]
+fn no_volume_that_podman_makes_by_itself_takes_the_place_of_one_that_is_removed() {
+    let proxy = PodmanProxy::new();
+    let user = User::with_podman(&proxy.container_host());
+    let repository = Repository::new(&user, "app");
+    for part in ["project", "build-cache", "agent-state"] {
+        const MAKING: &str = "/containers/create";
+        proxy.set(None);
+        proxy.hold(Some(MAKING));
+        let mut create = user.taskspace(&["create", "--project", repository.as_str(), "hollow"]);
+        let create = create.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let is_held = |request: &String| request.contains(MAKING);
+        wait_until("both are made", || proxy.requests().into_iter().filter(is_held).count() == 2);
+        let volume = format!("taskspace-hollow-{part}");
+        podman(&["volume", "rm", &volume]);
+        proxy.hold(None);
+        let text = text_of(&create.wait_with_output().unwrap());
+        assert!(text.contains(&format!("removed the volume '{volume}'")), "{text}");
+        assert_eq!(user.json(&["list"]), json!([]));
+        let volumes = podman(&["volume", "ls", "--format={{.Name}}"]);
+        assert!(!volumes.contains("taskspace-hollow-"), "{volumes}");
+    }
 }
 
 #[test]

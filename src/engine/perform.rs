@@ -22,7 +22,7 @@ use crate::model::{
 };
 use crate::plan::assess::Life;
 use crate::plan::{Act, SeedPlan, names};
-use crate::podman::{ErrorKind, LogOptions, Pod, Podman, PodmanError, VolumeSpec};
+use crate::podman::{ContainerSpec, ErrorKind, LogOptions, Pod, Podman, PodmanError, VolumeSpec};
 
 /// How many log lines are told of a container that does not come up.
 const LAST_LINES: u64 = 20;
@@ -83,9 +83,7 @@ impl Performer for Acting {
                 Err(error) => Err(problems::podman(error)),
             },
             Act::RemovePod => self.remove_pod().await,
-            Act::CreateContainer(_, spec) => {
-                podman.create_container(spec).await.map(drop).map_err(problems::podman)
-            }
+            Act::CreateContainer(_, spec) => self.create_container(spec).await,
             Act::VerifyContainer(_, spec) => {
                 let made = podman.inspect_container(&spec.name).await.map_err(problems::podman)?;
                 verify::container(spec, &made)
@@ -170,6 +168,35 @@ impl Acting {
             Err(error) if error.is_not_found() => Err(problems::lost(name)),
             Err(error) => Err(problems::podman(error)),
         }
+    }
+
+    /// Makes a container on the volumes that are there. Podman makes one that is missing by itself, an
+    /// empty one, for whoever removes one at this moment: then neither that nor the container is kept.
+    async fn create_container(&self, spec: &ContainerSpec) -> Result<(), Problem> {
+        let registry = self.engine.document().await?.registry;
+        let begun = Timestamp::now();
+        self.podman.create_container(spec).await.map_err(problems::podman)?;
+        let mut not_ours = Vec::new();
+        for volume in &spec.volumes {
+            let there = self.podman.inspect_volume(&volume.name).await.map_err(problems::podman)?;
+            if !is_ours(&there.labels, registry) {
+                not_ours.push(there);
+            }
+        }
+        let Some(first) = not_ours.first() else { return Ok(()) };
+        let removed = Problem::new(
+            Code::PodmanFailed,
+            format!("somebody removed the volume '{}' at this moment", first.name),
+        )
+        .hint("try again");
+        absent_is_fine(self.podman.remove_container(&spec.name, true).await)?;
+        for volume in not_ours {
+            let is_new = volume.created_at.is_some_and(|at| at >= begun);
+            if is_new && volume.labels.is_empty() && volume.options.is_empty() {
+                absent_is_fine(self.podman.remove_volume(&volume.name, true).await)?;
+            }
+        }
+        Err(removed)
     }
 
     /// Removes the pod; one of that name that is somebody else's is left alone.

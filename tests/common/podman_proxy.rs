@@ -34,7 +34,12 @@ struct State {
     requests: Vec<String>,
     /// Which one of them, from one on, meets with what.
     fault: Option<(usize, Fault)>,
+    /// Requests with this in their path wait.
+    held: Option<&'static str>,
 }
+
+/// How often to look whether a request has to wait still.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The answer of a Podman that refuses.
 const REFUSAL: &str = r#"{"cause":"a test wants it","message":"a test wants it","response":500}"#;
@@ -72,7 +77,12 @@ impl PodmanProxy {
 
     /// Has a request meet with a fault, counted from now on; with none, counts only.
     pub fn set(&self, fault: Option<(usize, Fault)>) {
-        *lock(&self.state) = State { requests: Vec::new(), fault };
+        *lock(&self.state) = State { requests: Vec::new(), fault, held: None };
+    }
+
+    /// Has the requests with `part` in their path wait; with none, lets all go on.
+    pub fn hold(&self, part: Option<&'static str>) {
+        lock(&self.state).held = part;
     }
 
     /// Returns the requests since a fault was set.
@@ -119,10 +129,13 @@ fn serve(client: UnixStream, podman: &Path, state: &Mutex<State>) -> io::Result<
     reader.read_exact(&mut body)?;
     let fault = {
         let mut state = lock(state);
-        state.requests.push(request);
+        state.requests.push(request.clone());
         let number = state.requests.len();
         state.fault.filter(|(wanted, _)| *wanted == number).map(|(_, fault)| fault)
     };
+    while lock(state).held.is_some_and(|part| path.contains(part)) {
+        std::thread::sleep(PAUSE);
+    }
     if let Some(Fault::Silence(time)) = fault {
         std::thread::sleep(time);
     }

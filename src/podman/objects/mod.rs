@@ -41,6 +41,9 @@ pub struct Volume {
     /// Its labels.
     #[serde(default, deserialize_with = "nullable")]
     pub labels: Labels,
+    /// When it was made.
+    #[serde(default, deserialize_with = "moment")]
+    pub created_at: Option<Timestamp>,
 }
 
 /// A pod, with what is in it.
