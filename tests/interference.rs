@@ -76,6 +76,39 @@ fn no_volume_that_podman_makes_by_itself_takes_the_place_of_one_that_is_removed(
 }
 
 #[test]
+fn what_podman_makes_late_for_a_service_that_was_ended_is_in_nobodys_way() {
+    let proxy = PodmanProxy::new();
+    let user = User::with_podman(&proxy.container_host());
+    let repository = Repository::new(&user, "app");
+    user.run(&["list"]);
+    let registry = user.registry()["registry"].as_str().unwrap().to_owned();
+    let labels = [
+        format!("--label=io.symposium.registry={registry}"),
+        "--label=io.symposium.taskspace=late".to_owned(),
+    ];
+    let labels = labels.each_ref().map(String::as_str);
+    let pod = ["pod", "create", "--name=taskspace-late"];
+    let dev = ["create", "--pod=taskspace-late", "--name=taskspace-late-dev"];
+    for (making, late) in [
+        ("/pods/create", [pod.as_slice(), &labels].concat()),
+        ("/containers/create", [&dev, labels.as_slice(), &["localhost/symposium/agent"]].concat()),
+    ] {
+        proxy.set(None);
+        proxy.hold(Some(making));
+        let mut create = user.taskspace(&["create", "--project", repository.as_str(), "late"]);
+        let create = create.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let is_held = |request: &String| request.contains(making);
+        wait_until("it is asked for", || proxy.requests().iter().any(is_held));
+        podman(&late);
+        proxy.hold(None);
+        let output = create.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", text_of(&output));
+        succeed(&mut user.ssh("late-dev", &["true"]));
+        user.run(&["delete", "--force", "--purge", "late"]);
+    }
+}
+
+#[test]
 fn what_has_lost_its_monitor_is_stopped_and_removed_all_the_same() {
     let user = User::new();
     let repository = Repository::new(&user, "app");

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::execute::Performer;
 use super::projects::{foreign_volume, forget_unused_project, is_ours, remove_volume};
@@ -22,7 +23,9 @@ use crate::model::{
 };
 use crate::plan::assess::Life;
 use crate::plan::{Act, SeedPlan, names};
-use crate::podman::{ContainerSpec, ErrorKind, LogOptions, Pod, Podman, PodmanError, VolumeSpec};
+use crate::podman::{
+    ContainerSpec, ErrorKind, LogOptions, Pod, PodSpec, Podman, PodmanError, VolumeSpec,
+};
 
 /// How many log lines are told of a container that does not come up.
 const LAST_LINES: u64 = 20;
@@ -77,11 +80,7 @@ impl Performer for Acting {
                 make_directories(paths).await
             }
             Act::SeedChanges(plan) => seed_changes(plan).await,
-            Act::CreatePod(spec) => match podman.create_pod(spec).await {
-                Ok(_) => Ok(()),
-                Err(error) if error.kind() == ErrorKind::Exists => Err(foreign_pod(&spec.name)),
-                Err(error) => Err(problems::podman(error)),
-            },
+            Act::CreatePod(spec) => self.create_pod(spec).await,
             Act::RemovePod => self.remove_pod().await,
             Act::CreateContainer(_, spec) => self.create_container(spec).await,
             Act::VerifyContainer(_, spec) => {
@@ -170,12 +169,40 @@ impl Acting {
         }
     }
 
+    /// Makes the pod. What an earlier run of the service asked Podman for may be made only now, after
+    /// all that was left of it has been removed: then it goes, too.
+    async fn create_pod(&self, spec: &PodSpec) -> Result<(), Problem> {
+        let mut made = self.podman.create_pod(spec).await;
+        if exists(&made) {
+            let Some(late) = self.engine.own_pod(&self.podman, &self.id).await? else {
+                return Err(foreign_pod(&spec.name));
+            };
+            let patience = self.engine.stop_seconds();
+            absent_is_fine(self.podman.remove_pod(&late.id, true, patience).await)?;
+            made = self.podman.create_pod(spec).await;
+        }
+        made.map(drop).map_err(problems::podman)
+    }
+
+    /// Asks Podman for a container; what an earlier run of the service asked for goes, as with pods.
+    async fn ask_for_container(&self, spec: &ContainerSpec, registry: Uuid) -> Result<(), Problem> {
+        let mut made = self.podman.create_container(spec).await;
+        if exists(&made) {
+            let late = self.podman.inspect_container(&spec.name).await;
+            if late.is_ok_and(|late| is_ours(&late.labels, registry)) {
+                absent_is_fine(self.podman.remove_container(&spec.name, true).await)?;
+                made = self.podman.create_container(spec).await;
+            }
+        }
+        made.map(drop).map_err(problems::podman)
+    }
+
     /// Makes a container on the volumes that are there. Podman makes one that is missing by itself, an
     /// empty one, for whoever removes one at this moment: then neither that nor the container is kept.
     async fn create_container(&self, spec: &ContainerSpec) -> Result<(), Problem> {
         let registry = self.engine.document().await?.registry;
         let begun = Timestamp::now();
-        self.podman.create_container(spec).await.map_err(problems::podman)?;
+        self.ask_for_container(spec, registry).await?;
         let mut not_ours = Vec::new();
         for volume in &spec.volumes {
             let there = self.podman.inspect_volume(&volume.name).await.map_err(problems::podman)?;
@@ -396,6 +423,10 @@ where
         }
         result => result,
     }
+}
+
+fn exists<T>(made: &crate::podman::Result<T>) -> bool {
+    made.as_ref().is_err_and(|error| error.kind() == ErrorKind::Exists)
 }
 
 fn absent_is_fine(result: crate::podman::Result<()>) -> Result<(), Problem> {
