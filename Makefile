@@ -19,7 +19,7 @@ bindir := $(HOME)/.local/bin
 unitdir := $(or $(XDG_CONFIG_HOME),$(HOME)/.config)/systemd/user
 units := taskspaced.socket taskspaced.service
 
-.PHONY: help build check test test-unit test-reboot fault-walk soak bench demo install install-files \
+.PHONY: help build check test test-unit test-reboot fault-walk soak contention bench demo install install-files \
 	uninstall host-up host-down host-destroy shell clean cargo
 
 help: ## list the targets
@@ -69,6 +69,11 @@ soak: cargo ## random operations, kills and acts of others (SOAK_MINUTES=10, SOA
 	@$(test_environment); \
 	export TASKSPACE_SOAK_MINUTES=$(or $(SOAK_MINUTES),10) TASKSPACE_SOAK_SEED=$(SOAK_SEED); \
 	$(CARGO) test --locked --features $(TEST_FEATURES) --test end_to_end -- --nocapture soak::
+
+contention: cargo ## 50 agents that act on the same 8 containers (CONTENTION_SECONDS=60)
+	@$(test_environment); \
+	export TASKSPACE_CONTENTION_SECONDS=$(or $(CONTENTION_SECONDS),60); \
+	$(CARGO) test --locked --features $(TEST_FEATURES) --test end_to_end -- --nocapture coordination::agents
 
 test-reboot: build ## log out, shut down and cut the power of a test host of its own (root only, a minute)
 	@tests/reboot $(target)/debug/taskspace

@@ -461,7 +461,7 @@ impl Engine {
         number: u64,
         update: OperationUpdate,
     ) -> Result<Operation, Problem> {
-        self.operation(number)?;
+        self.check_number(number)?;
         let OperationUpdate { token, outcome, reason } = update;
         check_text(reason.as_deref(), "reason")?;
         let result = match outcome {
@@ -498,6 +498,14 @@ impl Engine {
             Err(problem) => (Err(problem), Vec::new()),
         })?;
         self.settled(number).await
+    }
+
+    /// One that is long over is not known any more: who thinks that it is held is told that it is not.
+    fn check_number(&self, number: u64) -> Result<(), Problem> {
+        if self.inner.operations.was_given(number) {
+            return Ok(());
+        }
+        self.operation(number).map(drop)
     }
 
     /// Waits until the registry no longer has what is over, and returns it.

@@ -108,6 +108,12 @@ impl Operations {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a number has been given to an operation, which need not be known any more.
+    pub(crate) fn was_given(&self, number: u64) -> bool {
+        let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        (1..=numbers.last).contains(&number)
+    }
+
     /// Returns the number that an operation of an earlier run of the service had, or another one if
     /// that was none or is taken.
     pub(crate) fn free_number(&self, number: u64) -> u64 {
