@@ -370,7 +370,7 @@ fn check_history(file: &Path) -> Output {
 
 #[test]
 fn agents_that_contend_never_break_each_others_work() {
-    let user = user("limits: {queue: 30}\n");
+    let user = user("");
     user.run(&["containers"]);
     let recorder = Recorder::start(&user);
     let given = std::env::var("TASKSPACE_CONTENTION_SECONDS");

@@ -14,7 +14,7 @@ use crate::model::{Event, ExecRequest};
             is over. Every error is an RFC 9457 problem document with a stable `code`.",
     ),
     paths(
-        system::version, system::status, system::openapi,
+        system::version, system::status, system::metrics, system::openapi,
         taskspaces::list, taskspaces::create, taskspaces::show, taskspaces::health,
         taskspaces::delete,
         taskspaces::start, taskspaces::stop, taskspaces::restart,

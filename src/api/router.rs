@@ -21,6 +21,7 @@ pub(crate) fn router(app: App) -> Router {
     Router::new()
         .route("/v1/version", get(system::version))
         .route("/v1/status", get(system::status))
+        .route("/metrics", get(system::metrics))
         .route("/v1/openapi.json", get(system::openapi))
         .route("/v1/taskspaces", get(taskspaces::list).post(taskspaces::create))
         .route("/v1/taskspaces/{id}", get(taskspaces::show).delete(taskspaces::delete))

@@ -2,10 +2,15 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
 
 use super::app::App;
 use super::problem::Answer;
 use crate::model::{Problem, StatusView, VersionView};
+
+/// The media type of what Prometheus reads.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Tell the program's and the API's version
 #[utoipa::path(get, path = "/v1/version", tag = "system",
@@ -24,6 +29,17 @@ pub(crate) async fn version() -> Json<VersionView> {
 pub(crate) async fn status(State(app): State<App>) -> Answer<Json<StatusView>> {
     let clients = app.clients.count();
     Ok(Json(app.engine()?.status(clients).await))
+}
+
+/// Tell how the service does, in numbers for Prometheus
+#[utoipa::path(get, path = "/metrics", tag = "system",
+    responses(
+        (status = 200, description = "Metrics in the text format of OpenMetrics 1.0",
+            body = String, content_type = "application/openmetrics-text"),
+        (status = 500, body = Problem)))]
+pub(crate) async fn metrics(State(app): State<App>) -> Answer<impl IntoResponse> {
+    let text = app.engine()?.metrics(app.clients.count()).await;
+    Ok(([(header::CONTENT_TYPE, OPENMETRICS)], text))
 }
 
 /// Describe the API

@@ -176,6 +176,7 @@ impl Inner {
                 let token = operation.token.unwrap_or_default();
                 let cautions = operation.cautions.clone();
                 publish(&operation, EventBody::OperationAdmitted { token, cautions });
+                self.metrics.begun(&operation);
                 state.note(&operation);
                 if let (Some(job), Some(id)) =
                     (state.jobs.remove(&operation.id), operation.taskspace.as_ref())
@@ -187,6 +188,7 @@ impl Inner {
             Change::Ended { operation, waited } => {
                 let (state_now, problem) = (operation.state, operation.problem.clone());
                 publish(&operation, EventBody::OperationFinished { state: state_now, problem });
+                self.metrics.ended(&operation);
                 state.jobs.remove(&operation.id);
                 if !waited {
                     state.note(&operation);

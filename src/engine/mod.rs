@@ -12,6 +12,7 @@ mod images;
 mod lifecycle;
 mod link;
 mod make;
+mod metrics;
 mod network;
 mod observe;
 mod operations;
@@ -71,6 +72,7 @@ struct Inner {
     up: watch::Sender<usize>,
     health: health::Health,
     usage: usage::Meter,
+    metrics: metrics::Metrics,
     /// What is registered outside of taskspaces.
     containers: containers::Containers,
     patience: patience::Patience,
@@ -101,6 +103,7 @@ impl Engine {
                 .map_err(problems::registry)?,
             health: health::Health::new(settings.health),
             usage: usage::Meter::default(),
+            metrics: metrics::Metrics::new(),
             containers: containers::Containers::new(
                 settings.coordination.containers.clone(),
                 document.coordination.containers.clone(),

@@ -44,6 +44,20 @@ pub enum Status {
     Failed,
 }
 
+impl Status {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Creating,
+        Self::Starting,
+        Self::Running,
+        Self::Degraded,
+        Self::Stopping,
+        Self::Stopped,
+        Self::Deleting,
+        Self::Failed,
+    ];
+}
+
 /// What the user wants of a taskspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]

@@ -20,7 +20,9 @@ use tokio::sync::{Notify, watch};
 
 use super::events::EventBus;
 use crate::config::settings::HealthSettings;
-use crate::model::{ContainerName, EventBody, OperationClass, RegisteredContainer, Registration};
+use crate::model::{
+    ContainerName, ContainerState, EventBody, OperationClass, RegisteredContainer, Registration,
+};
 use known::Known;
 
 /// The registrations by name.
@@ -94,6 +96,11 @@ impl Containers {
     /// Returns how many are registered.
     pub(super) fn count(&self) -> usize {
         self.registrations.borrow().len()
+    }
+
+    /// Returns the state of each.
+    pub(super) fn states(&self) -> Vec<ContainerState> {
+        self.all().into_iter().map(|container| container.state).collect()
     }
 
     /// Returns how all of them are, by name.
