@@ -184,12 +184,16 @@ impl Acting {
         made.map(drop).map_err(problems::podman)
     }
 
-    /// Asks Podman for a container; what an earlier run of the service asked for goes, as with pods.
+    /// Asks Podman for a container; what an earlier run of the service asked for goes, as with pods. So
+    /// does what a Podman left that was ended meanwhile: the container's storage, with its name.
     async fn ask_for_container(&self, spec: &ContainerSpec, registry: Uuid) -> Result<(), Problem> {
         let mut made = self.podman.create_container(spec).await;
         if exists(&made) {
-            let late = self.podman.inspect_container(&spec.name).await;
-            if late.is_ok_and(|late| is_ours(&late.labels, registry)) {
+            let is_superfluous = match self.podman.inspect_container(&spec.name).await {
+                Ok(late) => is_ours(&late.labels, registry),
+                Err(error) => error.is_not_found(),
+            };
+            if is_superfluous {
                 absent_is_fine(self.podman.remove_container(&spec.name, true).await)?;
                 made = self.podman.create_container(spec).await;
             }
