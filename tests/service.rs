@@ -37,7 +37,30 @@ fn the_contract_over_plain_http() {
     let version: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
 
+    let (status, head, body) = http(&user, "GET", "/metrics", "");
+    assert!(status == 200 && head.contains("content-type: application/openmetrics-text"), "{head}");
+    let has = |line: &str| body.lines().any(|it| it == line);
+    assert!(has("taskspace_taskspaces{status=\"running\"} 0") && has("# EOF"), "{body}");
+
     let problems = [
+        ("POST", "/v1/operations", "{\"kind\": \"read\"}", 400, "MESSAGE_FORMAT_INVALID"),
+        (
+            "POST",
+            "/v1/operations",
+            "{\"kind\": \"read\", \"target\": \"api\", \"agent\": \"me\"}",
+            404,
+            "NOT_FOUND",
+        ),
+        (
+            "POST",
+            "/v1/operations",
+            "{\"kind\": \"read\", \"target\": \"api\", \"agent\": \"me\", \"priority\": 11}",
+            400,
+            "MESSAGE_FORMAT_INVALID",
+        ),
+        ("PUT", "/v1/operations/999", "{}", 404, "NOT_FOUND"),
+        ("DELETE", "/v1/operations/999", "", 404, "NOT_FOUND"),
+        ("GET", "/v1/operations/999/hold", "", 404, "NOT_FOUND"),
         ("GET", "/v1/taskspaces/nobody", "", 404, "TASKSPACE_NOT_FOUND"),
         ("GET", "/v1/taskspaces/nobody/health", "", 404, "TASKSPACE_NOT_FOUND"),
         ("DELETE", "/v1/taskspaces/nobody?dry_run=true", "", 404, "TASKSPACE_NOT_FOUND"),

@@ -96,7 +96,7 @@ impl Performer for Acting {
                 if infra.is_none_or(|infra| Life::of(&infra.state) == Life::Down) {
                     self.free_ports().await?;
                 }
-                podman.start_container(&pod.infra_id).await.map_err(problems::podman)
+                start_network(podman, &pod.infra_id).await.map_err(problems::podman)
             }
             Act::StartContainer(role) => podman
                 .start_container(&names::container(&self.id, *role))
@@ -412,6 +412,18 @@ pub(super) async fn last_lines(podman: &Podman, container: &str) -> Vec<String> 
     let bytes: Vec<u8> =
         chunks.into_iter().flatten().flat_map(|chunk| chunk.bytes.to_vec()).collect();
     String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
+}
+
+/// Starts the container that keeps a pod's network: once more if crun is refused a setting of the new
+/// network namespace, which happens under load and not a second time.
+async fn start_network(podman: &Podman, infra: &str) -> crate::podman::Result<()> {
+    match podman.start_container(infra).await {
+        Err(PodmanError::Refused { message, .. }) if message.contains("ping_group_range") => {
+            tracing::debug!("tried again: {message}");
+            podman.start_container(infra).await
+        }
+        result => result,
+    }
 }
 
 /// Does something, and once more if Podman refuses it: that a container's monitor was killed Podman
