@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
+use crate::common::containers::Own;
 use crate::common::podman::TestPodman;
 use crate::common::{User, end, succeed, wait_until};
 
@@ -18,35 +19,6 @@ const IMPATIENT: &str = "\
 reconcile_interval: 10s
 health: {interval: 100ms, timeout: 1s, retries: 2}
 ";
-
-/// Containers of a test, removed with it.
-struct Own(Vec<String>);
-
-impl Own {
-    /// Returns a name that no other test has.
-    fn name(user: &User, name: &str) -> String {
-        let unique = user.path("").file_name().unwrap().to_str().unwrap().to_lowercase();
-        let unique: String = unique.chars().filter(char::is_ascii_alphanumeric).collect();
-        format!("k-{unique}-{name}")
-    }
-
-    /// Starts a container that does nothing until it is stopped.
-    fn run(&mut self, name: &str, options: &[&str]) {
-        let image = std::env::var("TASKSPACE_TEST_BASE_IMAGE");
-        let image = image.unwrap_or_else(|_| "docker.io/library/debian:stable".to_owned());
-        self.0.push(name.to_owned());
-        let mut run = TestPodman::shared().command();
-        run.args(["run", "--detach", "--name", name]).args(options);
-        succeed(run.args([&image, "sleep", "infinity"]));
-    }
-}
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        let mut remove = TestPodman::shared().command();
-        remove.args(["rm", "--force", "--ignore", "--time=0"]).args(&self.0).output().ok();
-    }
-}
 
 fn podman(arguments: &[&str]) -> String {
     succeed(TestPodman::shared().command().args(arguments))
@@ -122,7 +94,7 @@ impl Drop for Follower {
     }
 }
 
-/// The containers of the seed's system, those in Podman under names of this test.
+/// The containers of an ordinary system, those in Podman under names of this test.
 fn eight(user: &User) -> String {
     let in_podman = |name: &str| format!("container: {}", Own::name(user, name));
     let [api, webui, worker] = ["api", "webui", "worker"].map(in_podman);
@@ -144,7 +116,7 @@ containers:
 #[test]
 fn eight_containers_are_registered_from_one_file_and_what_happens_to_them_is_told() {
     let user = user();
-    let mut own = Own(Vec::new());
+    let mut own = Own::default();
     let [api, webui, worker] = ["api", "webui", "worker"].map(|name| Own::name(&user, name));
     own.run(&api, &[]);
     own.run(&webui, &[]);
@@ -180,7 +152,7 @@ fn eight_containers_are_registered_from_one_file_and_what_happens_to_them_is_tol
     podman(&["start", &webui]);
     follower.until("webui", "running");
     podman(&["rename", &webui, &format!("{webui}-2")]);
-    own.0.push(format!("{webui}-2"));
+    own.adopt(&format!("{webui}-2"));
     follower.until("webui", "unknown");
     podman(&["rename", &format!("{webui}-2"), &webui]);
     follower.until("webui", "running");
@@ -201,7 +173,7 @@ fn eight_containers_are_registered_from_one_file_and_what_happens_to_them_is_tol
 #[test]
 fn labels_register_and_bad_ones_are_told() {
     let user = user();
-    let mut own = Own(Vec::new());
+    let mut own = Own::default();
     let name = |name: &str| Own::name(&user, name);
     let (first, second, bad) = (name("first"), name("second"), name("bad"));
     let label = |key: &str, value: &str| format!("--label=io.symposium.{key}={value}");

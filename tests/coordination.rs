@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rand::RngExt;
@@ -16,6 +16,7 @@ use taskspace::model::{
     Code, Operation, OperationClass, OperationRequest, OperationState, OperationUpdate, Outcome,
 };
 
+use crate::common::containers::Own;
 use crate::common::podman::TestPodman;
 use crate::common::repository::Repository;
 use crate::common::{User, succeed, text_of, wait_until};
@@ -167,6 +168,64 @@ fn the_examples_of_old() {
     assert_eq!(coordination["active"], 5);
     assert_eq!(coordination["today"]["requested"], 9);
     assert_eq!(coordination["today"]["rejected"], 1);
+}
+
+#[test]
+fn real_containers_are_restarted_one_at_a_time() {
+    let user = User::new();
+    let mut own = Own::default();
+    let mut yaml = "containers:\n".to_owned();
+    for (name, needs) in DEPENDS {
+        let container = Own::name(&user, name);
+        let needs = needs.join(", ");
+        writeln!(yaml, "  {name}: {{container: {container}, depends_on: [{needs}]}}").unwrap();
+        own.run(&container, &[]);
+    }
+    std::fs::write(user.path("home/containers.yaml"), yaml).unwrap();
+    user.run(&["containers", "register", "containers.yaml"]);
+    let state = |name: &str| {
+        let containers = user.json(&["containers"]);
+        let found = containers.as_array().unwrap().iter().find(|it| it["name"] == name);
+        found.unwrap()["state"].as_str().unwrap().to_owned()
+    };
+    wait_until("all of them run", || DEPENDS.iter().all(|(name, _)| state(name) == "running"));
+    let api = Own::name(&user, "api");
+    let started = || {
+        let mut inspect = TestPodman::shared().command();
+        succeed(inspect.args(["inspect", "--format={{.State.StartedAt}}", &api]))
+    };
+    let before = started();
+
+    let log = user.path("home/log");
+    let begun = user.path("home/begun");
+    let run_op = |kind: &str, agent: &str, script: &str| {
+        let mut run = user.taskspace(&["run-op", "-t", "api", "-k", kind, "--agent", agent, "--"]);
+        run.args(["sh", "-c", script]).stderr(Stdio::piped());
+        run
+    };
+    // It takes a while: its process does not heed the signal that asks it to end.
+    let restart = format!(
+        "touch {}; podman restart --time=2 {api} && echo restarted >> {}",
+        begun.display(),
+        log.display()
+    );
+    let first = run_op("restart", "agent-1", &restart).spawn().unwrap();
+    wait_until("the restart has begun", || begun.exists());
+    assert_eq!(state("api"), "restarting");
+    let second = run_op("restart", "agent-2", &restart).output().unwrap();
+    assert_eq!(second.status.code(), Some(4), "{}", text_of(&second));
+    let change = format!("echo changed >> {}", log.display());
+    let config = run_op("config", "config-agent", &change).output().unwrap();
+    assert!(text_of(&config).contains("restart of api by agent-1 (high)"), "{}", text_of(&config));
+    let first = first.wait_with_output().unwrap();
+    assert!(first.status.success(), "{}", text_of(&first));
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), "restarted\nchanged\n");
+    assert_ne!(started(), before);
+    wait_until("it runs again", || state("api") == "running");
+    let operations = user.json(&["operations", "--all"]);
+    let states: Vec<&Value> =
+        operations.as_array().unwrap().iter().map(|operation| &operation["state"]).collect();
+    assert_eq!(states, ["done", "rejected", "done"]);
 }
 
 #[test]

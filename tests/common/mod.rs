@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: a user of their own for each test, on the real Podman.
 
 pub mod agreement;
+pub mod containers;
 pub mod expectation;
 pub mod others;
 pub mod own_podman;
