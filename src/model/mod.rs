@@ -1,5 +1,7 @@
 //! Pure types that every room shares: no I/O, no clock, no tokio.
 
+mod asker;
+mod conflict;
 mod coordination;
 mod event;
 mod id;
@@ -10,12 +12,14 @@ mod registration;
 mod shared;
 mod spec;
 mod status;
+mod target;
 mod view;
 
+pub use asker::{AgentName, Asker, Hold, Priority};
+pub use conflict::{Conflict, OperationClass, Severity};
 pub use coordination::{
-    AgentName, Asker, Conflict, ContainerName, ContainerState, CoordinationView, Hold, Lease,
-    LockView, MAX_DESCRIPTION, OperationClass, OperationRequest, OperationUpdate, Outcome,
-    Priority, RegisteredContainer, Registration, Severity, Source, Target, Totals,
+    CoordinationView, Lease, LockView, MAX_DESCRIPTION, OperationRequest, OperationUpdate, Outcome,
+    Totals,
 };
 pub use event::{Event, EventBody, EventQuery, StepOutcome};
 pub use id::{IdError, TaskspaceId};
@@ -25,12 +29,16 @@ pub use record::{
     AgentStateRecord, BaseRecord, BaseState, CoordinationRecord, Document, Ending, FORMAT_VERSION,
     KeptJob, KeptOperation, Ports, ProjectRecord, Record, Recorded, Underway,
 };
-pub use registration::{MAX_DEPENDENCIES, MAX_PORTS, MAX_REGISTERED, RegisterRequest};
+pub use registration::{
+    ContainerState, MAX_DEPENDENCIES, MAX_PORTS, MAX_REGISTERED, RegisterRequest,
+    RegisteredContainer, Registration, Source,
+};
 pub use shared::Shared;
 pub use spec::{
     AgentSpec, CreateRequest, GitEnvironment, ImageRef, ProjectSpec, ProjectType, Role, Spec,
 };
 pub use status::{Desired, Status, TRANSITIONS, TransitionError};
+pub use target::{ContainerName, Target};
 pub use view::{
     BuildRequest, ContainerView, DeleteOptions, DetailView, ExecRequest, HealthView, ImageState,
     ImageView, OperationOrPlan, PlanView, PodmanView, SshHealth, StatusView, StepView, Usage,

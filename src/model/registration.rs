@@ -1,11 +1,13 @@
-//! What can be registered.
+//! Registered containers and services: what can be registered, and how they are.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 use std::hash::Hash;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{ContainerName, Registration};
+use super::{ContainerName, Target};
 
 /// How many containers and services can be registered.
 pub const MAX_REGISTERED: usize = 1_000;
@@ -15,6 +17,115 @@ pub const MAX_PORTS: usize = 100;
 
 /// How many others one can depend on.
 pub const MAX_DEPENDENCIES: usize = 100;
+
+/// How a registered container or service is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ContainerState {
+    /// It runs, and answers where it can be asked.
+    Running,
+    /// It does not run.
+    Stopped,
+    /// It is being started.
+    Starting,
+    /// It is being stopped.
+    Stopping,
+    /// It is being stopped and started.
+    Restarting,
+    /// It ended badly, or does not answer.
+    Error,
+    /// It cannot be seen.
+    Unknown,
+}
+
+impl ContainerState {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Running,
+        Self::Stopped,
+        Self::Starting,
+        Self::Stopping,
+        Self::Restarting,
+        Self::Error,
+        Self::Unknown,
+    ];
+}
+
+impl fmt::Display for ContainerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+            Self::Starting => "starting",
+            Self::Stopping => "stopping",
+            Self::Restarting => "restarting",
+            Self::Error => "error",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
+/// How a container came to be registered.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// By its labels.
+    Label,
+    /// By the settings.
+    Settings,
+    /// By a call.
+    Api,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Label => "label",
+            Self::Settings => "settings",
+            Self::Api => "api",
+        })
+    }
+}
+
+/// What is known of a container or service beforehand.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Registration {
+    /// Its name in Podman, where that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub container: Option<ContainerName>,
+    /// The ports on which it answers on the host's loopback.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<u16>,
+    /// What it cannot do without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub depends_on: Vec<Target>,
+}
+
+/// A registered container or service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RegisteredContainer {
+    /// Its name.
+    #[schema(value_type = String)]
+    pub name: ContainerName,
+    /// What is known of it beforehand.
+    #[serde(flatten)]
+    pub registration: Registration,
+    /// How it came to be registered.
+    pub source: Source,
+    /// How it is.
+    pub state: ContainerState,
+    /// Since when it is so.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// Why it is so, where that does not go without saying.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
 
 /// Asks for containers and services to be registered: all of them or none. In a file it is written in
 /// the same form.
