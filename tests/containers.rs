@@ -37,6 +37,13 @@ fn of(user: &User, name: &str) -> Value {
     found.cloned().unwrap_or(Value::Null)
 }
 
+/// Returns what is registered by calls; containers with labels may be those of other tests.
+fn registered(user: &User) -> Vec<String> {
+    let containers = user.json(&["containers"]);
+    let by_call = containers.as_array().unwrap().iter().filter(|it| it["source"] == "api");
+    by_call.map(|it| it["name"].as_str().unwrap().to_owned()).collect()
+}
+
 #[track_caller]
 fn wait_state(user: &User, name: &str, state: &str) -> Value {
     wait_until(&format!("{name} is {state}"), || of(user, name)["state"] == state);
@@ -123,13 +130,13 @@ fn eight_containers_are_registered_from_one_file_and_what_happens_to_them_is_tol
     std::fs::write(user.path("home/containers.yaml"), eight(&user)).unwrap();
     let printed = user.run(&["containers", "register", "containers.yaml"]);
     let line = |name: &str| printed.lines().find(|line| line.starts_with(name)).unwrap();
-    assert_eq!(printed.lines().count(), 9, "{printed}");
+    assert_eq!(registered(&user).len(), 8, "{printed}");
     assert!(line("api ").contains("running"), "{printed}");
     assert!(line("worker ").contains("api, redis, postgres"), "{printed}");
     assert!(line("worker ").contains("unknown"), "{printed}");
     // The same again changes nothing.
     user.run(&["containers", "register", "containers.yaml"]);
-    assert_eq!(user.json(&["containers"]).as_array().unwrap().len(), 8);
+    assert_eq!(registered(&user).len(), 8);
 
     let follower = Follower::new(&user);
     wait_state(&user, "webui", "running");
@@ -167,7 +174,7 @@ fn eight_containers_are_registered_from_one_file_and_what_happens_to_them_is_tol
     let again = wait_state(&user, "api", "stopped");
     assert_eq!((&again["source"], &again["container"]), (&json!("api"), &json!(api)));
     user.kill_service();
-    assert_eq!(user.json(&["containers"]).as_array().unwrap().len(), 8);
+    assert_eq!(registered(&user).len(), 8);
 }
 
 #[test]
@@ -270,7 +277,7 @@ fn what_cannot_be_registered_is_refused_as_a_whole() {
     assert!(told.contains("a circle: k-a depends on k-b depends on k-a"), "{told}");
     register("containers: {k-a: {ports: [0]}}", 2);
     register("containers: {k-a: {container: k-x}, k-b: {container: k-x}}", 2);
-    assert_eq!(user.run(&["containers", "--json"]).matches("\"k-").count(), 0);
+    assert_eq!(registered(&user), Vec::<String>::new());
     user.fail(2, &["containers", "register", "missing.yaml"]);
     user.fail(3, &["containers", "forget", "k-nobody"]);
 

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::File;
+use std::fs::{File, Permissions, set_permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -128,7 +130,7 @@ fn request(kind: OperationClass, target: &str) -> OperationRequest {
 }
 
 use OperationClass::{Config, Health, Read, Restart};
-use OperationState::{Cancelled, Failed, Queued, Running, TimedOut};
+use OperationState::{Cancelled, Done, Failed, Queued, Running, TimedOut};
 
 #[test]
 fn the_examples_of_old() {
@@ -330,6 +332,66 @@ fn what_is_held_and_what_waits_survives_the_service() {
 }
 
 #[test]
+fn nothing_is_given_that_a_crash_would_lose() {
+    let user = user("");
+    user.run(&["containers"]);
+    let agent = Agent::new(&user);
+    let held = agent.asked(Restart, "api");
+    let mut waits = user.taskspace(&["run-op", "--target=api", "--kind=config", "--", "touch"]);
+    let waits = waits.arg(user.path("begun")).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until("it waits", || user.json(&["status"])["coordination"]["queued"] == 1);
+    let state = user.path("state/symposium");
+    let allow = |mode| set_permissions(&state, Permissions::from_mode(mode)).unwrap();
+    allow(0o500);
+    assert_eq!(agent.ask(&request(Read, "redis")), Err(Code::RegistryUnusable));
+    // Who waited is not let in, nor does it stay in the way.
+    assert_eq!(agent.done(&held), Err(Code::RegistryUnusable));
+    let waited = waits.wait_with_output().unwrap();
+    assert!(!waited.status.success() && text_of(&waited).contains("registry"), "{waited:?}");
+    assert!(!user.path("begun").exists());
+    assert_eq!(user.json(&["locks"]), json!([]));
+    allow(0o700);
+    let again = agent.asked(Restart, "api");
+    assert!(again.token > held.token);
+    user.kill_service();
+    user.run(&["status"]);
+    let agent = Agent::new(&user);
+    assert_eq!(agent.renew(&again).unwrap().token, again.token);
+    assert_eq!(user.json(&["locks"]).as_array().unwrap().len(), 1);
+    assert!(agent.asked(Read, "redis").token > again.token);
+}
+
+#[test]
+fn what_waited_is_begun_once_although_the_service_is_killed_in_it() {
+    let user = User::new();
+    let repository = Repository::new(&user, "app");
+    user.run(&["create", "--project", repository.as_str(), "co-killed"]);
+    let agent = Agent::new(&user);
+    let held = agent.asked(Restart, "taskspace:co-killed");
+    let stop = user.run(&["stop", "--no-wait", "--json", "co-killed"]);
+    let stop: Value = serde_json::from_str(&stop).unwrap();
+    let stop = stop["id"].as_u64().unwrap();
+    user.kill_service();
+    // The next one is killed when it has begun with what waited.
+    let mut service = user.serve(&[("KILL", "stop: stop the containers: before#1".to_owned())]);
+    user.run(&["status"]);
+    let agent = Agent::new(&user);
+    // The service may be killed before it replies.
+    let done = OperationUpdate { outcome: Some(Outcome::Done), token: held.token, reason: None };
+    agent.runtime.block_on(agent.client.update_operation(held.id, &done)).ok();
+    assert_eq!(service.wait().unwrap().signal(), Some(9));
+    user.run(&["status"]);
+    let agent = Agent::new(&user);
+    // Or before the end was kept.
+    let again = agent.done(&held);
+    assert!(matches!(again, Ok(_) | Err(Code::LeaseLost | Code::NotFound)), "{again:?}");
+    wait_until("it is stopped", || user.json(&["show", "co-killed"])["status"] == "stopped");
+    wait_until("the operation is over", || agent.state(stop) == Done);
+    assert_eq!(user.json(&["locks"]), json!([]));
+    user.run(&["delete", "--force", "--purge", "co-killed"]);
+}
+
+#[test]
 fn what_the_service_does_to_a_taskspace_waits_for_who_holds_it() {
     let user = User::new();
     user.settings("settings.yaml", "reconcile_interval: 1s\nstop_timeout: 1s\n");
@@ -381,7 +443,11 @@ fn what_the_service_does_to_a_taskspace_waits_for_who_holds_it() {
     let mut delete = user.taskspace(&["delete", "--force", "--purge", "co-held"]);
     assert!(delete.env("TASKSPACE_LOCK", &hold).status().unwrap().success());
     // Nobody can hold what is gone.
-    assert_eq!([agent.state(held.id), agent.state(waits.id)], [Cancelled; 2]);
+    assert_eq!(agent.state(waits.id), Cancelled);
+    // But whose it was ends what it has begun by itself.
+    assert_eq!(agent.state(held.id), Running);
+    agent.done(&held).unwrap();
+    assert_eq!(agent.state(held.id), Done);
 }
 
 /// Has the events written to a file until it is dropped.

@@ -71,7 +71,20 @@ pub(crate) fn of_held(
     held: Held,
     query: EventQuery,
 ) -> Sse<impl Stream<Item = Result<SseEvent, axum::Error>> + use<>> {
-    let stream = coming(held.engine().clone(), query);
+    let (engine, number) = (held.engine().clone(), held.number());
+    let told = engine.clone();
+    let stream = coming(engine, query).then(move |event| {
+        let engine = told.clone();
+        async move {
+            // Who is told that it holds something must hold it after a crash, too; what cannot be kept
+            // is over, as the next event says.
+            if matches!(event.body, EventBody::OperationAdmitted { .. }) {
+                engine.kept(number).await.ok()?;
+            }
+            Some(event)
+        }
+    });
+    let stream = stream.filter_map(std::future::ready);
     let closing = app.closing.clone();
     let stream = stream.take_until(closing.cancelled_owned()).map(move |event| {
         // Gone with the stream.

@@ -33,6 +33,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// nor the service has said.
 const LEASE: Duration = Duration::from_secs(30);
 
+/// For how long a service that ends finishes what it does; meanwhile it takes no more calls.
+const LONGEST_END: Duration = Duration::from_secs(75);
+
 type Events = Pin<Box<dyn Stream<Item = client::Result<Event>> + Send>>;
 
 /// An operation that is held, or waits to be.
@@ -166,7 +169,8 @@ impl<'a> Holding<'a> {
         reason: Option<String>,
     ) -> Result<(), Problem> {
         let update = OperationUpdate { token: self.token, outcome: Some(outcome), reason };
-        let until = Instant::now() + self.lease;
+        // A service that is about to end does not answer, and its next run begins with a whole lease.
+        let until = Instant::now() + self.lease + LONGEST_END;
         loop {
             match self.update(&update, until).await {
                 Renewed::Held(_) => return Ok(()),
@@ -227,10 +231,12 @@ impl<'a> Holding<'a> {
                         return Ok(*operation);
                     }
                 }
-                Renewed::Begun => {
-                    let known = self.look(until).await;
-                    self.token = known.and_then(|operation| operation.token);
-                }
+                Renewed::Begun => match self.look(until).await {
+                    Some(known) if known.state.is_over() => {
+                        return Err(over(&self.name(), known.state, known.problem));
+                    }
+                    known => self.token = known.and_then(|operation| operation.token),
+                },
                 Renewed::Lost(problem) => return Err(*problem),
                 Renewed::Silence => {}
             }

@@ -26,7 +26,8 @@
 //!
 //! **Nesting.** What is done under an operation does not meet that one, nor those that this one is
 //! done under. What waits may wait for just these, so it does not wait for what waits, either, but
-//! for what is done under the same operation.
+//! for what is done under the same operation. One that would wait for an operation that waits for its
+//! own is refused: neither would ever end.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -149,6 +150,13 @@ struct Encounter<'a> {
     chain: &'a [Target],
 }
 
+impl Entry {
+    /// Returns the operation under which it is done in the end, or itself.
+    fn outermost(&self) -> u64 {
+        self.above.last().copied().unwrap_or(self.ask.id)
+    }
+}
+
 impl Encounter<'_> {
     /// Whether an operation has to wait for the other one.
     fn holds_back(&self, entry: &Entry) -> bool {
@@ -177,6 +185,7 @@ impl Admission {
         let refusal = meetings(rejecting).into_iter().next().map(Refusal::Conflict);
         let full = self.full(&entry).cloned();
         let behind = meetings(encounters.iter().filter(|it| it.holds_back(&entry)));
+        let refusal = refusal.or_else(|| self.circle(&entry, &behind).map(Refusal::Conflict));
         let refusal = refusal.or_else(|| {
             let limit = self.rules.limits.queue;
             let waits = full.is_some() || !behind.is_empty();
@@ -285,6 +294,33 @@ impl Admission {
             }));
         }
         waiting.into_iter().map(|turn| turn.id).collect()
+    }
+
+    /// Returns what something done under an operation would wait for although that waits for the same
+    /// operation, by what is done under it: both would wait for ever.
+    fn circle(&self, entry: &Entry, behind: &[Meeting]) -> Option<Meeting> {
+        let own = *entry.above.last()?;
+        let nested: Vec<(u64, Vec<u64>)> = (self.entries.values())
+            .filter(|other| !other.running)
+            .filter_map(|other| {
+                let encounters = self.encounters(other).filter(|it| it.holds_back(other));
+                Some((*other.above.last()?, encounters.map(|it| it.other.outermost()).collect()))
+            })
+            .collect();
+        let leads_back = |first: u64| {
+            let mut reached = BTreeSet::from([first]);
+            let mut next = vec![first];
+            while let Some(at) = next.pop() {
+                let on = nested.iter().filter(|(from, _)| *from == at).flat_map(|(_, on)| on);
+                next.extend(on.filter(|on| reached.insert(**on)));
+            }
+            reached.contains(&own)
+        };
+        let meets_own = |meeting: &&Meeting| {
+            let other = self.entries.get(&meeting.with).map(Entry::outermost);
+            other.is_some_and(|other| other != own && leads_back(other))
+        };
+        behind.iter().find(meets_own).cloned()
     }
 
     /// Makes an entry that waits, without entering it. Numbers are given once, so whatever has this one

@@ -8,7 +8,9 @@ const LEASE: Duration = Duration::from_secs(30);
 
 fn coordinator() -> Coordinator {
     let rules: Coordination = Coordination::built_in().try_into().unwrap();
-    Coordinator::new(Arc::new(rules), 0, Totals::default())
+    let mut it = Coordinator::new(Arc::new(rules), 0, Totals::default());
+    it.set_tokens_aside(1_000);
+    it
 }
 
 /// So many seconds after the beginning.
@@ -40,6 +42,7 @@ fn last(changes: &[Change]) -> Operation {
         Change::Requested(operation)
         | Change::Queued(operation)
         | Change::Admitted(operation)
+        | Change::Renewed(operation)
         | Change::Ended { operation, .. } => operation.clone(),
     }
 }
@@ -50,7 +53,7 @@ fn told(changes: &[Change]) -> Vec<(u64, OperationState)> {
         Change::Admitted(operation) | Change::Ended { operation, .. } => {
             Some((operation.id, operation.state))
         }
-        Change::Requested(_) | Change::Queued(_) => None,
+        Change::Requested(_) | Change::Queued(_) | Change::Renewed(_) => None,
     };
     changes.iter().filter_map(of).collect()
 }
@@ -133,19 +136,19 @@ fn what_takes_too_long_is_ended_although_its_holder_is_there() {
 fn a_connection_holds_and_its_end_lets_go_unless_there_is_a_later_one() {
     let mut it = coordinator();
     let token = ask_for(&mut it, 1, Restart, at(0)).token;
-    let first = it.connect(1, token, at(0)).unwrap();
+    let (first, _) = it.connect(1, token, at(0)).unwrap();
     assert!(it.current(1).unwrap().lease.unwrap().expires.is_none());
-    let second = it.connect(1, token, at(1)).unwrap();
+    let (second, _) = it.connect(1, token, at(1)).unwrap();
     assert_eq!(it.leave(1, first, at(2)), []);
     it.disconnect(1, first, at(2));
     assert_eq!(it.deadline(), Some(at(300).ticks));
     // The service ends: from now on the lease counts.
     it.disconnect(1, second, at(100));
     assert_eq!(it.deadline(), Some(at(130).ticks));
-    let third = it.connect(1, token, at(110)).unwrap();
+    let (third, _) = it.connect(1, token, at(110)).unwrap();
     assert!(it.connect(1, None, at(110)).is_err());
     let waits = ask_for(&mut it, 2, Config, at(111));
-    let waiting = it.connect(waits.id, None, at(111)).unwrap();
+    let (waiting, _) = it.connect(waits.id, None, at(111)).unwrap();
     assert_eq!(told(&it.leave(2, waiting, at(112))), [(2, Cancelled)]);
     let changes = it.leave(1, third, at(113));
     assert_eq!(told(&changes), [(1, Failed)]);
@@ -172,13 +175,14 @@ fn what_an_earlier_run_kept_goes_on_with_a_whole_lease() {
 
     let rules: Coordination = Coordination::built_in().try_into().unwrap();
     let mut next = Coordinator::new(Arc::new(rules), tokens, today.clone());
+    next.set_tokens_aside(tokens + 1_000);
     assert_eq!(next.restore(&kept, at(100)), []);
     assert_eq!(next.deadline(), Some(at(130).ticks));
     next.renew(1, held.token, at(120)).unwrap();
     // The one of the service waits without a lease; the others had time to come back.
     assert_eq!(told(&next.expire(at(130))), [(2, Cancelled), (4, Failed), (3, Running)]);
     // It had 300 seconds from its beginning.
-    let again = next.connect(1, held.token, at(131)).unwrap();
+    let (again, _) = next.connect(1, held.token, at(131)).unwrap();
     assert_eq!(told(&next.expire(at(300))), [(1, TimedOut)]);
     assert_eq!(next.leave(1, again, at(301)), []);
     assert!(next.current(3).unwrap().token > held.token);
@@ -202,6 +206,63 @@ fn under_what_one_holds_one_does_what_others_have_to_wait_for() {
     let inner = last(&it.request(own(5), Holder::Service, hold(token), now));
     assert_eq!((inner.state, inner.under), (Running, Some(1)));
     assert_eq!(it.count(), (2, 1));
+}
+
+#[test]
+fn what_is_done_under_an_operation_is_over_with_it() {
+    let mut it = coordinator();
+    let now = at(0);
+    let ask = |it: &mut Coordinator, id, class, holder, under: Option<Hold>| {
+        last(&it.request(operation(id, class, "taskspace:a", now), holder, under, now))
+    };
+    let lease = Holder::Lease(LEASE);
+    let outer = ask(&mut it, 1, Restart, lease, None).token.unwrap();
+    let hold = |operation, token| Some(Hold { operation, token });
+    let inner = ask(&mut it, 2, Config, lease, hold(1, outer)).token.unwrap();
+    assert_eq!(ask(&mut it, 3, Read, lease, hold(2, inner)).state, Running);
+    // What the service has begun goes on.
+    assert_eq!(
+        ask(&mut it, 4, OperationClass::Start, Holder::Service, hold(1, outer)).state,
+        Queued
+    );
+    assert_eq!(ask(&mut it, 5, Read, Holder::Service, hold(1, outer)).state, Running);
+    let changes = it.complete(1, Some(outer), Ok(()), at(1)).unwrap();
+    assert_eq!(told(&changes), [(3, Cancelled), (2, Cancelled), (1, Done), (4, Running)]);
+    assert_eq!(it.count(), (2, 2));
+}
+
+#[test]
+fn who_removes_what_it_holds_goes_on() {
+    let mut it = coordinator();
+    let now = at(0);
+    let outer = operation(1, OperationClass::Deploy, "taskspace:a", now);
+    let token = last(&it.request(outer, Holder::Lease(LEASE), None, now)).token.unwrap();
+    let under = Some(Hold { operation: 1, token });
+    let delete = operation(2, OperationClass::Stop, "taskspace:a", now);
+    assert_eq!(last(&it.request(delete, Holder::Service, under, now)).state, Running);
+    // Two that wait for each other's end: neither is let in by the other's.
+    for (id, class) in [(3, Config), (4, Restart)] {
+        let waits = operation(id, class, "taskspace:a/dev", now);
+        assert_eq!(last(&it.request(waits, Holder::Lease(LEASE), None, now)).state, Queued);
+    }
+    let changes = it.forget(&"taskspace:a".parse().unwrap(), 2, at(1));
+    assert_eq!(told(&changes), [(3, Cancelled), (4, Cancelled)]);
+    assert_eq!(it.current(1).unwrap().state, Running);
+}
+
+#[test]
+fn tokens_are_given_as_far_as_they_are_set_aside() {
+    let rules: Coordination = Coordination::built_in().try_into().unwrap();
+    let mut it = Coordinator::new(Arc::new(rules), 7, Totals::default());
+    assert!(!it.has_tokens());
+    it.set_tokens_aside(9);
+    assert!(it.has_tokens());
+    assert_eq!(ask_for(&mut it, 1, Restart, at(0)).token, Some(8));
+    // One that waits may need the last one.
+    ask_for(&mut it, 2, Config, at(0));
+    assert!(!it.has_tokens());
+    it.set_tokens_aside(100);
+    assert!(it.has_tokens());
 }
 
 #[test]
@@ -283,7 +344,7 @@ proptest! {
                 4 => it.cancel(which, now).unwrap_or_default(),
                 5 => it.finish(which, Ok(()), now),
                 6 => {
-                    let connection = it.connect(which, token, now).unwrap_or_default();
+                    let (connection, _) = it.connect(which, token, now).unwrap_or_default();
                     it.leave(which, connection, now)
                 }
                 _ => it.expire(now),
@@ -292,7 +353,7 @@ proptest! {
                 match change {
                     Change::Admitted(operation) => tokens.push(operation.token.unwrap()),
                     Change::Ended { operation, .. } => ended.push(operation.id),
-                    Change::Requested(_) | Change::Queued(_) => {}
+                    Change::Requested(_) | Change::Queued(_) | Change::Renewed(_) => {}
                 }
             }
             prop_assert!(it.deadline().is_none_or(|deadline| deadline > now.ticks || what != 7));

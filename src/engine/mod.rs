@@ -141,7 +141,7 @@ impl Engine {
             tracing::warn!("cannot write the SSH files: {problem}");
         }
         inner.take_in_dependencies();
-        inner.restore(&document.coordination);
+        inner.restore(&document);
         inner.take_up(&document);
         tokio::spawn(inner.clone().watch_leases());
         tokio::spawn(inner.clone().keep_operations());
@@ -213,8 +213,9 @@ impl Engine {
     /// # Errors
     /// When the registry cannot be written.
     pub async fn leave(&self) -> Result<(), Problem> {
-        self.inner.keep_all().await?;
-        self.inner.operations.leave_outcomes().await.map_err(problems::registry)
+        let kept = self.inner.keep_all().await;
+        self.inner.operations.leave_outcomes().await.map_err(problems::registry)?;
+        kept
     }
 
     /// Waits until none of the service's own operations is under way.

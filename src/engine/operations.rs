@@ -1,6 +1,6 @@
 //! The operations: those under way, and the latest of those that are over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,7 +32,9 @@ pub(crate) struct Operations {
     bus: Arc<EventBus>,
     registry: Registry,
     table: Mutex<BTreeMap<u64, watch::Sender<Operation>>>,
-    numbers: Mutex<Numbers>,
+    numbers: Arc<Mutex<Numbers>>,
+    /// Those that are over, in the order in which they ended.
+    over: Mutex<VecDeque<u64>>,
     active: watch::Sender<Active>,
 }
 
@@ -41,6 +43,8 @@ pub(crate) struct Operations {
 struct Numbers {
     last: u64,
     set_aside: u64,
+    /// More are being set aside.
+    is_asked: bool,
 }
 
 impl Operations {
@@ -52,20 +56,21 @@ impl Operations {
         });
         let (numbers, outcomes) = match taken_over.await {
             Ok(Ok((set_aside, outcomes))) => {
-                (Numbers { last: set_aside - BLOCK, set_aside }, outcomes)
+                (Numbers { last: set_aside - BLOCK, set_aside, is_asked: false }, outcomes)
             }
             Err(error) => {
                 // What only reads works on a full disk too; the first operation tries again.
                 tracing::warn!("cannot set numbers of operations aside: {error}");
                 let document = registry.read().await?;
                 let last = document.operations;
-                (Numbers { last, set_aside: last }, document.outcomes.clone())
+                (Numbers { last, set_aside: last, is_asked: false }, document.outcomes.clone())
             }
         };
-        let numbers = Mutex::new(numbers);
+        let numbers = Arc::new(Mutex::new(numbers));
+        let over = Mutex::new(outcomes.iter().map(|over| over.id).collect());
         let active = watch::Sender::default();
         let table = outcomes.into_iter().map(|over| (over.id, watch::Sender::new(over))).collect();
-        Ok(Self { bus, registry, table: Mutex::new(table), numbers, active })
+        Ok(Self { bus, registry, table: Mutex::new(table), numbers, over, active })
     }
 
     /// Leaves to the next run of the service what became of the latest operations.
@@ -88,18 +93,9 @@ impl Operations {
     pub(crate) fn next_number(&self) -> u64 {
         let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
         numbers.last += 1;
-        if numbers.last + BLOCK / 2 > numbers.set_aside {
-            numbers.set_aside += BLOCK;
-            let (registry, wanted) = (self.registry.clone(), numbers.set_aside);
-            tokio::spawn(async move {
-                let set_aside = registry.update(move |document| {
-                    document.operations = document.operations.max(wanted);
-                    Ok::<_, Infallible>(())
-                });
-                if let Err(error) = set_aside.await {
-                    tracing::warn!("cannot set numbers of operations aside: {error}");
-                }
-            });
+        if numbers.last + BLOCK / 2 > numbers.set_aside && !numbers.is_asked {
+            numbers.is_asked = true;
+            tokio::spawn(set_aside(self.registry.clone(), self.numbers.clone()));
         }
         numbers.last
     }
@@ -121,14 +117,15 @@ impl Operations {
         if is_free { number } else { self.next_number() }
     }
 
-    /// Enters an operation, or what became of it.
+    /// Enters an operation, or what became of it; what is over stays so.
     pub(crate) fn put(&self, operation: Operation) {
+        let (id, after) = (operation.id, weight(&operation));
         let mut table = self.lock();
-        let after = weight(&operation);
-        let before = match table.get(&operation.id) {
+        let before = match table.get(&id) {
+            Some(sender) if sender.borrow().state.is_over() => return,
             Some(sender) => weight(&sender.send_replace(operation)),
             None => {
-                table.insert(operation.id, watch::channel(operation).0);
+                table.insert(id, watch::channel(operation).0);
                 (0, 0)
             }
         };
@@ -138,10 +135,12 @@ impl Operations {
                 active.working = active.working + after.1 - before.1;
             });
         }
-        if table.len() > KEPT && after.0 == 0 {
-            let oldest =
-                table.iter().find(|(_, op)| op.borrow().state.is_over()).map(|(id, _)| *id);
-            oldest.and_then(|id| table.remove(&id));
+        if after.0 == 0 {
+            let mut over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+            over.push_back(id);
+            if over.len() > KEPT {
+                over.pop_front().and_then(|oldest| table.remove(&oldest));
+            }
         }
     }
 
@@ -215,6 +214,33 @@ impl Operations {
     /// Watches how many operations are under way or wait.
     pub(crate) fn active(&self) -> watch::Receiver<Active> {
         self.active.subscribe()
+    }
+}
+
+/// Sets numbers aside until there are enough, or the registry cannot be written.
+async fn set_aside(registry: Registry, numbers: Arc<Mutex<Numbers>>) {
+    let lock = || numbers.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        let wanted = {
+            let mut numbers = lock();
+            if numbers.last + BLOCK / 2 <= numbers.set_aside {
+                numbers.is_asked = false;
+                return;
+            }
+            numbers.set_aside.max(numbers.last) + BLOCK
+        };
+        let set_aside = registry.update(move |document| {
+            document.operations = document.operations.max(wanted);
+            Ok::<_, Infallible>(())
+        });
+        match set_aside.await {
+            Ok(_) => lock().set_aside = wanted,
+            Err(error) => {
+                tracing::warn!("cannot set numbers of operations aside: {error}");
+                lock().is_asked = false;
+                return;
+            }
+        }
     }
 }
 
@@ -321,7 +347,24 @@ mod tests {
             let id = operations.enter(OperationKind::Stop, None).id;
             operations.finish(id, Ok(()));
         }
+        assert_eq!(operations.all().len(), KEPT + 1);
+        assert!(operations.get(lasting).is_ok());
+        // The latest to end is the latest to be forgotten, however old it is.
+        operations.finish(lasting, Ok(()));
+        let id = operations.enter(OperationKind::Stop, None).id;
+        operations.finish(id, Ok(()));
         assert_eq!(operations.all().len(), KEPT);
         assert!(operations.get(lasting).is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_is_over_stays_so() {
+        let directory = tempfile::tempdir().unwrap();
+        let operations = operations(&directory).await;
+        let begun = operations.enter(OperationKind::Stop, None);
+        operations.finish(begun.id, Ok(()));
+        operations.put(begun.clone());
+        assert_eq!(operations.get(begun.id).unwrap().state, OperationState::Done);
+        assert_eq!(*operations.active().borrow(), Active::default());
     }
 }

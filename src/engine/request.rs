@@ -9,7 +9,7 @@ use super::{Engine, make, problems};
 use crate::host::git::Source;
 use crate::model::{
     Asker, BuildRequest, Code, CreateRequest, DeleteOptions, EventBody, Operation, OperationKind,
-    Problem, Record, Role, Status, StepOutcome, TaskspaceId,
+    OperationState, Problem, Record, Role, Status, StepOutcome, TaskspaceId,
 };
 use crate::plan::names;
 use crate::podman::ExecSpec;
@@ -171,7 +171,12 @@ impl Engine {
         if !self.is_reserved(id) {
             self.inner.record(id).await?;
         }
-        self.inner.request(id, job, asker)
+        let operation = self.inner.request(id, job, asker)?;
+        if operation.state == OperationState::Queued {
+            // It is told to be done some time, also after a crash.
+            self.kept(operation.id).await?;
+        }
+        Ok(operation)
     }
 
     /// Asks the dev container afresh; nothing is remembered from earlier.

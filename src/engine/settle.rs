@@ -72,8 +72,7 @@ pub(super) async fn settle(
             if record.status == Status::Stopped {
                 engine.warn(id, "somebody started it, and it is to be stopped");
             }
-            perform(engine, id, Job::Stop).await;
-            return Ok(true);
+            return Ok(perform(engine, id, Job::Stop).await);
         }
         Verdict::Lost(volumes) => {
             engine.now_failed(id, problems::lost(&volumes.join("' and '"))).await?;
@@ -123,10 +122,11 @@ async fn finish(engine: &Arc<Inner>, id: &TaskspaceId, record: &Record) {
     perform_as(engine, id, operation, job).await;
 }
 
-/// Does a job that nobody asked for.
-async fn perform(engine: &Arc<Inner>, id: &TaskspaceId, job: Job) {
-    let operation = engine.begin(0, job.kind(), id);
+/// Does a job that nobody asked for, unless somebody acts on the taskspace; returns whether it did.
+async fn perform(engine: &Arc<Inner>, id: &TaskspaceId, job: Job) -> bool {
+    let Some(operation) = engine.begin_unless_blocked(job.kind(), id) else { return false };
     perform_as(engine, id, operation, job).await;
+    true
 }
 
 async fn perform_as(engine: &Arc<Inner>, id: &TaskspaceId, operation: u64, job: Job) {
@@ -223,7 +223,9 @@ async fn recover(
         }
         Next::Never => give_up(engine, podman, id, &record).await.map(|()| false),
         Next::Now => {
-            let operation = engine.begin(0, OperationKind::Recover, id);
+            // Whoever acts on it may have stopped it; its end is looked at.
+            let begun = engine.begin_unless_blocked(OperationKind::Recover, id);
+            let Some(operation) = begun else { return Ok(false) };
             let context = Context { engine: engine.clone(), id: id.clone(), operation };
             driver::carry_out(engine, id, operation, attempt(&context, cure)).await;
             Ok(true)

@@ -202,12 +202,43 @@ impl Plain {
             self.all.push(One { running: true, ..one });
             return Answer::Admitted { beside };
         }
+        if let Some(meeting) = self.circle(&one, &waits) {
+            return Answer::Refused(Refusal::Conflict(meeting));
+        }
         let limit = self.rules.limits.queue;
         if self.in_order().len() >= limit {
             return Answer::Refused(Refusal::QueueFull { limit });
         }
         self.all.push(one);
         Answer::Queued(waits)
+    }
+
+    /// Which outermost operation waits, by what is done under it, for which other one: all there are.
+    fn circle(&self, one: &One, waits: &Waits) -> Option<Meeting> {
+        let outermost = |one: &One| one.above.last().copied().unwrap_or(one.ask.id);
+        let own = *one.above.last()?;
+        let mut pairs = BTreeSet::new();
+        for waiting in self.in_order().iter().filter(|waiting| !waiting.above.is_empty()) {
+            for meeting in self.waits(waiting).behind {
+                pairs.insert((outermost(waiting), outermost(self.find(meeting.with))));
+            }
+        }
+        loop {
+            let further = pairs.iter().flat_map(|(from, by)| {
+                let on = pairs.iter().filter(move |(at, _)| at == by);
+                on.map(move |(_, to)| (*from, *to))
+            });
+            let all: BTreeSet<(u64, u64)> = further.chain(pairs.iter().copied()).collect();
+            if all == pairs {
+                break;
+            }
+            pairs = all;
+        }
+        let leads_back = |meeting: &&Meeting| {
+            let other = outermost(self.find(meeting.with));
+            other != own && pairs.contains(&(other, own))
+        };
+        waits.behind.iter().find(leads_back).cloned()
     }
 
     /// Looks at all from the beginning, until nobody can be let in.

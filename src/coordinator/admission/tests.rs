@@ -369,3 +369,16 @@ fn only_what_is_disruptive_goes_through_dependencies_and_not_worse_than_said() {
         ],
     );
 }
+
+#[test]
+fn two_that_would_wait_for_each_other_do_not() {
+    let mut admission = admission("");
+    let asks = [
+        ("config api", "runs"),
+        ("config api", "runs beside 1"),
+        ("restart api under 1", "waits behind 2"),
+        ("restart api under 2", "refused by 1"),
+    ];
+    all(&mut admission, &asks);
+    assert_eq!(end(&mut admission, 2), [3]);
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::super::driver::Job;
 use super::super::{Inner, problems};
 use super::Coordination;
-use crate::model::{CoordinationRecord, KeptJob, KeptOperation, Operation, Problem, Totals};
+use crate::model::{Document, KeptJob, KeptOperation, Operation, Problem, Totals};
 
 /// How many tokens are set aside in the registry at a time, so that a later run of the service gives
 /// greater ones.
@@ -21,7 +21,8 @@ impl Coordination {
             let job = state.jobs.get(&operation.id).and_then(Job::kept);
             let lease_seconds = period.unwrap_or_default().as_secs();
             let outlives = period.is_some() || job.is_some();
-            let operation = operation.clone();
+            // Its lease begins anew in the next run of the service.
+            let operation = Operation { lease: None, ..operation.clone() };
             outlives.then_some(KeptOperation { operation, job, lease_seconds })
         };
         let operations = state.coordinator.all().filter_map(keep).collect();
@@ -43,14 +44,21 @@ impl Coordination {
 
 impl Inner {
     /// Enters what an earlier run of the service kept.
-    pub(in crate::engine) fn restore(self: &Arc<Self>, record: &CoordinationRecord) {
-        for kept in &record.operations {
+    pub(in crate::engine) fn restore(self: &Arc<Self>, document: &Document) {
+        // What the service had begun is taken up from the taskspace's own entry.
+        let begun = |number: u64| {
+            let mut underway = document.taskspaces.values().filter_map(|it| it.underway.as_ref());
+            underway.any(|underway| underway.operation == number)
+        };
+        let mut operations = document.coordination.operations.clone();
+        operations.retain(|kept| kept.job.is_none() || !begun(kept.operation.id));
+        for kept in &operations {
             self.operations.put(kept.operation.clone());
             if let Some(job) = kept.job {
                 self.coordination.lock().jobs.insert(kept.operation.id, job.into());
             }
         }
-        self.coordinate(|coordinator, now| ((), coordinator.restore(&record.operations, now)));
+        self.coordinate(|coordinator, now| ((), coordinator.restore(&operations, now)));
     }
 
     /// Writes into the registry what outlives the service, as often as it changes.
@@ -78,7 +86,10 @@ impl Inner {
                     Ok::<_, Infallible>(())
                 });
                 match write.await {
-                    Ok(_) => kept = Some((operations, set_aside)),
+                    Ok(_) => {
+                        self.coordination.lock().coordinator.set_tokens_aside(set_aside);
+                        kept = Some((operations, set_aside));
+                    }
                     Err(error) => {
                         tracing::warn!(
                             "the operations that outlive the service are not kept: {error}"
@@ -90,6 +101,15 @@ impl Inner {
             }
             self.coordination.kept.send_replace((version, problem));
         }
+    }
+
+    /// Checks that what an agent is to hold can be kept.
+    pub(super) async fn keeps(&self) -> Result<(), Problem> {
+        let fails = self.coordination.kept.borrow().1.is_some();
+        if fails || !self.coordination.lock().coordinator.has_tokens() {
+            return self.keep_all().await;
+        }
+        Ok(())
     }
 
     /// Has the registry take what outlives the service, and the totals.

@@ -105,7 +105,9 @@ impl Inner {
     ) -> T {
         let mut state = self.coordination.lock();
         let (answer, changes) = act(&mut state.coordinator, self.coordination.now());
-        let is_changed = !changes.is_empty();
+        // A lease begins anew in the next run of the service.
+        let is_changed = changes.iter().any(|change| !matches!(change, Change::Renewed(_)));
+        let is_sooner = !changes.is_empty();
         // Under the lock, so that the order of the events is that of what happened.
         for change in changes {
             self.tell(&mut state, change);
@@ -118,6 +120,8 @@ impl Inner {
         drop(state);
         if is_changed {
             self.coordination.changed.send_modify(|version| *version += 1);
+        }
+        if is_sooner {
             self.coordination.sooner.notify_one();
         }
         answer
@@ -129,6 +133,7 @@ impl Inner {
             self.bus.publish(Some(operation.id), operation.taskspace.clone(), body);
         };
         let operation = match change {
+            Change::Renewed(operation) => operation,
             Change::Requested(operation) => {
                 publish(&operation, super::operations::requested(&operation));
                 operation
@@ -214,6 +219,24 @@ impl Inner {
         let operation = self.own(number, kind, id);
         self.coordinate(|coordinator, now| ((), coordinator.take_up(operation, now)));
         number
+    }
+
+    /// Begins an operation that nobody asked for, unless something is in its way.
+    pub(super) fn begin_unless_blocked(
+        self: &Arc<Self>,
+        kind: OperationKind,
+        id: &TaskspaceId,
+    ) -> Option<u64> {
+        let number = self.operations.next_number();
+        let operation = self.own(number, kind, id);
+        self.coordinate(|coordinator, now| {
+            // At one go: nobody comes in between.
+            if coordinator.is_blocked(kind, &Target::Taskspace(id.clone())) {
+                (None, Vec::new())
+            } else {
+                (Some(number), coordinator.take_up(operation, now))
+            }
+        })
     }
 
     /// Notes how one of the service's own operations ended.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::super::Engine;
-use crate::coordinator::Holder;
+use crate::coordinator::{Change, Coordinator, Holder, Moment};
 use crate::model::{
     Code, CoordinationView, Hold, LockView, MAX_DESCRIPTION, Operation, OperationRequest,
     OperationUpdate, Outcome, Problem, Target, TaskspaceId,
@@ -32,6 +32,8 @@ impl Engine {
         let rules = &inner.coordination.rules;
         check(&request)?;
         self.check_target(&request.target).await?;
+        // What cannot be kept must not use up what is set aside for what can.
+        inner.keeps().await?;
         let number = inner.operations.next_number();
         let mut operation = Operation::new(number, request.kind.into(), Timestamp::now());
         operation.taskspace = request.target.taskspace().cloned();
@@ -44,19 +46,17 @@ impl Engine {
         operation.timeout_seconds = Some(timeout);
         let lease = request.lease_seconds.map_or(rules.limits.lease, Duration::from_secs);
         let connection = inner.coordinate(|coordinator, now| {
-            let changes = coordinator.request(operation, Holder::Lease(lease), lock, now);
+            let mut changes = coordinator.request(operation, Holder::Lease(lease), lock, now);
             let token = coordinator.current(number).and_then(|operation| operation.token);
-            (coordinator.connect(number, token, now).unwrap_or_default(), changes)
+            let connected = coordinator.connect(number, token, now);
+            let (connection, connects) = connected.unwrap_or_default();
+            changes.extend(connects);
+            (connection, changes)
         });
         let held = Held { engine: self.clone(), number, connection, stays: false };
         inner.accepted(number)?;
         // Who is told that it holds something must hold it after a crash, too.
-        if let Err(problem) = inner.coordination.is_kept().await {
-            inner.coordinate(|coordinator, now| {
-                ((), coordinator.finish(number, Err(problem.clone()), now))
-            });
-            return Err(problem);
-        }
+        self.kept(number).await?;
         Ok((self.operation(number)?, held))
     }
 
@@ -93,7 +93,21 @@ impl Engine {
     /// # Errors
     /// When it is not known (any more).
     pub async fn wait_begun(&self, number: u64) -> Result<Operation, Problem> {
-        self.inner.operations.wait_begun(number).await
+        let begun = self.inner.operations.wait_begun(number).await?;
+        self.kept(number).await?;
+        Ok(begun)
+    }
+
+    /// Waits until it would be held after a crash, too; what cannot be is over.
+    ///
+    /// # Errors
+    /// When the registry cannot be written.
+    pub async fn kept(&self, number: u64) -> Result<(), Problem> {
+        let inner = &self.inner;
+        let Err(problem) = inner.coordination.is_kept().await else { return Ok(()) };
+        let reason = problem.clone();
+        inner.coordinate(|coordinator, now| ((), coordinator.finish(number, Err(reason), now)));
+        Err(problem)
     }
 
     /// Renews or ends what an agent holds.
@@ -110,11 +124,11 @@ impl Engine {
         check_text(reason.as_deref(), "reason")?;
         let result = match outcome {
             None => {
-                let renewed = self.inner.coordinate(|coordinator, now| {
-                    (coordinator.renew(number, token, now), Vec::new())
-                })?;
-                self.inner.operations.put(renewed.clone());
-                return Ok(renewed);
+                let renewed = |operation: &Change| match operation {
+                    Change::Renewed(operation) => Some(operation.clone()),
+                    _ => None,
+                };
+                return self.change(renewed, |it, now| it.renew(number, token, now));
             }
             Some(Outcome::Done) => Ok(()),
             Some(Outcome::Failed) => {
@@ -122,13 +136,9 @@ impl Engine {
                 Err(Problem::new(Code::OperationFailed, reason))
             }
         };
-        self.inner.coordinate(|coordinator, now| {
-            match coordinator.complete(number, token, result, now) {
-                Ok(changes) => (Ok(()), changes),
-                Err(problem) => (Err(problem), Vec::new()),
-            }
-        })?;
-        self.settled(number).await
+        let ended =
+            self.change(ended(number), |it, now| it.complete(number, token, result, now))?;
+        self.inner.coordination.is_kept().await.map(|()| ended)
     }
 
     /// Cancels an operation that waits, or that an agent holds.
@@ -137,11 +147,24 @@ impl Engine {
     /// When it is over, or one of the service's own that has begun.
     pub async fn cancel_operation(&self, number: u64) -> Result<Operation, Problem> {
         self.operation(number)?;
-        self.inner.coordinate(|coordinator, now| match coordinator.cancel(number, now) {
-            Ok(changes) => (Ok(()), changes),
+        let ended = self.change(ended(number), |it, now| it.cancel(number, now))?;
+        self.inner.coordination.is_kept().await.map(|()| ended)
+    }
+
+    /// Has the coordinator do something, and returns the operation of the change that is looked for.
+    fn change(
+        &self,
+        wanted: impl Fn(&Change) -> Option<Operation>,
+        act: impl FnOnce(&mut Coordinator, Moment) -> Result<Vec<Change>, Problem>,
+    ) -> Result<Operation, Problem> {
+        self.inner.coordinate(|coordinator, now| match act(coordinator, now) {
+            Ok(changes) => {
+                let found = changes.iter().find_map(wanted);
+                let nothing = || Problem::new(Code::Internal, "nothing has changed");
+                (found.ok_or_else(nothing), changes)
+            }
             Err(problem) => (Err(problem), Vec::new()),
-        })?;
-        self.settled(number).await
+        })
     }
 
     /// One that is long over is not known any more: who thinks that it is held is told that it is not.
@@ -152,23 +175,18 @@ impl Engine {
         self.operation(number).map(drop)
     }
 
-    /// Waits until the registry no longer has what is over, and returns it.
-    async fn settled(&self, number: u64) -> Result<Operation, Problem> {
-        if let Err(problem) = self.inner.coordination.is_kept().await {
-            tracing::warn!("operation {number} would be taken up after a crash: {problem}");
-        }
-        self.operation(number)
-    }
-
     /// Holds an operation by another connection, after the one that asked for it is gone.
     ///
     /// # Errors
     /// [`Code::LeaseLost`] when it is not held (any more) with this token.
     pub fn hold_again(&self, number: u64, token: Option<u64>) -> Result<Held, Problem> {
-        self.operation(number)?;
-        let connection = self
-            .inner
-            .coordinate(|coordinator, now| (coordinator.connect(number, token, now), Vec::new()))?;
+        self.check_number(number)?;
+        let connection = self.inner.coordinate(|coordinator, now| {
+            match coordinator.connect(number, token, now) {
+                Ok((connection, changes)) => (Ok(connection), changes),
+                Err(problem) => (Err(problem), Vec::new()),
+            }
+        })?;
         Ok(Held { engine: self.clone(), number, connection, stays: false })
     }
 
@@ -219,17 +237,20 @@ impl Drop for Held {
         let inner = &self.engine.inner;
         let stays = self.stays || inner.closing.is_cancelled();
         inner.coordinate(|coordinator, now| {
-            if stays {
-                coordinator.disconnect(number, connection, now);
-                ((), Vec::new())
-            } else {
-                ((), coordinator.leave(number, connection, now))
-            }
+            let changes = match stays {
+                true => coordinator.disconnect(number, connection, now),
+                false => coordinator.leave(number, connection, now),
+            };
+            ((), changes)
         });
-        inner.coordination.sooner.notify_one();
-        if let Some(operation) = inner.coordination.current(number) {
-            inner.operations.put(operation);
-        }
+    }
+}
+
+/// Finds the end of an operation.
+fn ended(number: u64) -> impl Fn(&Change) -> Option<Operation> {
+    move |change| match change {
+        Change::Ended { operation, .. } if operation.id == number => Some(operation.clone()),
+        _ => None,
     }
 }
 
