@@ -3,6 +3,9 @@
 //!
 //! A point's name is followed by the number of times that it was passed: `create: pod: before#1`.
 
+#[cfg(feature = "fault-points")]
+use std::path::PathBuf;
+
 /// What a test wants.
 #[cfg(feature = "fault-points")]
 #[derive(Clone, Debug, Default)]
@@ -12,7 +15,7 @@ pub struct Faults {
     /// The point at which what is about to be done fails.
     pub fail: Option<String>,
     /// Where the name of each point is noted when it is passed.
-    pub log: Option<std::path::PathBuf>,
+    pub log: Option<PathBuf>,
 }
 
 #[cfg(feature = "fault-points")]

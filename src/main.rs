@@ -31,9 +31,11 @@ fn main() -> ExitCode {
 /// Takes up what a test wants of the service.
 #[cfg(feature = "fault-points")]
 fn arm_faults(arguments: &Arguments) {
+    use taskspace::fault::{self, Faults};
+
     if matches!(arguments.verb, Verb::Serve(_)) {
         let wanted = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        taskspace::fault::arm(taskspace::fault::Faults {
+        fault::arm(Faults {
             kill: wanted("TASKSPACE_FAULT_KILL"),
             fail: wanted("TASKSPACE_FAULT_FAIL"),
             log: wanted("TASKSPACE_FAULT_LOG").map(Into::into),

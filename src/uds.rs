@@ -15,9 +15,9 @@ use futures_util::stream::{self, Stream};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::HOST;
-use hyper::http::uri::PathAndQuery;
+use hyper::http::uri::{InvalidUri, PathAndQuery};
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyperlocal::UnixConnector;
 
@@ -189,9 +189,8 @@ impl UnixHttp {
     ) -> Result<Response<Incoming>, UdsError> {
         let malformed = |source| UdsError::Malformed { request: name.to_owned(), source };
         // hyperlocal panics on a path that is none.
-        let path: PathAndQuery = path_and_query
-            .parse()
-            .map_err(|e: hyper::http::uri::InvalidUri| malformed(e.into()))?;
+        let path: PathAndQuery =
+            path_and_query.parse().map_err(|e: InvalidUri| malformed(e.into()))?;
         let uri = hyperlocal::Uri::new(&self.socket, path.as_str());
         let mut request = Request::builder().method(method).uri(uri).header(HOST, HOST_NAME);
         for (key, value) in headers {
@@ -201,7 +200,7 @@ impl UnixHttp {
         self.client.request(request).await.map_err(|error| self.explain(name, error))
     }
 
-    fn explain(&self, name: &str, error: hyper_util::client::legacy::Error) -> UdsError {
+    fn explain(&self, name: &str, error: legacy::Error) -> UdsError {
         if error.is_connect() {
             let source = find::<io::Error>(&error).map_or_else(
                 || io::Error::other(error.to_string()),
@@ -309,6 +308,8 @@ pub(crate) mod fake_podman;
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixListener;
+
     use futures_util::StreamExt;
     use serde_json::json;
 
@@ -382,7 +383,7 @@ mod tests {
         let error = get(&http, None).await.unwrap_err();
         assert_eq!(error.connect_kind(), Some(io::ErrorKind::NotFound));
 
-        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        drop(UnixListener::bind(&socket).unwrap());
         let error = get(&http, None).await.unwrap_err();
         assert_eq!(error.connect_kind(), Some(io::ErrorKind::ConnectionRefused));
         assert_eq!(error.to_string(), format!("could not connect to {}", socket.display()));

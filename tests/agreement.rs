@@ -2,6 +2,8 @@
 
 use std::net::TcpListener;
 
+use nix::sys::signal::Signal;
+
 use crate::common::podman::TestPodman;
 use crate::common::repository::Repository;
 use crate::common::{User, end, succeed};
@@ -13,7 +15,7 @@ fn what_differs_is_seen() {
     user.run(&["create", "--project", repository.as_str(), "x-agrees"]);
     assert_eq!(user.disagreement(&[]), Vec::<String>::new());
     // Nobody is to mend what is done from here on.
-    end(user.service().unwrap(), nix::sys::signal::Signal::SIGTERM);
+    end(user.service().unwrap(), Signal::SIGTERM);
     let sees = |what: &str| {
         let differences = user.differences(&["x-ghost"]);
         assert!(differences.iter().any(|told| told.contains(what)), "{what}: {differences:?}");

@@ -1,10 +1,19 @@
 //! What goes wrong on real hosts: each error says what is wrong and what to do, and nothing stays.
 
+use std::fs::File;
+use std::io::Read;
 use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::Child;
+
+use nix::sys::signal::Signal;
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 
 use crate::common::podman::TestPodman;
 use crate::common::repository::Repository;
-use crate::common::{User, succeed, wait_until};
+use crate::common::{TASKSPACE, User, end, succeed, terminate, text_of, wait_until};
 
 #[test]
 fn ids_repositories_and_refs() {
@@ -31,7 +40,7 @@ fn ids_repositories_and_refs() {
     ];
     for (code, arguments, words) in cases {
         let output = user.taskspace(arguments).output().unwrap();
-        let text = crate::common::text_of(&output);
+        let text = text_of(&output);
         assert!(output.status.code() == Some(*code), "{arguments:?}: {:?}\n{text}", output.status);
         for word in *words {
             assert!(text.contains(word), "{arguments:?} does not say {word:?}:\n{text}");
@@ -134,7 +143,7 @@ fn a_registry_that_cannot_be_read_stops_everything_and_is_kept() {
         assert!(text.contains("hint:"), "{text}");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), content);
         if let Some(pid) = service_of(&user) {
-            crate::common::end(pid, nix::sys::signal::Signal::SIGTERM);
+            end(pid, Signal::SIGTERM);
         }
         std::fs::remove_file(&file).unwrap();
     }
@@ -143,22 +152,22 @@ fn a_registry_that_cannot_be_read_stops_everything_and_is_kept() {
 /// Returns the service of a user whose registry is broken: it answers for its version only.
 fn service_of(user: &User) -> Option<i32> {
     let socket = user.path("run/symposium/taskspace.sock");
-    let stream = std::os::unix::net::UnixStream::connect(socket).ok()?;
-    let peer = nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials);
+    let stream = UnixStream::connect(socket).ok()?;
+    let peer = getsockopt(&stream, PeerCredentials);
     Some(peer.unwrap().pid())
 }
 
 /// Starts the service in a mount namespace of its own in which `directory` is a file system of
 /// `size`: for the kernel a full disk is a full disk.
-fn serve_with_small(user: &User, directory: &std::path::Path, size: &str) -> std::process::Child {
+fn serve_with_small(user: &User, directory: &Path, size: &str) -> Child {
     std::fs::create_dir_all(directory).unwrap();
     let mut serve = user.command("unshare");
     serve.args(["--user", "--map-current-user", "--mount", "--keep-caps", "sh", "-c"]);
     serve.arg("mount -t tmpfs -o size=\"$2\" none \"$1\" && exec \"$3\" serve");
-    serve.arg("sh").arg(directory).args([size, crate::common::TASKSPACE]);
+    serve.arg("sh").arg(directory).args([size, TASKSPACE]);
     let child = serve.spawn().unwrap();
     wait_until("the service listens", || {
-        std::os::unix::net::UnixStream::connect(user.path("run/symposium/taskspace.sock")).is_ok()
+        UnixStream::connect(user.path("run/symposium/taskspace.sock")).is_ok()
     });
     child
 }
@@ -167,9 +176,8 @@ fn serve_with_small(user: &User, directory: &std::path::Path, size: &str) -> std
 fn a_full_disk_while_the_mirror_or_the_base_is_made() {
     // Not compressible, so that git needs the room.
     let mut noise = Vec::new();
-    let mut urandom = std::fs::File::open("/dev/urandom").unwrap();
-    std::io::Read::read_to_end(&mut std::io::Read::take(&mut urandom, 8 << 20), &mut noise)
-        .unwrap();
+    let urandom = File::open("/dev/urandom").unwrap();
+    urandom.take(8 << 20).read_to_end(&mut noise).unwrap();
 
     for base in [false, true] {
         let user = User::new();
@@ -178,15 +186,14 @@ fn a_full_disk_while_the_mirror_or_the_base_is_made() {
         let commit = repository.commit("more", "more");
         let podman = TestPodman::shared();
         let volumes = succeed(podman.command().args(["info", "--format={{.Store.VolumePath}}"]));
-        let base_directory =
-            std::path::Path::new(volumes.trim()).join(format!("project-base-big-{commit}"));
+        let base_directory = Path::new(volumes.trim()).join(format!("project-base-big-{commit}"));
         let full = if base { base_directory.join("_data") } else { user.path("cache") };
         let mut service = serve_with_small(&user, &full, "2m");
         let text = user.fail(1, &["create", "--project", repository.as_str(), "full"]);
         assert!(text.contains("No space left on device") && text.contains("hint:"), "{text}");
         assert_eq!(user.run(&["list", "--json"]).trim(), "[]");
         assert_eq!(user.left_in_podman(), Vec::<String>::new());
-        crate::common::terminate(&mut service);
+        terminate(&mut service);
         if base {
             std::fs::remove_dir_all(&base_directory).ok();
         }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::common::containers::Own;
 use crate::common::podman::TestPodman;
-use crate::common::{User, end, succeed, wait_until};
+use crate::common::{User, end, succeed, text_of, wait_until};
 
 /// Quick enough for a test.
 const IMPATIENT: &str = "\
@@ -266,7 +266,7 @@ fn what_cannot_be_registered_is_refused_as_a_whole() {
         let mut register = register.spawn().unwrap();
         register.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
         let output = register.wait_with_output().unwrap();
-        let text = crate::common::text_of(&output);
+        let text = text_of(&output);
         assert_eq!(output.status.code(), Some(code), "{text}");
         text
     };

@@ -1,10 +1,17 @@
 //! The main job: make a taskspace, work in it, stop and start it, delete it.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::json;
 
 use crate::common::podman::TestPodman;
 use crate::common::repository::Repository;
-use crate::common::{User, succeed, wait_until};
+use crate::common::{User, succeed, text_of, wait_until};
 
 #[test]
 fn a_taskspace_from_a_local_repository_to_nothing_left() {
@@ -29,7 +36,7 @@ fn a_taskspace_from_a_local_repository_to_nothing_left() {
     let podman = TestPodman::shared();
     let directory =
         succeed(podman.command().args(["volume", "inspect", "--format={{.Mountpoint}}", &base]));
-    let base = std::path::Path::new(directory.trim());
+    let base = Path::new(directory.trim());
     assert!(base.join("README.md").exists() && !base.join("x").exists());
 
     let list = user.json(&["list"]);
@@ -81,12 +88,11 @@ fn exec_and_logs_reach_both_containers() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "e\n");
 
     let mut cat = user.taskspace(&["exec", "execs", "--", "cat"]);
-    cat.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    cat.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut cat = cat.spawn().unwrap();
     let input = "line\n".repeat(100_000);
     let mut stdin = cat.stdin.take().unwrap();
-    let writer =
-        std::thread::spawn(move || std::io::Write::write_all(&mut stdin, input.as_bytes()));
+    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
     let output = cat.wait_with_output().unwrap();
     writer.join().unwrap().unwrap();
     assert_eq!(output.stdout.len(), 500_000);
@@ -194,13 +200,13 @@ fn eight_at_once() {
         .map(|n| {
             let id = format!("t{n}");
             let mut command = user.taskspace(&["create", "--project", repository.as_str(), &id]);
-            command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
             command.spawn().unwrap()
         })
         .collect();
     for child in children {
         let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}", crate::common::text_of(&output));
+        assert!(output.status.success(), "{}", text_of(&output));
     }
     let list = user.json(&["list"]);
     let entries = list.as_array().unwrap();
@@ -244,7 +250,7 @@ fn repositories_over_ssh_and_http() {
     let (address, authorized) = serve_files(repository.path.join(".git"));
     let url = format!("http://someone:s3cret@{address}/origin.git");
     user.run(&["create", "--project", &url, "over-http"]);
-    assert!(authorized.load(std::sync::atomic::Ordering::Relaxed) > 0);
+    assert!(authorized.load(Ordering::Relaxed) > 0);
     let everything = succeed(&mut user.ssh("over-http-dev", &["cat /workspace/.git/config"]))
         + &user.registry().to_string()
         + &user.run(&["show", "over-http"]);
@@ -253,15 +259,10 @@ fn repositories_over_ssh_and_http() {
 
 /// Serves the files below a directory over HTTP to whoever has a password, which git's client can
 /// make a repository of; returns the address, and how many requests had one.
-fn serve_files(
-    directory: std::path::PathBuf,
-) -> (String, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
-    use std::io::{BufRead, BufReader, Write};
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+fn serve_files(directory: PathBuf) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let authorized = std::sync::Arc::new(AtomicUsize::new(0));
+    let authorized = Arc::new(AtomicUsize::new(0));
     let counted = authorized.clone();
     std::thread::spawn(move || {
         for stream in listener.incoming() {

@@ -6,7 +6,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::agreement::quiescent;
@@ -89,7 +89,7 @@ impl Interrupted {
         self.user.registry()["taskspaces"][self.id]["status"].as_str().map(str::to_owned)
     }
 
-    fn command(&self, verb: &str) -> std::process::Command {
+    fn command(&self, verb: &str) -> Command {
         let project = ["create", "--project", self.repository.as_str()];
         let verb: &[&str] = match verb {
             "create" => &project,
@@ -99,7 +99,7 @@ impl Interrupted {
         self.user.taskspace(&[verb, &[self.id]].concat())
     }
 
-    fn ask(&self, verb: &str) -> std::process::Output {
+    fn ask(&self, verb: &str) -> Output {
         self.command(verb).output().unwrap()
     }
 
@@ -136,7 +136,7 @@ impl Interrupted {
     }
 
     /// Checks that everything agrees, and that what has failed can be started and removed.
-    fn check(&mut self, what: &str, output: &std::process::Output) {
+    fn check(&mut self, what: &str, output: &Output) {
         let start = Instant::now();
         let told = output.status.code();
         let differences = self.user.disagreement(&[self.id]);

@@ -1,7 +1,13 @@
 //! What happens behind the service's back is noticed, and what the user wants is brought about again.
 
+use std::collections::HashSet;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::Command;
+use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::common::others::Other;
@@ -92,7 +98,7 @@ fn a_pod_that_is_stopped_removed_or_without_network_comes_back() {
 fn a_new_network_under_containers_that_run_is_noticed() {
     let (user, _repository) = with_taskspace("r-cut-off");
     let pid = user.service().unwrap();
-    end(pid, nix::sys::signal::Signal::SIGTERM);
+    end(pid, Signal::SIGTERM);
     // Podman calls all three running, and two of them are on a network that is gone.
     let infra =
         podman(&["pod", "inspect", "--format={{.InfraContainerID}}", "taskspace-r-cut-off"]);
@@ -205,19 +211,15 @@ fn what_a_podman_that_was_killed_was_about_to_stop_comes_back() {
     let dev = "taskspace-r-stuck-dev";
     let pid = podman(&["inspect", "--format={{.State.Pid}}", dev]);
     // It does not end of itself, so that the stop is under way for as long as is needed.
-    let pid = nix::unistd::Pid::from_raw(pid.trim().parse().unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    let pid = Pid::from_raw(pid.trim().parse().unwrap());
+    kill(pid, Signal::SIGSTOP).unwrap();
     let state = || podman(&["inspect", "--format={{.State.Status}}", dev]);
     let mut stop = TestPodman::shared().command();
     let mut stop = stop.args(["stop", "--time=300", dev]).spawn().unwrap();
     wait_until("it is being stopped", || state().trim() == "stopping");
     // What waits runs in the user namespace, as a child of what was started.
     for process in processes::with_argument("--time=300") {
-        nix::sys::signal::kill(
-            nix::unistd::Pid::from_raw(process),
-            nix::sys::signal::Signal::SIGKILL,
-        )
-        .ok();
+        kill(Pid::from_raw(process), Signal::SIGKILL).ok();
     }
     stop.wait().unwrap();
     assert_eq!(state().trim(), "stopping");
@@ -227,11 +229,10 @@ fn what_a_podman_that_was_killed_was_about_to_stop_comes_back() {
 
 /// Returns what the service keeps of the events.
 fn http_events(user: &User) -> String {
-    use std::io::{Read, Write};
     let socket = user.path("run/symposium/taskspace.sock");
-    let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+    let mut stream = UnixStream::connect(socket).unwrap();
     write!(stream, "GET /v1/events?after=0 HTTP/1.1\r\nHost: d\r\n\r\n").unwrap();
-    stream.set_read_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
     let mut bytes = Vec::new();
     // It ends with the silence: the stream has no end.
     stream.read_to_end(&mut bytes).ok();
@@ -244,7 +245,7 @@ fn many_health_checks_lock_nobody_out() {
     user.settings("settings.yaml", "health: {interval: 10ms}\n");
     let repository = Repository::new(&user, "app");
     user.run(&["create", "--project", repository.as_str(), "r-probed"]);
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     wait_until("it was asked many times", || {
         seen.insert(show(&user, "r-probed")["health"]["dev"]["checked"].to_string());
         seen.len() > 100

@@ -1,7 +1,8 @@
 //! `taskspace run-op`: a command under a lock, which is let go whatever happens.
 
+use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -120,7 +121,7 @@ fn a_command_passes_its_status_and_its_streams_on() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"from-stdin\n").unwrap();
+    child.stdin.take().unwrap().write_all(b"from-stdin\n").unwrap();
     let output = child.wait_with_output().unwrap();
     assert_code(&output, 0);
     let operation = last(&user);
@@ -217,7 +218,7 @@ fn one_that_is_killed_frees_its_lock_at_once_and_takes_its_command_along() {
 }
 
 /// Ends it and takes its status, so that its process is gone.
-fn end_child(mut held: Held, signal: Signal) -> std::process::ExitStatus {
+fn end_child(mut held: Held, signal: Signal) -> ExitStatus {
     held.signal(signal);
     held.child.wait().unwrap()
 }

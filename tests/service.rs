@@ -3,8 +3,11 @@
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::Stdio;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, getuid};
 use serde_json::{Value, json};
 
 use crate::common::repository::Repository;
@@ -138,12 +141,7 @@ fn a_creation_over_http_is_an_operation_with_events() {
 fn the_socket_is_the_users_alone_and_one_service_serves_it() {
     let user = User::new();
     let children: Vec<_> = (0..6)
-        .map(|_| {
-            user.taskspace(&["status", "--json"])
-                .stdout(std::process::Stdio::piped())
-                .spawn()
-                .unwrap()
-        })
+        .map(|_| user.taskspace(&["status", "--json"]).stdout(Stdio::piped()).spawn().unwrap())
         .collect();
     let mut pids: Vec<Value> = children
         .into_iter()
@@ -157,7 +155,7 @@ fn the_socket_is_the_users_alone_and_one_service_serves_it() {
     assert_eq!(pids.len(), 1, "{pids:?}");
     let socket = std::fs::metadata(user.path("run/symposium/taskspace.sock")).unwrap();
     assert_eq!(socket.permissions().mode() & 0o777, 0o600);
-    assert_eq!(socket.uid(), nix::unistd::getuid().as_raw());
+    assert_eq!(socket.uid(), getuid().as_raw());
     let registry = std::fs::metadata(user.path("state/symposium/taskspace-registry.json")).unwrap();
     assert_eq!(registry.permissions().mode() & 0o777, 0o600);
 }
@@ -167,7 +165,7 @@ fn an_idle_service_goes_and_comes_back() {
     let user = User::new();
     user.settings("settings.yaml", "service:\n  idle_timeout: 200ms\n");
     let first = user.json(&["status"])["pid"].clone();
-    let process = std::path::PathBuf::from(format!("/proc/{first}"));
+    let process = PathBuf::from(format!("/proc/{first}"));
     wait_until("the idle service has ended", || !process.exists());
     let second = user.json(&["status"])["pid"].clone();
     assert_ne!(first, second);
@@ -200,7 +198,7 @@ fn a_service_that_is_told_to_end_finishes_what_it_does_before_the_next_one_begin
         user.registry()["taskspaces"]["handed"]["status"] == "creating"
     });
     let first = user.service().unwrap();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(first), nix::sys::signal::SIGTERM).unwrap();
+    kill(Pid::from_raw(first), Signal::SIGTERM).unwrap();
     wait_until("another one serves", || user.json(&["status"])["pid"] != first);
     assert_eq!(user.json(&["list"])[0]["status"], "running");
     let log = std::fs::read_to_string(user.path("state/symposium/taskspaced.log")).unwrap();

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::net::UnixListener as StdListener;
 use std::time::Duration;
 
+use axum::serve::Listener;
+use nix::unistd::geteuid;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -39,7 +41,7 @@ impl Door {
         closing: CancellationToken,
     ) -> io::Result<Self> {
         let listener = register(&socket.listener)?;
-        let uid = nix::unistd::geteuid().as_raw();
+        let uid = geteuid().as_raw();
         Ok(Self { socket, listener, clients, retire, closing, uid })
     }
 
@@ -110,7 +112,7 @@ fn register(listener: &StdListener) -> io::Result<UnixListener> {
     UnixListener::from_std(listener.try_clone()?)
 }
 
-impl axum::serve::Listener for Door {
+impl Listener for Door {
     type Io = Connection;
     type Addr = ();
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
-use futures_util::{Stream, StreamExt};
+use futures_util::stream::{self, Stream, StreamExt};
 
 use super::app::App;
 use super::extract::Parameters;
@@ -52,7 +52,7 @@ pub(crate) async fn events(
     } else {
         let mut kept = engine.kept_events(query.after().unwrap_or_default());
         kept.retain(|event| query.wants(event));
-        futures_util::stream::iter(kept).right_stream()
+        stream::iter(kept).right_stream()
     };
     let stream = stream.take_until(closed).map(|event| encode(&event));
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
@@ -110,7 +110,7 @@ fn coming(engine: Engine, query: EventQuery) -> impl Stream<Item = Event> + Send
         }
     };
     let stream = Box::pin(stream.take_until(over));
-    futures_util::stream::unfold(Some(stream), move |stream| async move {
+    stream::unfold(Some(stream), move |stream| async move {
         let mut stream = stream?;
         let event = stream.next().await?;
         let last = operation.is_some() && matches!(event.body, EventBody::OperationFinished { .. });

@@ -1,5 +1,7 @@
 //! Commands in containers: an HTTP upgrade, then frames.
 
+use std::fmt::Display;
+
 use axum::body::Body;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -91,7 +93,7 @@ async fn carry(
     to_client: &mut (impl AsyncWrite + Unpin),
     session: ExecSession,
 ) -> Result<Option<i32>, Problem> {
-    let failed = |error: &dyn std::fmt::Display| {
+    let failed = |error: &dyn Display| {
         Problem::new(Code::PodmanFailed, format!("the exec session failed: {error}"))
     };
     let ExecSession { mut output, mut input, control } = session;

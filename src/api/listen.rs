@@ -203,6 +203,8 @@ fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ListenEr
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     async fn ours(path: &Path) -> Socket {
@@ -244,10 +246,10 @@ mod tests {
         let theirs = UnixListener::bind(&path).unwrap();
         // A holder of the lock that ends when it is told to, as an instance does.
         let script = "exec 9>>\"$0\"; flock 9; echo $$ >&9; echo ready; exec sleep 60";
-        let mut holder = std::process::Command::new("sh")
+        let mut holder = Command::new("sh")
             .args(["-c", script])
             .arg(lock_path(&path))
-            .stdout(std::process::Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let mut ready = [0; 5];

@@ -83,6 +83,7 @@ mod tests {
     use std::time::Duration;
 
     use hyper::body::Bytes;
+    use tokio::net::UnixListener;
 
     use super::*;
     use crate::uds::UnixHttp;
@@ -98,7 +99,7 @@ mod tests {
             .layer(middleware::from_fn(in_a_task_of_its_own));
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("s");
-        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        let listener = UnixListener::bind(&socket).unwrap();
         tokio::spawn(axum::serve(listener, router).into_future());
 
         let http = UnixHttp::new(socket, Duration::from_secs(1));

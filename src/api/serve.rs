@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -176,8 +176,8 @@ async fn give_up_socket(retire: &mpsc::Sender<oneshot::Sender<bool>>) -> bool {
 
 /// Wakes when idleness may have changed.
 pub(super) struct Change {
-    clients: tokio::sync::watch::Receiver<usize>,
-    engine: Option<(tokio::sync::watch::Receiver<usize>, tokio::sync::watch::Receiver<Active>)>,
+    clients: watch::Receiver<usize>,
+    engine: Option<(watch::Receiver<usize>, watch::Receiver<Active>)>,
 }
 
 impl Change {
@@ -203,10 +203,13 @@ impl Change {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixListener;
     use std::path::Path;
 
     use hyper::Method;
     use hyper::body::Bytes;
+    use tokio::task::JoinHandle;
+    use tokio::time::Instant;
 
     use super::*;
     use crate::api::{Claim, claim};
@@ -214,7 +217,7 @@ mod tests {
     use crate::uds::{Reply, UdsError, UnixHttp};
 
     /// Starts a service that has no engine: what does not need one works, the rest says why not.
-    async fn start(socket: &Path, idle_timeout: Duration) -> tokio::task::JoinHandle<Ended> {
+    async fn start(socket: &Path, idle_timeout: Duration) -> JoinHandle<Ended> {
         let Claim::Ours(socket) = claim(None, socket).await.unwrap() else {
             panic!("the socket is taken");
         };
@@ -272,9 +275,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("s");
         let service = start(&socket, Duration::from_millis(50)).await;
-        let deadline = tokio::time::Instant::now() + 6 * BROKEN_TIMEOUT;
+        let deadline = Instant::now() + 6 * BROKEN_TIMEOUT;
         while !service.is_finished() {
-            assert!(tokio::time::Instant::now() < deadline, "it goes on and on");
+            assert!(Instant::now() < deadline, "it goes on and on");
             if let Err(error) = try_fetch(&socket, Method::GET, "/v1/status", b"").await {
                 tracing::debug!("{error}");
                 tokio::task::yield_now().await;
@@ -296,7 +299,7 @@ mod tests {
     async fn a_stale_socket_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("s");
-        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        drop(UnixListener::bind(&socket).unwrap());
         let _service = start(&socket, Duration::from_secs(60)).await;
         assert_eq!(fetch(&socket, Method::GET, "/v1/version", b"").await.status, 200);
     }

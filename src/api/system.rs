@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
+use utoipa::openapi::OpenApi;
 
 use super::app::App;
 use super::problem::Answer;
@@ -45,6 +46,6 @@ pub(crate) async fn metrics(State(app): State<App>) -> Answer<impl IntoResponse>
 /// Describe the API
 #[utoipa::path(get, path = "/v1/openapi.json", tag = "system",
     responses((status = 200, description = "This document")))]
-pub(crate) async fn openapi() -> Json<utoipa::openapi::OpenApi> {
+pub(crate) async fn openapi() -> Json<OpenApi> {
     Json(super::document())
 }

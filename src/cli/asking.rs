@@ -57,6 +57,7 @@ fn read<T: FromStr<Err = String>>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Exit;
     use crate::model::Hold;
 
     fn asker(asking: &Asking, variables: &[(&str, &str)]) -> Result<Asker, Problem> {
@@ -100,7 +101,7 @@ mod tests {
             let problem = asker(&Asking::default(), &[(name, value)]).unwrap_err();
             let expected = format!("the variable {name}: {reason}");
             assert!(problem.detail.starts_with(&expected), "{problem}");
-            assert_eq!(super::super::Exit::of(problem.code).code(), 2);
+            assert_eq!(Exit::of(problem.code).code(), 2);
         }
     }
 }

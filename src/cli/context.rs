@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::MetadataExt;
 
+use nix::unistd::geteuid;
+
 use super::output::{Output, Stop};
 use super::service;
 use crate::client::{self, Client, ClientError};
@@ -62,7 +64,7 @@ fn check_owner(paths: &Paths) -> Result<(), Problem> {
         return Ok(());
     }
     match directory.symlink_metadata() {
-        Ok(found) if found.uid() != nix::unistd::geteuid().as_raw() => Err(Problem::new(
+        Ok(found) if found.uid() != geteuid().as_raw() => Err(Problem::new(
             Code::ServiceUnavailable,
             format!("{} belongs to another user", directory.display()),
         )

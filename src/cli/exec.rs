@@ -12,7 +12,8 @@ use super::output::Output;
 use super::{Exit, Outcome, internal, terminal};
 use crate::client::{ExecReader, ExecWriter};
 use crate::frames::Frame;
-use crate::model::{ExecRequest, Role, TaskspaceId};
+use crate::host;
+use crate::model::{ExecRequest, Problem, Role, TaskspaceId};
 
 /// How much input is read at once.
 const READ_SIZE: usize = 16 * 1024;
@@ -101,7 +102,7 @@ fn clamp(status: i32) -> u8 {
 
 /// Passes input and the terminal's size on. Returns only when it cannot even watch for them: that
 /// the session is over is for the other side to say.
-async fn inward(mut writer: ExecWriter, tty: bool) -> crate::model::Problem {
+async fn inward(mut writer: ExecWriter, tty: bool) -> Problem {
     let mut resized = match signal(SignalKind::window_change()) {
         Ok(resized) => resized,
         Err(error) => return internal("watch the terminal's size", &error),
@@ -109,7 +110,7 @@ async fn inward(mut writer: ExecWriter, tty: bool) -> crate::model::Problem {
     let mut stdin = tokio::io::stdin();
     let mut buffer = vec![0; READ_SIZE];
     let mut open = true;
-    if tty && let Some((columns, rows)) = crate::host::terminal::size() {
+    if tty && let Some((columns, rows)) = host::terminal::size() {
         ignore_end(writer.resize(columns, rows).await);
     }
     loop {
@@ -126,7 +127,7 @@ async fn inward(mut writer: ExecWriter, tty: bool) -> crate::model::Problem {
                 Err(error) => return internal("read standard input", &error),
             },
             Some(()) = resized.recv(), if tty => {
-                if let Some((columns, rows)) = crate::host::terminal::size() {
+                if let Some((columns, rows)) = host::terminal::size() {
                     ignore_end(writer.resize(columns, rows).await);
                 }
             }

@@ -1,5 +1,7 @@
 //! How the program ends.
 
+use std::process::ExitCode;
+
 use crate::model::Code;
 
 /// The status that the program exits with.
@@ -94,7 +96,7 @@ impl Exit {
     }
 }
 
-impl From<Exit> for std::process::ExitCode {
+impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         exit.code().into()
     }

@@ -46,6 +46,7 @@ pub use arguments::{Arguments, Verb};
 pub use exit::Exit;
 
 use context::Context;
+use nix::unistd::geteuid;
 use output::{Output, Stop};
 
 /// What a verb returns.
@@ -105,7 +106,7 @@ async fn dispatch(arguments: Arguments, output: Output) -> Outcome {
 }
 
 fn refuse_root() -> Result<(), Problem> {
-    if !nix::unistd::geteuid().is_root() {
+    if !geteuid().is_root() {
         return Ok(());
     }
     let detail = "taskspace is for an ordinary user with rootless Podman, and this is root";

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use nix::unistd::setsid;
 
 use super::output::Output;
 use super::service::make_socket_directory;
@@ -74,7 +75,7 @@ async fn open(paths: Paths) -> (Result<Engine, Problem>, Duration) {
 /// any business of the service.
 fn detach() -> Result<(), Problem> {
     // Refused only to the leader of a group, which has a session of its own to lose nothing from.
-    if let Err(error) = nix::unistd::setsid() {
+    if let Err(error) = setsid() {
         tracing::debug!("no session of our own: {error}");
     }
     std::env::set_current_dir("/").map_err(|error| internal("go to /", &error))

@@ -1,5 +1,7 @@
 //! `taskspace show`
 
+use std::fmt::Display;
+
 use clap::Args;
 use jiff::Timestamp;
 
@@ -160,7 +162,7 @@ impl Page {
     }
 
     /// Adds one value; its own lines are kept below each other.
-    pub(super) fn line(&mut self, key: &str, value: impl std::fmt::Display) {
+    pub(super) fn line(&mut self, key: &str, value: impl Display) {
         let value = plain(&value.to_string());
         let mut key = key;
         for line in value.lines() {

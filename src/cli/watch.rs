@@ -198,14 +198,14 @@ fn over_the_last(height: usize, text: &str) -> String {
 mod tests {
     use super::super::operations::tests::operations;
     use super::*;
-    use crate::model::{OperationState, Problem};
+    use crate::model::{Code, OperationState, Problem};
 
     #[test]
     fn every_change_is_one_line() {
         let at: Timestamp = "2026-01-01T05:30:00Z".parse().unwrap();
         let event = |body| Event { id: 1, time: at, operation: Some(8), taskspace: None, body };
         let waiting = &operations()[1];
-        let problem = Problem::new(crate::model::Code::PodmanFailed, "it\nbroke");
+        let problem = Problem::new(Code::PodmanFailed, "it\nbroke");
         let bodies = [
             EventBody::OperationRequested {
                 kind: waiting.kind,

@@ -1,5 +1,7 @@
 //! Why a call of the service does not succeed.
 
+use std::error::Error;
+
 use crate::model::{Code, Problem};
 use crate::uds::UdsError;
 
@@ -47,7 +49,7 @@ impl From<ClientError> for Problem {
 }
 
 /// Returns an error's message with those of its causes, each said once.
-fn with_causes(error: &dyn std::error::Error) -> String {
+fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let causes = std::iter::successors(error.source(), |cause| (*cause).source());
     for cause in causes.map(ToString::to_string) {

@@ -1,5 +1,6 @@
 //! The client's end of an exec session.
 
+use std::error::Error;
 use std::io;
 
 use hyper::Response;
@@ -53,7 +54,7 @@ impl ExecReader {
         }
     }
 
-    fn cut(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ClientError {
+    fn cut(&self, source: impl Into<Box<dyn Error + Send + Sync>>) -> ClientError {
         ClientError::Broken(UdsError::Cut { request: self.call.clone(), source: source.into() })
     }
 }

@@ -16,6 +16,7 @@ use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::frames::PROTOCOL;
 use crate::model::{
     Asker, BuildRequest, ContainerName, CreateRequest, DeleteOptions, DetailView, Event,
     EventQuery, ExecRequest, HealthView, ImageView, Operation, PlanView, Recorded, RegisterRequest,
@@ -210,7 +211,7 @@ impl Client {
         request: &ExecRequest,
     ) -> Result<(ExecReader, ExecWriter)> {
         let path = format!("/v1/taskspaces/{id}/exec");
-        let headers = [("connection", "upgrade"), ("upgrade", crate::frames::PROTOCOL)];
+        let headers = [("connection", "upgrade"), ("upgrade", PROTOCOL)];
         let body = encode(&path, request)?;
         let response = self.http.request(Method::POST, &path, &headers, body).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {

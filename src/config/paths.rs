@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::{User, getuid};
+
 use crate::model::TaskspaceId;
 
 /// The name of our directory in the standard places.
@@ -97,8 +99,8 @@ impl PathsError {
 impl Paths {
     /// Tells the places from the process's environment.
     pub fn from_environment() -> Result<Self, PathsError> {
-        let uid = nix::unistd::getuid();
-        let passwd_home = || nix::unistd::User::from_uid(uid).ok().flatten().map(|user| user.dir);
+        let uid = getuid();
+        let passwd_home = || User::from_uid(uid).ok().flatten().map(|user| user.dir);
         let lookup = |name: &str| {
             let value = std::env::var_os(name).filter(|value| !value.is_empty());
             if name == "HOME" { value.or_else(|| passwd_home().map(Into::into)) } else { value }

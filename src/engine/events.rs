@@ -2,7 +2,7 @@
 //! catch up.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::stream::{self, Stream, StreamExt};
 use jiff::Timestamp;
@@ -81,7 +81,7 @@ impl EventBus {
     ///
     /// A watcher that lags behind the channel is served from the kept events.
     pub(crate) fn subscribe(
-        self: &std::sync::Arc<Self>,
+        self: &Arc<Self>,
         after: Option<u64>,
     ) -> impl Stream<Item = Event> + Send + use<> {
         let (receiver, seen, missed) = {
@@ -124,8 +124,6 @@ impl EventBus {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     #[tokio::test]

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::stream::{self, StreamExt};
 use jiff::Timestamp;
+use tokio::time::MissedTickBehavior;
 
 use super::Inner;
 use crate::config::settings::HealthSettings;
@@ -85,7 +86,7 @@ impl Inner {
     /// Asks the sshds until the service ends.
     pub(super) async fn watch_health(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(self.settings.health.interval);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = self.closing.cancelled() => return,

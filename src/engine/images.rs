@@ -1,7 +1,8 @@
 //! The containers' images: built on first need, and again only when what they are built from has
 //! changed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,7 +17,9 @@ use crate::config::Settings;
 use crate::model::{Code, ImageRef, ImageState, ImageView, Problem};
 use crate::plan::names::{self, Labels};
 use crate::plan::pod::USER_NAMESPACE;
-use crate::podman::{BuildSpec, ContainerSpec, ErrorKind, Image, PodSpec, Podman, PullPolicy};
+use crate::podman::{
+    self, BuildSpec, ContainerSpec, ErrorKind, Image, PodSpec, Podman, PullPolicy,
+};
 use crate::render::{self, ContextFile, ImageInputs};
 
 /// How many lines of a failed build are told.
@@ -172,7 +175,7 @@ impl Images {
             pull: PullPolicy::Never,
             ..BuildSpec::default()
         };
-        let mut last = std::collections::VecDeque::new();
+        let mut last = VecDeque::new();
         let mut lines = pin!(podman.build_image(spec));
         while let Some(line) = lines.next().await {
             match line {
@@ -244,7 +247,7 @@ fn is_from(image: &Image, recipe: &Recipe) -> bool {
     image.labels.get(names::BUILD_LABEL) == Some(&recipe.digest)
 }
 
-fn found<T>(result: crate::podman::Result<T>) -> Result<Option<T>, Problem> {
+fn found<T>(result: podman::Result<T>) -> Result<Option<T>, Problem> {
     match result {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -302,7 +305,7 @@ async fn read_ca_bundle(configured: Option<&Path>) -> Result<Option<String>, Pro
 }
 
 /// Packs a build context.
-fn tar_of(files: &[ContextFile]) -> std::io::Result<Vec<u8>> {
+fn tar_of(files: &[ContextFile]) -> io::Result<Vec<u8>> {
     let mut builder = tar::Builder::new(Vec::new());
     for file in files {
         let mut header = tar::Header::new_gnu();

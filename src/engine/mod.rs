@@ -31,7 +31,7 @@ mod usage;
 mod verify;
 mod views;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use futures_util::Stream;
@@ -67,7 +67,7 @@ struct Inner {
     ssh: ssh::Ssh,
     drivers: Mutex<HashMap<TaskspaceId, mpsc::UnboundedSender<driver::Queued>>>,
     /// Ids whose making was asked for and is not in the registry yet.
-    reserved: Mutex<std::collections::HashSet<TaskspaceId>>,
+    reserved: Mutex<HashSet<TaskspaceId>>,
     /// How many taskspaces have to be looked after.
     up: watch::Sender<usize>,
     health: health::Health,

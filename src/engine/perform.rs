@@ -24,7 +24,7 @@ use crate::model::{
 use crate::plan::assess::Life;
 use crate::plan::{Act, SeedPlan, names};
 use crate::podman::{
-    ContainerSpec, ErrorKind, LogOptions, Pod, PodSpec, Podman, PodmanError, VolumeSpec,
+    self, ContainerSpec, ErrorKind, LogOptions, Pod, PodSpec, Podman, PodmanError, VolumeSpec,
 };
 
 /// How many log lines are told of a container that does not come up.
@@ -416,7 +416,7 @@ pub(super) async fn last_lines(podman: &Podman, container: &str) -> Vec<String> 
 
 /// Starts the container that keeps a pod's network: once more if crun is refused a setting of the new
 /// network namespace, which happens under load and not a second time.
-async fn start_network(podman: &Podman, infra: &str) -> crate::podman::Result<()> {
+async fn start_network(podman: &Podman, infra: &str) -> podman::Result<()> {
     match podman.start_container(infra).await {
         Err(PodmanError::Refused { message, .. }) if message.contains("ping_group_range") => {
             tracing::debug!("tried again: {message}");
@@ -428,9 +428,9 @@ async fn start_network(podman: &Podman, infra: &str) -> crate::podman::Result<()
 
 /// Does something, and once more if Podman refuses it: that a container's monitor was killed Podman
 /// learns only from the attempt to end the container, which fails for it.
-async fn twice<F>(act: impl Fn() -> F) -> crate::podman::Result<()>
+async fn twice<F>(act: impl Fn() -> F) -> podman::Result<()>
 where
-    F: Future<Output = crate::podman::Result<()>>,
+    F: Future<Output = podman::Result<()>>,
 {
     match act().await {
         Err(PodmanError::Refused { message, .. }) => {
@@ -441,11 +441,11 @@ where
     }
 }
 
-fn exists<T>(made: &crate::podman::Result<T>) -> bool {
+fn exists<T>(made: &podman::Result<T>) -> bool {
     made.as_ref().is_err_and(|error| error.kind() == ErrorKind::Exists)
 }
 
-fn absent_is_fine(result: crate::podman::Result<()>) -> Result<(), Problem> {
+fn absent_is_fine(result: podman::Result<()>) -> Result<(), Problem> {
     match result {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(problems::podman(error)),
         _ => Ok(()),

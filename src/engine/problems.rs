@@ -1,5 +1,7 @@
 //! How the lower rooms' errors are told to clients: one exhaustive match for each.
 
+use std::fmt::Display;
+
 use crate::host::files::FileError;
 use crate::host::git::GitError;
 use crate::host::podman_service::PodmanServiceError;
@@ -73,7 +75,7 @@ pub(crate) fn unsuitable(error: &Unsuitable) -> Problem {
     }
 }
 
-pub(crate) fn internal(error: impl std::fmt::Display) -> Problem {
+pub(crate) fn internal(error: impl Display) -> Problem {
     Problem::new(Code::Internal, error.to_string())
 }
 

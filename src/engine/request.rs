@@ -1,6 +1,7 @@
 //! What clients can ask for.
 
 use std::sync::PoisonError;
+use std::time::Instant;
 
 use rand::RngExt;
 
@@ -152,7 +153,7 @@ impl Engine {
                 let step = format!("image {}", image.full_name());
                 inner.operations.step(number, &step);
                 tell(EventBody::StepStarted { step: step.clone() });
-                let begun = std::time::Instant::now();
+                let begun = Instant::now();
                 result = inner.images.ensure(&podman, image, request.force, &output).await;
                 let outcome = if result.is_ok() { StepOutcome::Done } else { StepOutcome::Failed };
                 let milliseconds = begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX);

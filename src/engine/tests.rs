@@ -1,5 +1,6 @@
 //! The engine on a fake Podman: what the real one does not show on command.
 
+use std::path::Path;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -68,7 +69,7 @@ fn out_of_memory(id: &TaskspaceId, registry: uuid::Uuid, seen: &Seen) -> Answer 
 
 /// An engine that recovers nothing by itself, with one taskspace in its registry, on a fake Podman.
 async fn engine(
-    home: &std::path::Path,
+    home: &Path,
     id: &TaskspaceId,
     record: Record,
     answer: impl Fn(&TaskspaceId, uuid::Uuid, &Seen) -> Answer + Send + 'static,

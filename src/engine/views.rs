@@ -10,7 +10,7 @@ use crate::model::{
     Role, Shared, Status, StatusView, TaskspaceId, VolumeView,
 };
 use crate::plan::names;
-use crate::podman::{ErrorKind, ExecSession, ExecSpec, LogOptions, Podman};
+use crate::podman::{ErrorKind, ExecSession, ExecSpec, LogOptions, Podman, PodmanError};
 
 impl Engine {
     /// Returns every taskspace, by id.
@@ -196,7 +196,7 @@ async fn containers(podman: &Podman, id: &TaskspaceId) -> Vec<ContainerView> {
     views
 }
 
-fn container_problem(id: &TaskspaceId, role: Role, error: crate::podman::PodmanError) -> Problem {
+fn container_problem(id: &TaskspaceId, role: Role, error: PodmanError) -> Problem {
     match error.kind() {
         ErrorKind::NotFound => {
             Problem::new(Code::NotFound, format!("'{id}' has no {role} container at the moment"))

@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::unistd::geteuid;
+
 use crate::fault;
 
 /// What the names of temporary files begin with.
@@ -147,7 +149,7 @@ pub fn private_dir(path: &Path) -> Result<(), FileError> {
             FileError::io("make the directory", path)(source)
         }
     })?;
-    let uid = nix::unistd::geteuid().as_raw();
+    let uid = geteuid().as_raw();
     let link = fs::symlink_metadata(path).map_err(FileError::io("look at", path))?;
     let target = fs::metadata(path).map_err(FileError::io("look at", path))?;
     if let Some(other) = [&link, &target].into_iter().find(|found| found.uid() != uid) {
@@ -208,6 +210,8 @@ pub(crate) fn open_lock_file(path: &Path) -> Result<File, FileError> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{chown, symlink};
+
     use super::*;
 
     #[test]
@@ -260,7 +264,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().join("theirs");
         fs::create_dir(&dir).unwrap();
-        if std::os::unix::fs::chown(&dir, Some(12345), None).is_ok() {
+        if chown(&dir, Some(12345), None).is_ok() {
             let error = private_dir(&dir).unwrap_err();
             assert!(matches!(error, FileError::NotOurs { owner: 12345, .. }), "{error}");
         }
@@ -274,7 +278,7 @@ mod tests {
         fs::create_dir(&other).unwrap();
         fs::write(other.join("kept"), "").unwrap();
         fs::write(tree.join("sub/file"), "").unwrap();
-        std::os::unix::fs::symlink(&other, tree.join("link")).unwrap();
+        symlink(&other, tree.join("link")).unwrap();
         fs::set_permissions(tree.join("sub"), Permissions::from_mode(0o500)).unwrap();
         remove_tree(&tree).unwrap();
         remove_tree(&tree).unwrap();

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::ops::RangeInclusive;
 
+use nix::libc;
 use rand::Rng;
 use rand::seq::SliceRandom;
 
@@ -15,7 +16,7 @@ pub fn is_free(port: u16) -> bool {
         Err(error) => {
             address.is_ipv6()
                 && (error.kind() == io::ErrorKind::AddrNotAvailable
-                    || error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT))
+                    || error.raw_os_error() == Some(libc::EAFNOSUPPORT))
         }
     };
     can_bind((Ipv4Addr::LOCALHOST, port).into()) && can_bind((Ipv6Addr::LOCALHOST, port).into())
@@ -36,6 +37,8 @@ pub fn pick(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -59,7 +62,7 @@ mod tests {
     #[test]
     fn picks_are_spread_over_the_range() {
         let mut rng = rand::rng();
-        let picks: std::collections::BTreeSet<_> =
+        let picks: BTreeSet<_> =
             (0..20).filter_map(|_| pick(20_001..=30_000, &|_| false, &mut rng)).collect();
         assert!(picks.len() > 10, "{picks:?}");
     }

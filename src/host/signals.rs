@@ -112,6 +112,9 @@ fn is_ignored(signal: Signal) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    use nix::sys::signal::raise;
 
     use super::*;
 
@@ -119,11 +122,11 @@ mod tests {
     async fn a_signal_comes_out_with_its_sender() {
         let mut signals = Signals::take().unwrap();
         for signal in TAKEN {
-            nix::sys::signal::raise(signal).unwrap();
+            raise(signal).unwrap();
             let received = signals.next().await.unwrap();
             assert_eq!(received, Received { signal, by_kernel: false });
             // What we start obeys it.
-            let mut command = std::process::Command::new("sh");
+            let mut command = Command::new("sh");
             let ended = command.args(["-c", "kill -$0 $$; exit 0", &signal.as_str()[3..]]).status();
             assert_eq!(ended.unwrap().signal(), Some(signal as i32));
         }

@@ -91,13 +91,15 @@ async fn within<T>(call: impl Future<Output = Result<T, zbus::Error>>) -> Result
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixListener;
+
     use super::*;
 
     #[tokio::test]
     async fn without_systemd_there_is_no_manager() {
         let dir = tempfile::tempdir().unwrap();
         assert!(UserManager::connect(dir.path()).await.is_none());
-        std::os::unix::net::UnixListener::bind(dir.path().join("bus")).map(drop).unwrap();
+        UnixListener::bind(dir.path().join("bus")).map(drop).unwrap();
         assert!(UserManager::connect(dir.path()).await.is_none());
     }
 }

@@ -1,5 +1,6 @@
 //! Errors as clients see them: RFC 9457 documents with a stable code.
 
+use std::error::Error;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -193,7 +194,7 @@ impl fmt::Display for Problem {
     }
 }
 
-impl std::error::Error for Problem {}
+impl Error for Problem {}
 
 impl From<TransitionError> for Problem {
     fn from(error: TransitionError) -> Self {

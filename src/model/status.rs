@@ -20,6 +20,8 @@
 //! - `failed`: what was asked for could not be brought about; the record says why.
 //! - `deleting`: everything of it is being removed; afterwards its record is gone.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// The actual state of a taskspace.
@@ -161,8 +163,8 @@ impl Status {
     }
 }
 
-impl std::fmt::Display for Status {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
 }

@@ -8,6 +8,7 @@ use super::capability::Capabilities;
 use super::lifecycle::{push_build_cache, push_start, push_verify};
 use super::{Act, BasePlan, Plan, SeedPlan, names, pod, volumes};
 use crate::model::{ImageRef, Record, Role, TaskspaceId};
+use crate::podman::VolumeSpec;
 
 /// What the plan is computed from.
 #[derive(Clone, Debug)]
@@ -76,7 +77,7 @@ pub fn plan(inputs: &Inputs<'_>, again: bool) -> Plan {
 
     let files =
         plan.push("keys and configuration", Act::WriteFiles, Some(Act::RemoveFiles), &ready);
-    let volume = |plan: &mut Plan, title, spec: crate::podman::VolumeSpec, needs: &[usize]| {
+    let volume = |plan: &mut Plan, title, spec: VolumeSpec, needs: &[usize]| {
         let undo = Act::RemoveVolume(spec.name.clone());
         plan.push(title, Act::CreateVolume(spec), Some(undo), needs)
     };

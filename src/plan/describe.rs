@@ -3,6 +3,7 @@
 use super::{Act, Plan, Step};
 use crate::model::{PlanView, StepView, TaskspaceId};
 use crate::plan::names;
+use crate::podman::PortMapping;
 
 impl Plan {
     /// Returns the plan as clients see it; `id` is the taskspace that it is for.
@@ -45,7 +46,7 @@ impl Act {
                 format!("put branch {} and origin {} into the changes", seed.branch, seed.origin)
             }
             Self::CreatePod(spec) => {
-                let mapping = |mapping: &crate::podman::PortMapping| {
+                let mapping = |mapping: &PortMapping| {
                     let (ip, port) = (mapping.host_ip, mapping.host_port);
                     format!("{ip}:{port} → {}", mapping.container_port)
                 };

@@ -3,6 +3,8 @@
 //! Starting what runs and stopping what is stopped succeed. Removing what is not there is an error
 //! of the kind [`ErrorKind::NotFound`](super::ErrorKind::NotFound): the caller decides.
 
+use serde::de::DeserializeOwned;
+
 use super::Podman;
 use super::error::{PodmanError, Result};
 use super::objects::{
@@ -187,7 +189,7 @@ impl Podman {
     }
 
     /// Reads a list; some Podmans write an empty one as null.
-    async fn list<T: serde::de::DeserializeOwned>(&self, path: String) -> Result<Vec<T>> {
+    async fn list<T: DeserializeOwned>(&self, path: String) -> Result<Vec<T>> {
         let items: Option<Vec<T>> = self.get(path).read().await?;
         Ok(items.unwrap_or_default())
     }
@@ -195,6 +197,8 @@ impl Podman {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use serde_json::{Value, json};
 
     use super::*;
@@ -254,7 +258,7 @@ mod tests {
         ]);
         let volume = VolumeSpec { name: "v".into(), ..VolumeSpec::default() };
         let made = podman.create_volume(&volume).await.unwrap();
-        assert_eq!(made.mountpoint, std::path::Path::new("/s/v/_data"));
+        assert_eq!(made.mountpoint, Path::new("/s/v/_data"));
         let pod = PodSpec { name: "p".into(), ..PodSpec::default() };
         assert_eq!(podman.create_pod(&pod).await.unwrap(), "p1");
         let container = ContainerSpec { name: "c".into(), ..ContainerSpec::default() };

@@ -1,6 +1,7 @@
 //! What Podman refuses, and what keeps it from answering.
 
 use std::error::Error;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ pub enum PodmanError {
         /// The socket.
         socket: PathBuf,
         /// Why no connection came about.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// What answers is not Podman, or a Podman that nobody knows yet.
     #[error("the answer to {request} is not podman's: {detail}")]

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
+
 pub use error::{ErrorKind, PodmanError, Result};
 pub use objects::{
     Container, ContainerState, ContainerStats, ContainerSummary, EventObject, IdMap, Image, Info,
@@ -41,7 +43,7 @@ const POOL_IDLE: Duration = Duration::from_secs(4);
 pub struct Podman {
     http: UnixHttp,
     /// Held while a volume is removed; see [`Podman::remove_volume`].
-    volume_removal: Arc<tokio::sync::Mutex<()>>,
+    volume_removal: Arc<Mutex<()>>,
 }
 
 impl Podman {

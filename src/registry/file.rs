@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use serde_json::ser::Formatter;
 use tempfile::{PathPersistError, TempPath};
 use uuid::Uuid;
 
@@ -286,7 +287,7 @@ impl LinePerEntry {
     }
 }
 
-impl serde_json::ser::Formatter for LinePerEntry {
+impl Formatter for LinePerEntry {
     fn begin_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
         self.depth += 1;
         self.has_content = false;

@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
+use tokio::task::JoinSet;
 
 use super::file::Disk;
 use super::*;
@@ -105,7 +106,7 @@ async fn what_another_handle_wrote_is_seen_and_unchanged_reads_share_one_documen
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_changes_of_several_handles_lose_nothing() {
     let (_dir, path) = place();
-    let mut tasks = tokio::task::JoinSet::new();
+    let mut tasks = JoinSet::new();
     for handle in 0..4 {
         let registry = Registry::open(path.clone()).unwrap();
         for n in 0..50 {

@@ -1,6 +1,7 @@
 //! The one thread of a process that changes the registry.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -24,7 +25,7 @@ impl Writer {
         thread::Builder::new()
             .name("registry".to_owned())
             .spawn(move || run(&store, &changes))
-            .map_err(RegistryError::io("start a thread for", std::path::Path::new("registry")))?;
+            .map_err(RegistryError::io("start a thread for", Path::new("registry")))?;
         Ok(Self { queue })
     }
 

@@ -14,9 +14,13 @@ mod sweep;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::ops::RangeInclusive;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use podman::TestPodman;
 use serde_json::Value;
 
@@ -202,9 +206,7 @@ impl User {
 
     /// Returns the service's process, if it runs.
     pub fn service(&self) -> Option<i32> {
-        if std::os::unix::net::UnixStream::connect(self.path("run/symposium/taskspace.sock"))
-            .is_err()
-        {
+        if UnixStream::connect(self.path("run/symposium/taskspace.sock")).is_err() {
             return None;
         }
         self.json(&["status"])["pid"].as_i64().map(|pid| pid.try_into().unwrap())
@@ -213,7 +215,7 @@ impl User {
     /// Ends the service at once, as a crash would.
     pub fn kill_service(&self) {
         let pid = self.service().expect("the service runs");
-        end(pid, nix::sys::signal::Signal::SIGKILL);
+        end(pid, Signal::SIGKILL);
     }
 
     /// Returns the names of everything in Podman that carries this user's registry.
@@ -246,7 +248,7 @@ impl Drop for User {
             }
         }
         if let Some(pid) = self.service() {
-            end(pid, nix::sys::signal::Signal::SIGTERM);
+            end(pid, Signal::SIGTERM);
         }
         // Bases and kept agent states outlive their taskspaces.
         for name in self.left_in_podman() {
@@ -261,26 +263,26 @@ impl Drop for User {
 }
 
 /// Ends a process and waits until it is gone.
-pub fn end(pid: i32, signal: nix::sys::signal::Signal) {
+pub fn end(pid: i32, signal: Signal) {
     let pidfd = Path::new("/proc").join(pid.to_string());
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).ok();
+    kill(Pid::from_raw(pid), signal).ok();
     wait_until("the process is gone", || !pidfd.exists());
 }
 
 /// Asks a child to end, and waits for it.
-pub fn terminate(child: &mut std::process::Child) {
-    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+pub fn terminate(child: &mut Child) {
+    let pid = Pid::from_raw(child.id().try_into().unwrap());
+    kill(pid, Signal::SIGTERM).unwrap();
     child.wait().unwrap();
 }
 
 /// Waits until something holds, and fails with its name when it does not within a minute.
 #[track_caller]
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !holds() {
-        assert!(std::time::Instant::now() < deadline, "waited in vain until {what}");
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

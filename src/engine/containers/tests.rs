@@ -1,6 +1,7 @@
 //! Registered containers on what was seen of them, without Podman.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::known::Look;
 use super::labels::Labelled;
@@ -9,8 +10,8 @@ use super::*;
 use crate::model::ContainerState;
 
 const HEALTH: HealthSettings = HealthSettings {
-    interval: std::time::Duration::from_secs(30),
-    timeout: std::time::Duration::from_secs(1),
+    interval: Duration::from_secs(30),
+    timeout: Duration::from_secs(1),
     retries: 2,
 };
 

@@ -1,10 +1,11 @@
 //! Looks at the registered containers: in Podman, and at their ports.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::super::{Inner, problems};
@@ -165,7 +166,7 @@ impl Containers {
     }
 
     /// Returns what tells whether Podman is to be looked at for them.
-    pub(in crate::engine) fn wanted(&self) -> tokio::sync::watch::Receiver<bool> {
+    pub(in crate::engine) fn wanted(&self) -> watch::Receiver<bool> {
         self.wanted.subscribe()
     }
 
@@ -175,9 +176,8 @@ impl Containers {
         let labels = labels::read(&listed);
         let is_meant: Vec<&ContainerSummary> = {
             let known = self.lock();
-            let names: std::collections::HashSet<&str> =
-                known.containers().map(|(name, _)| name).collect();
-            let by_label: std::collections::HashSet<&str> = labels
+            let names: HashSet<&str> = known.containers().map(|(name, _)| name).collect();
+            let by_label: HashSet<&str> = labels
                 .containers
                 .iter()
                 .map(|(name, it)| it.container.as_ref().unwrap_or(name).as_str())

@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
-use super::super::files::{FileError, remove_tree, write_atomic};
+use nix::unistd::syncfs;
+
+use super::super::files::{FileError, remove_tree, sync_dir, write_atomic};
 use super::error::filling;
 use super::mirror::{HEAD, interrupted, lock};
 use super::source::is_full_id;
@@ -71,7 +73,7 @@ impl Git {
             finish(&whole.join(".git"))?;
             // A base is called whole only once all of it is on the disk.
             File::open(&whole)
-                .and_then(|dir| nix::unistd::syncfs(dir).map_err(io::Error::from))
+                .and_then(|dir| syncfs(dir).map_err(io::Error::from))
                 .map_err(FileError::io("sync", &whole))
         });
         finishing.await.map_err(|error| interrupted(doing, &error))??;
@@ -211,7 +213,7 @@ fn copy_mode(from: &Path, to: &Path) -> Result<(), FileError> {
 
 /// Makes the names of a small tree durable.
 fn sync_below(dir: &Path) -> Result<(), FileError> {
-    super::super::files::sync_dir(dir)?;
+    sync_dir(dir)?;
     for entry in fs::read_dir(dir).map_err(FileError::io("read", dir))? {
         let entry = entry.map_err(FileError::io("read", dir))?;
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {

@@ -7,8 +7,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use fs4::FileExt;
 use sha2::{Digest, Sha256};
+use tokio::task::JoinError;
 
 use super::super::files::{FileError, open_lock_file, private_dir, remove_tree, sync_dir};
+use super::error::remote;
 use super::{Git, GitError, Source};
 
 /// Where a mirror keeps the HEAD of its repository.
@@ -46,7 +48,7 @@ pub(super) async fn lock(mirror: &Path, exclusive: bool) -> Result<File, GitErro
     }
 }
 
-pub(super) fn interrupted(doing: &str, error: &tokio::task::JoinError) -> GitError {
+pub(super) fn interrupted(doing: &str, error: &JoinError) -> GitError {
     GitError::Other { doing: doing.to_owned(), reason: error.to_string(), log: Vec::new() }
 }
 
@@ -64,7 +66,7 @@ impl Git {
         };
         match ask("--show-toplevel").await {
             Err(GitError::Other { .. }) => match ask("--absolute-git-dir").await {
-                Err(GitError::Other { log, .. }) => Err(super::error::remote(source.public(), log)),
+                Err(GitError::Other { log, .. }) => Err(remote(source.public(), log)),
                 other => other,
             },
             other => other,

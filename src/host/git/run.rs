@@ -6,6 +6,7 @@ use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
 
+use nix::sys::stat::{Mode, umask};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
@@ -273,7 +274,7 @@ fn keep_from_others(command: &mut Command) {
     // umask is one (POSIX, 2.4.3), and it neither allocates nor locks.
     unsafe {
         command.pre_exec(|| {
-            nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+            umask(Mode::from_bits_truncate(0o022));
             Ok(())
         });
     }

@@ -1,5 +1,6 @@
 //! Where a project comes from.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::GitError;
@@ -36,8 +37,8 @@ pub struct Credentials {
     pub(super) password: String,
 }
 
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Credentials(…)")
     }
 }

@@ -197,6 +197,9 @@ fn moment_in_seconds<'de, D: Deserializer<'de>>(
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Debug;
+
+    use serde::de::DeserializeOwned;
     use serde_json::{Value, json};
 
     use super::*;
@@ -204,10 +207,7 @@ mod tests {
     /// Replies without anything but identity, then with null for all the rest.
     #[test]
     fn missing_and_null_are_taken_for_nothing() {
-        fn read<T: serde::de::DeserializeOwned + PartialEq + std::fmt::Debug>(
-            identity: &Value,
-            rest: &[&str],
-        ) {
+        fn read<T: DeserializeOwned + PartialEq + Debug>(identity: &Value, rest: &[&str]) {
             let bare: T = serde_json::from_value(identity.clone()).unwrap();
             let mut full = identity.clone();
             for key in rest {

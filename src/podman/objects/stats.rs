@@ -1,5 +1,7 @@
 //! What containers use.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -42,7 +44,7 @@ impl ContainerStats {
         if self.id != earlier.id || passed <= 0.0 {
             return None;
         }
-        let used = std::time::Duration::from_nanos(self.cpu_nanos.checked_sub(earlier.cpu_nanos)?);
+        let used = Duration::from_nanos(self.cpu_nanos.checked_sub(earlier.cpu_nanos)?);
         Some(used.as_secs_f64() / passed * 100.0)
     }
 

@@ -224,6 +224,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::podman::ErrorKind;
     use crate::uds::fake_podman::{Answer, FakePodman};
 
     /// A piece of output as it is framed on the wire.
@@ -292,7 +293,7 @@ mod tests {
         let (_fake, session) =
             start(vec![Answer::error(409, "container state improper", improper)]).await;
         let error = session.err().unwrap();
-        assert_eq!(error.kind(), crate::podman::ErrorKind::BadState);
+        assert_eq!(error.kind(), ErrorKind::BadState);
         assert_eq!(
             error.to_string(),
             format!("podman refused POST /containers/c/exec: {improper}")

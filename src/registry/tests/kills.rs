@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
+use nix::libc;
 use rand::RngExt;
 
 use super::*;
@@ -92,7 +93,7 @@ async fn work(path: PathBuf, worker: usize) {
             std::io::stdout().write_all(format!("{DONE}{number}\n").as_bytes()).unwrap();
         }
     };
-    let mut tasks = tokio::task::JoinSet::new();
+    let mut tasks = JoinSet::new();
     for _ in 0..in_flight(worker) {
         tasks.spawn(one_after_the_other(registry.clone()));
     }
@@ -145,7 +146,7 @@ fn kill_and_replace(path: &Path, answered: &[AtomicU64]) -> Vec<u64> {
             }
             Told::Ended(worker) => {
                 let status = children.remove(&worker).unwrap().wait().unwrap();
-                if status.signal() == Some(nix::libc::SIGKILL) {
+                if status.signal() == Some(libc::SIGKILL) {
                     kills[worker] += 1;
                     children.insert(worker, spawn(path, worker, &tell));
                 } else {

@@ -1,3 +1,7 @@
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
 use super::*;
 
 #[tokio::test]
@@ -37,9 +41,8 @@ async fn what_is_no_repository_is_told_and_leaves_nothing() {
 
 #[tokio::test]
 async fn a_password_goes_to_its_server_and_is_not_kept() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let world = World::new();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let server = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -96,7 +99,7 @@ async fn many_at_once_share_one_mirror() {
     let world = World::new();
     let source = world.source(&world.repository("repo"));
     let mirror = world.mirror(&source);
-    let mut tasks = tokio::task::JoinSet::new();
+    let mut tasks = JoinSet::new();
     for _ in 0..8 {
         let (git, source, mirror) = (world.git.clone(), source.clone(), mirror.clone());
         tasks.spawn(async move {
