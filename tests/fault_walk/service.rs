@@ -1,0 +1,52 @@
+//! A service with faults.
+
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use nix::libc;
+
+use crate::common::{User, terminate, wait_until};
+
+/// How long a service may take to reach its point when the client has gone on already.
+const REACHED: Duration = Duration::from_secs(3);
+
+/// A service with faults.
+pub(super) struct Faulty(Child);
+
+impl Faulty {
+    /// Starts one, each fault as `User::serve` takes it.
+    pub(super) fn start(user: &User, faults: &[(&str, String)]) -> Self {
+        let mut service = Self(user.serve(faults));
+        let socket = user.path("run/symposium/taskspace.sock");
+        wait_until("the service listens, or is gone", || {
+            UnixStream::connect(&socket).is_ok() || service.0.try_wait().unwrap().is_some()
+        });
+        service
+    }
+
+    /// Whether it has been killed, soon.
+    pub(super) fn was_killed(&mut self) -> bool {
+        let deadline = Instant::now() + REACHED;
+        loop {
+            match self.0.try_wait().unwrap() {
+                Some(status) => return status.signal() == Some(libc::SIGKILL),
+                None if Instant::now() > deadline => return false,
+                None => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+
+    /// Asks it to end, and waits for it.
+    pub(super) fn end(&mut self) {
+        terminate(&mut self.0);
+    }
+}
+
+impl Drop for Faulty {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
