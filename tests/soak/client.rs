@@ -60,12 +60,17 @@ impl Soak {
 
     /// Takes in the answers of the clients that have ended.
     pub(super) fn look_at_clients(&mut self) {
-        let waiting = std::mem::take(&mut self.clients);
-        for mut client in waiting {
+        let mut ended = Vec::new();
+        for mut client in std::mem::take(&mut self.clients) {
             match client.child.try_wait().unwrap() {
-                Some(status) => self.answered(&client, status),
+                Some(status) => ended.push((client, status)),
                 None => self.clients.push(client),
             }
+        }
+        // That something is gone is right once its removal is known, or asked for.
+        ended.sort_by_key(|(client, _)| client.verb != Verb::Delete);
+        for (client, status) in ended {
+            self.answered(&client, status);
         }
     }
 
