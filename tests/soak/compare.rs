@@ -1,20 +1,38 @@
 //! The comparison at rest: Podman and the host with the registry, the registry with the model, and what
 //! can be logged in to with what was left there.
 
+use std::time::{Duration, Instant};
+
 use super::Soak;
+use crate::common::agreement::quiescent;
 use crate::common::expectation::Meant;
 use crate::common::{User, text_of};
+
+/// How long it may take until it is noticed that a sshd is silent, on a machine that is busy.
+const NOTICED: Duration = Duration::from_secs(60);
 
 impl Soak {
     /// Compares what there is with what is expected.
     pub(super) fn compare(&mut self) {
-        for difference in self.disagreement() {
-            if !self.is_left_until_its_start(&difference) {
-                self.report.tell(difference);
-            }
+        for difference in self.lasting_disagreement() {
+            self.report.tell(difference);
         }
         let running = self.compare_with_model();
         self.log_in(&running);
+    }
+
+    /// Returns what goes on differing. That a network holds still is only known once its silence has
+    /// lasted: until then nothing is under way, and yet not all is at rest.
+    fn lasting_disagreement(&self) -> Vec<String> {
+        let deadline = Instant::now() + NOTICED;
+        loop {
+            let mut found = self.disagreement();
+            found.retain(|difference| !self.is_left_until_its_start(difference));
+            if found.is_empty() || Instant::now() > deadline {
+                return found;
+            }
+            quiescent(&self.user);
+        }
     }
 
     /// Returns how Podman and the host differ from the registry.
