@@ -9,6 +9,9 @@ use std::time::Instant;
 use super::Soak;
 use crate::common::expectation::{Answer, Asked, Meant, Verb};
 
+/// What the second of two restarts is told.
+const ONE_AT_A_TIME: &str = "is refused: in the way is operation";
+
 /// How many clients wait at a time.
 pub(super) const CLIENTS: usize = 6;
 
@@ -61,6 +64,10 @@ impl Soak {
     /// Takes in the answers of the clients that have ended.
     pub(super) fn look_at_clients(&mut self) {
         let mut ended = Vec::new();
+        let restarting: Vec<String> = (self.clients.iter())
+            .filter(|client| client.verb == Verb::Restart)
+            .map(|client| client.id.clone())
+            .collect();
         for mut client in std::mem::take(&mut self.clients) {
             match client.child.try_wait().unwrap() {
                 Some(status) => ended.push((client, status)),
@@ -70,16 +77,17 @@ impl Soak {
         // That something is gone is right once its removal is known, or asked for.
         ended.sort_by_key(|(client, _)| client.verb != Verb::Delete);
         for (client, status) in ended {
-            self.answered(&client, status);
+            self.answered(&client, status, &restarting);
         }
     }
 
-    fn answered(&mut self, client: &Client, status: ExitStatus) {
+    fn answered(&mut self, client: &Client, status: ExitStatus, restarting: &[String]) {
         let text = std::fs::read_to_string(&client.output).unwrap_or_default();
         let unsure = UNSURE.iter().any(|words| text.contains(words));
         let answer = match status.code() {
             Some(0) => Answer::Done,
             Some(3) => Answer::Refused,
+            Some(4) if text.contains(ONE_AT_A_TIME) => Answer::Refused,
             None | Some(130) => Answer::Unknown,
             Some(_) if unsure => Answer::Unknown,
             Some(_) => Answer::Failed,
@@ -99,6 +107,15 @@ impl Soak {
             Answer::Done => true,
             Answer::Unknown => killed || self.services.ended,
             Answer::Failed => excused || expected.had_failed,
+            // Somebody restarts it already.
+            Answer::Refused if status.code() == Some(4) => {
+                client.verb == Verb::Restart
+                    && (restarting.iter().filter(|id| **id == client.id).count() > 1
+                        || expected
+                            .asked
+                            .iter()
+                            .any(|it| it.verb == Verb::Restart && it.to >= client.from))
+            }
             // It may be gone, or not be entered yet.
             Answer::Refused => {
                 expected.meant().contains(&Meant::Absent)
