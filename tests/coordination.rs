@@ -392,6 +392,25 @@ fn what_waited_is_begun_once_although_the_service_is_killed_in_it() {
 }
 
 #[test]
+fn what_waits_for_a_creation_waits_for_it_after_a_crash_too() {
+    let user = User::new();
+    let repository = Repository::new(&user, "app");
+    let late = "create: wait for the dev container's sshd: after#1";
+    let mut service = user.serve(&[("KILL", late.to_owned())]);
+    user.run(&["create", "--no-wait", "--project", repository.as_str(), "co-half"]);
+    let stop = user.run(&["stop", "--no-wait", "--json", "co-half"]);
+    let stop: Value = serde_json::from_str(&stop).unwrap();
+    assert_eq!(stop["state"], "queued");
+    assert_eq!(service.wait().unwrap().signal(), Some(9));
+    user.run(&["status"]);
+    let agent = Agent::new(&user);
+    wait_until("the stop is over", || agent.state(stop["id"].as_u64().unwrap()).is_over());
+    assert_eq!(agent.state(stop["id"].as_u64().unwrap()), Done);
+    assert_eq!(user.json(&["show", "co-half"])["status"], "stopped");
+    user.run(&["delete", "--force", "--purge", "co-half"]);
+}
+
+#[test]
 fn what_the_service_does_to_a_taskspace_waits_for_who_holds_it() {
     let user = User::new();
     user.settings("settings.yaml", "reconcile_interval: 1s\nstop_timeout: 1s\n");

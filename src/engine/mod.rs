@@ -141,8 +141,9 @@ impl Engine {
             tracing::warn!("cannot write the SSH files: {problem}");
         }
         inner.take_in_dependencies();
-        inner.restore(&document);
+        // What had begun goes on before what waited for it.
         inner.take_up(&document);
+        inner.restore(&document);
         tokio::spawn(inner.clone().watch_leases());
         tokio::spawn(inner.clone().keep_operations());
         tokio::spawn(inner.clone().watch_dependencies());
