@@ -6,10 +6,15 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use taskspace::cli::{self, Arguments, Exit, Verb};
+use taskspace::host::unshared;
 use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
+    // Before anything has made a thread: only a process without them can enter a user namespace.
+    if std::env::args_os().nth(1).is_some_and(|verb| verb == unshared::VERB) {
+        return unshared::run(std::io::stdin(), std::io::stdout());
+    }
     let arguments = Arguments::parse();
     log(&arguments);
     #[cfg(feature = "fault-points")]

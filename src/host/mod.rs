@@ -18,3 +18,4 @@ pub mod ssh_include;
 pub mod sshkeys;
 pub mod systemd;
 pub mod terminal;
+pub mod unshared;
