@@ -25,6 +25,7 @@ mod service;
 mod soak;
 mod ssh;
 mod systemd;
+mod unshared;
 
 #[test]
 fn every_test_file_is_in() {
