@@ -240,6 +240,23 @@ fn http_events(user: &User) -> String {
 }
 
 #[test]
+fn what_was_killed_between_its_making_and_its_start_starts_all_the_same() {
+    let user = User::new();
+    let repository = Repository::new(&user, "app");
+    user.run(&["create", "--project", repository.as_str(), "inited"]);
+    user.run(&["stop", "inited"]);
+    let format = "--format={{.InfraContainerID}}";
+    let infra = podman(&["pod", "inspect", format, "taskspace-inited"]).trim().to_owned();
+    for container in [infra.as_str(), "taskspace-inited-dev"] {
+        podman(&["init", container]);
+        let pid = podman(&["inspect", "--format={{.State.Pid}}", container]);
+        kill(Pid::from_raw(pid.trim().parse().unwrap()), Signal::SIGKILL).unwrap();
+        user.run(&["start", "inited"]);
+        user.run(&["stop", "inited"]);
+    }
+}
+
+#[test]
 fn many_health_checks_lock_nobody_out() {
     let user = User::new();
     user.settings("settings.yaml", "health: {interval: 10ms}\n");

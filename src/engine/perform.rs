@@ -30,6 +30,9 @@ use crate::podman::{
 /// How many log lines are told of a container that does not come up.
 const LAST_LINES: u64 = 20;
 
+/// How often a container is started that Podman refuses to start without a reason of its own.
+const STARTS: usize = 3;
+
 /// Performs acts for one operation on one taskspace.
 pub(super) struct Acting {
     pub(super) engine: Arc<Inner>,
@@ -96,12 +99,14 @@ impl Performer for Acting {
                 if infra.is_none_or(|infra| Life::of(&infra.state) == Life::Down) {
                     self.free_ports().await?;
                 }
-                start_network(podman, &pod.infra_id).await.map_err(problems::podman)
+                let patience = self.engine.stop_seconds();
+                start(podman, &pod.infra_id, patience).await.map_err(problems::podman)
             }
-            Act::StartContainer(role) => podman
-                .start_container(&names::container(&self.id, *role))
-                .await
-                .map_err(problems::podman),
+            Act::StartContainer(role) => {
+                let (name, patience) =
+                    (names::container(&self.id, *role), self.engine.stop_seconds());
+                start(podman, &name, patience).await.map_err(problems::podman)
+            }
             Act::StopContainer(role) => {
                 let name = names::container(&self.id, *role);
                 let patience = self.engine.stop_seconds();
@@ -414,16 +419,22 @@ pub(super) async fn last_lines(podman: &Podman, container: &str) -> Vec<String> 
     String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
 }
 
-/// Starts the container that keeps a pod's network: once more if crun is refused a setting of the new
-/// network namespace, which happens under load and not a second time.
-async fn start_network(podman: &Podman, infra: &str) -> podman::Result<()> {
-    match podman.start_container(infra).await {
-        Err(PodmanError::Refused { message, .. }) if message.contains("ping_group_range") => {
-            tracing::debug!("tried again: {message}");
-            podman.start_container(infra).await
+/// Starts a container. If Podman refuses it without a reason of its own, it is stopped and started
+/// again: one whose process was killed between its making and its start cannot be started until it is
+/// stopped, and under load crun is now and then refused a setting of a new network namespace.
+async fn start(podman: &Podman, name: &str, patience: u32) -> podman::Result<()> {
+    for _ in 1..STARTS {
+        match podman.start_container(name).await {
+            Err(error) if error.kind() == ErrorKind::Other => {
+                tracing::debug!("tried again: {error}");
+            }
+            result => return result,
         }
-        result => result,
+        if let Err(error) = podman.stop_container(name, patience).await {
+            tracing::debug!("cannot be stopped: {error}");
+        }
     }
+    podman.start_container(name).await
 }
 
 /// Does something, and once more if Podman refuses it: that a container's monitor was killed Podman
