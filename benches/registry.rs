@@ -130,6 +130,7 @@ fn fill(runtime: &Runtime, registry: &Registry, size: usize) {
             let project = project.or_insert_with(|| ProjectRecord {
                 source: record.spec.project.source.clone(),
                 bases: [].into(),
+                caches: [].into(),
             });
             project.bases.entry(record.spec.project.commit.clone()).or_insert_with(|| BaseRecord {
                 volume: format!("taskspace-base-{}", record.spec.project.commit),
@@ -171,6 +172,8 @@ fn record(id: &TaskspaceId, number: usize) -> Record {
         },
         agent_state_volume: format!("taskspace-{id}-agent-state"),
         agent_state_from: None,
+        cache: None,
+        forked: None,
         underway: None,
         failure: None,
         warnings: vec!["the memory limit is not enforced: no cgroup controller".to_owned()],

@@ -12,8 +12,8 @@ mod service;
 mod walk;
 
 use cases::{
-    CREATE, CREATE_IN_VAIN, CREATE_WITH_BASE, Case, DELETE, DELETE_AND_KEEP, DELETE_OLD, KEEP,
-    REBUILD, RECOVER, RECOVER_REMOVED, RESTART, START, STOP,
+    CREATE, CREATE_IN_VAIN, CREATE_WITH_BASE, Case, DELETE, DELETE_AND_KEEP, DELETE_OLD, FORK,
+    KEEP, PROMOTE, REBUILD, RECOVER, RECOVER_REMOVED, RESTART, START, STOP,
 };
 use points::{FIRST_WRITE, is_step, is_taken, is_write};
 use walk::Walk;
@@ -131,6 +131,20 @@ fn recoveries_are_killed() {
 }
 
 #[test]
+fn forks_are_killed() {
+    let walk = Walk::new("w-fork");
+    kill_everywhere(&walk, FORK, 0, 1);
+    walk.finish();
+}
+
+#[test]
+fn promotions_of_caches_are_killed() {
+    let walk = Walk::new("w-promote");
+    kill_everywhere(&walk, PROMOTE, 0, 1);
+    walk.finish();
+}
+
+#[test]
 fn steps_of_a_creation_fail() {
     let walk = Walk::new("w-fails");
     fail_everywhere(&walk, CREATE, 0, 1);
@@ -141,6 +155,15 @@ fn steps_of_a_creation_fail() {
 fn steps_of_a_creation_fail_and_what_was_made_is_kept() {
     let walk = Walk::new("w-keep");
     fail_everywhere(&walk, KEEP, 0, 1);
+    walk.finish();
+}
+
+#[test]
+fn steps_of_forks_and_promotions_fail() {
+    let walk = Walk::new("w-copies");
+    for case in [FORK, PROMOTE] {
+        fail_everywhere(&walk, case, 0, 1);
+    }
     walk.finish();
 }
 

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod caches;
 mod common;
 
 mod agreement;
@@ -16,6 +17,7 @@ mod dry_run;
 mod events;
 mod failure;
 mod fault_walk;
+mod fork;
 mod interference;
 mod podman_faults;
 mod reconcile;

@@ -19,6 +19,7 @@ mod notify;
 mod openapi;
 mod operations;
 mod problem;
+mod projects;
 mod router;
 mod serve;
 mod streams;

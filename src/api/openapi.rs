@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use super::{containers, events, exec, images, operations, streams, system, taskspaces};
+use super::{containers, events, exec, images, operations, projects, streams, system, taskspaces};
 use crate::model::{Event, ExecRequest};
 
 #[derive(OpenApi)]
@@ -16,13 +16,14 @@ use crate::model::{Event, ExecRequest};
     paths(
         system::version, system::status, system::metrics, system::openapi,
         taskspaces::list, taskspaces::create, taskspaces::show, taskspaces::health,
-        taskspaces::delete,
+        taskspaces::delete, taskspaces::fork,
         taskspaces::start, taskspaces::stop, taskspaces::restart,
         streams::logs, exec::exec,
         operations::list, operations::request, operations::show, operations::update,
         operations::cancel, operations::hold, operations::locks,
         events::events,
         containers::list, containers::register, containers::show, containers::forget,
+        projects::list, projects::promote, projects::withdraw,
         images::list, images::build,
     ),
     components(schemas(Event, ExecRequest)),
@@ -30,6 +31,7 @@ use crate::model::{Event, ExecRequest};
         (name = "taskspaces", description = "Make, watch, use and remove taskspaces"),
         (name = "operations", description = "What is being done"),
         (name = "containers", description = "Containers and services outside of taskspaces"),
+        (name = "projects", description = "What taskspaces are made of, and what they share"),
         (name = "images", description = "What taskspaces run"),
         (name = "system", description = "The service itself"),
     ),

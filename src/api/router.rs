@@ -5,12 +5,12 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::app::App;
 use super::problem::Failure;
-use super::{containers, events, exec, images, operations, streams, system, taskspaces};
+use super::{containers, events, exec, images, operations, projects, streams, system, taskspaces};
 use crate::model::{Code, Problem};
 
 /// The longest body of a request: a prompt of a few hundred pages.
@@ -26,11 +26,15 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/taskspaces", get(taskspaces::list).post(taskspaces::create))
         .route("/v1/taskspaces/{id}", get(taskspaces::show).delete(taskspaces::delete))
         .route("/v1/taskspaces/{id}/health", get(taskspaces::health))
+        .route("/v1/taskspaces/{id}/fork", post(taskspaces::fork))
         .route("/v1/taskspaces/{id}/start", post(taskspaces::start))
         .route("/v1/taskspaces/{id}/stop", post(taskspaces::stop))
         .route("/v1/taskspaces/{id}/restart", post(taskspaces::restart))
         .route("/v1/taskspaces/{id}/logs", get(streams::logs))
         .route("/v1/taskspaces/{id}/exec", post(exec::exec))
+        .route("/v1/taskspaces/{id}/cache", post(projects::promote))
+        .route("/v1/projects", get(projects::list))
+        .route("/v1/projects/{name}/cache", delete(projects::withdraw))
         .route("/v1/operations", get(operations::list).post(operations::request))
         .route(
             "/v1/operations/{number}",

@@ -10,8 +10,8 @@ use super::extract::{By, Document, Id, Parameters};
 use super::operations::{Started, Wait, started};
 use super::problem::Answer;
 use crate::model::{
-    CreateRequest, DeleteOptions, DetailView, HealthView, Operation, OperationOrPlan, Problem,
-    Recorded,
+    CreateRequest, DeleteOptions, DetailView, ForkRequest, HealthView, Operation, OperationOrPlan,
+    Problem, Recorded,
 };
 
 /// How to delete, and whether to wait.
@@ -116,6 +116,27 @@ pub(crate) async fn delete(
     }
     let operation = engine.delete(&id, options, &asker).await?;
     Ok(started(&app, operation, Wait { wait }).await?.into_response())
+}
+
+/// Make a taskspace that begins where another one is
+///
+/// It has a copy of the other's changes and build cache as they are at one moment, and with
+/// `agent_state` of the agent's state. The other one is paused meanwhile.
+#[utoipa::path(post, path = "/v1/taskspaces/{id}/fork", tag = "taskspaces",
+    request_body = ForkRequest,
+    params(("id" = String, Path, description = "The taskspace that is copied"), Wait),
+    responses(Started,
+        (status = 400, body = Problem),
+        (status = 404, body = Problem),
+        (status = 409, description = "The id is taken", body = Problem)))]
+pub(crate) async fn fork(
+    State(app): State<App>,
+    Id(id): Id,
+    Parameters(wait): Parameters<Wait>,
+    By(asker): By,
+    Document(request): Document<ForkRequest>,
+) -> Answer<Started> {
+    started(&app, app.engine()?.fork(&id, request, &asker).await?, wait).await
 }
 
 /// Start a taskspace's containers

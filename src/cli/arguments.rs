@@ -3,8 +3,8 @@
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    completions, containers, create, delete, events, exec, exit, images, lifecycle, list, locks,
-    logs, operations, run_op, serve, show, ssh, ssh_config, status,
+    cache, completions, containers, create, delete, events, exec, exit, fork, images, lifecycle,
+    list, locks, logs, operations, projects, run_op, serve, show, ssh, ssh_config, status,
 };
 
 /// Make, use and remove taskspaces
@@ -49,6 +49,8 @@ pub(super) struct Global {
 pub enum Verb {
     /// Create a taskspace
     Create(create::Create),
+    /// Create a taskspace that begins where another one is
+    Fork(fork::Fork),
     /// List the taskspaces
     #[command(visible_alias = "ls")]
     List(list::List),
@@ -82,6 +84,10 @@ pub enum Verb {
     SshConfig(ssh_config::SshConfig),
     /// List, register or forget containers and services outside of taskspaces
     Containers(containers::Containers),
+    /// List the projects, with what their taskspaces share
+    Projects(projects::Projects),
+    /// Give a build cache to later taskspaces, or take it from them
+    Cache(cache::Cache),
     /// List or build the images that taskspaces run
     Images(images::Images),
     /// Show how the service is
@@ -116,7 +122,7 @@ mod tests {
 
     #[test]
     fn what_is_understood() {
-        let good: [&[&str]; 32] = [
+        let good: [&[&str]; 38] = [
             &["create"],
             &["create", "fix-1", "--project", "https://host/x.git", "--ref", "main"],
             &["create", "--type", "auto", "--agent", "my-agent --fast", "--no-wait", "--json"],
@@ -160,12 +166,18 @@ mod tests {
             &["containers", "register", "-"],
             &["containers", "register", "--name", "a", "--port", "80", "--depends-on", "b"],
             &["containers", "forget", "a", "b"],
+            &["fork", "a"],
+            &["fork", "a", "b", "--agent-state", "--agent", "x", "--prompt", "y", "--no-wait"],
+            &["projects", "--json"],
+            &["projects", "list"],
+            &["cache", "promote", "a", "--no-wait", "--as", "me"],
+            &["cache", "withdraw", "webshop", "--json"],
         ];
         for words in good {
             let words = ["taskspace"].iter().chain(words);
             assert!(Arguments::try_parse_from(words.clone()).is_ok(), "{words:?}");
         }
-        let bad: [&[&str]; 28] = [
+        let bad: [&[&str]; 32] = [
             &["create", "Fix"],
             &["create", "--type", "cobol"],
             &["create", "a", "b"],
@@ -194,6 +206,10 @@ mod tests {
             &["containers", "register", "--name", "a", "--port", "0"],
             &["containers", "register", "--name", "a b"],
             &["containers", "forget"],
+            &["fork"],
+            &["cache"],
+            &["cache", "promote"],
+            &["cache", "withdraw", "../x"],
         ];
         for words in bad {
             let words = ["taskspace"].iter().chain(words);

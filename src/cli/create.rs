@@ -12,7 +12,9 @@ use super::context::Context;
 use super::output::Stop;
 use super::progress::{self, Waited};
 use super::{Exit, Outcome, plan, ssh_config, usage};
-use crate::model::{Code, CreateRequest, GitEnvironment, Problem, ProjectType, TaskspaceId};
+use crate::model::{
+    Code, CreateRequest, GitEnvironment, Operation, Problem, ProjectType, TaskspaceId,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -101,8 +103,9 @@ impl TypeChoice {
 impl Create {
     pub(super) async fn run(self, context: &Context) -> Outcome {
         let context = &context.asking(self.asking.asker()?);
-        let (json, no_wait, build_output) = (self.json.json, self.no_wait, self.build_output);
         let dry_run = self.dry_run;
+        let (json, no_wait, build_output) = (self.json.json, self.no_wait, self.build_output);
+        let shown = Shown { json, no_wait, build_output };
         let output = context.output;
         if self.project.is_none() {
             let repository = repository_here()?;
@@ -115,29 +118,7 @@ impl Create {
             return Ok(Exit::Done);
         }
         let operation = context.call(async |client| client.create(&request).await).await?;
-        if no_wait {
-            progress::under_way(output, &operation, json)?;
-            return Ok(Exit::Done);
-        }
-        match progress::wait(context, &operation, build_output).await? {
-            Waited::Done => {}
-            Waited::Failed(problem) => return Err(Stop::Problem(problem)),
-            Waited::Interrupted => return Ok(Exit::Interrupted),
-        }
-        let Some(id) = operation.taskspace else {
-            let problem = Problem::new(Code::Internal, "the service has not told the id");
-            return Err(problem.hint("`taskspace list` shows it").into());
-        };
-        let detail = context.call(async |client| client.show(&id).await).await?;
-        detail.recorded.record.warnings.iter().for_each(|warning| output.warn(warning));
-        if json {
-            output.json(&detail)?;
-        } else if output.quiet {
-            output.line(id.as_str())?;
-        } else {
-            output.print(&ways_in(&id, ssh_config::is_installed(&context.paths)))?;
-        }
-        Ok(Exit::Done)
+        await_new(context, operation, shown).await
     }
 
     fn request(self) -> Result<CreateRequest, Problem> {
@@ -158,6 +139,43 @@ impl Create {
             git: git_environment(|name| env::var(name).ok()),
         })
     }
+}
+
+/// How the making of a taskspace is shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown {
+    pub(super) json: bool,
+    pub(super) no_wait: bool,
+    pub(super) build_output: bool,
+}
+
+/// Waits until a taskspace is ready, and tells the ways in.
+pub(super) async fn await_new(context: &Context, operation: Operation, shown: Shown) -> Outcome {
+    let Shown { json, no_wait, build_output } = shown;
+    let output = context.output;
+    if no_wait {
+        progress::under_way(output, &operation, json)?;
+        return Ok(Exit::Done);
+    }
+    match progress::wait(context, &operation, build_output).await? {
+        Waited::Done => {}
+        Waited::Failed(problem) => return Err(Stop::Problem(problem)),
+        Waited::Interrupted => return Ok(Exit::Interrupted),
+    }
+    let Some(id) = operation.taskspace else {
+        let problem = Problem::new(Code::Internal, "the service has not told the id");
+        return Err(problem.hint("`taskspace list` shows it").into());
+    };
+    let detail = context.call(async |client| client.show(&id).await).await?;
+    detail.recorded.record.warnings.iter().for_each(|warning| output.warn(warning));
+    if json {
+        output.json(&detail)?;
+    } else if output.quiet {
+        output.line(id.as_str())?;
+    } else {
+        output.print(&ways_in(&id, ssh_config::is_installed(&context.paths)))?;
+    }
+    Ok(Exit::Done)
 }
 
 /// What git needs to act with the user's own credentials.

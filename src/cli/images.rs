@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::arguments::Json;
 use super::context::Context;
-use super::output::{Stop, plain, span};
+use super::output::{Stop, plain, size, span};
 use super::progress::{self, Waited};
 use super::table::{self, Column};
 use super::{Exit, Outcome};
@@ -121,16 +121,12 @@ fn text(images: &[ImageView], now: Timestamp, width: Option<u16>, colour: bool) 
         vec![
             Cell::new(&image.name),
             Cell::new(state).fg(colour),
-            Cell::new(image.size.map_or_else(|| "-".to_owned(), megabytes)),
+            Cell::new(image.size.map_or_else(|| "-".to_owned(), size)),
             Cell::new(age.as_deref().unwrap_or("-")),
             Cell::new(plain(&image.base)),
         ]
     };
     table::render(&COLUMNS, images.iter().map(row).collect(), width, colour)
-}
-
-fn megabytes(bytes: u64) -> String {
-    format!("{} MB", bytes.div_ceil(1_000_000))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod arguments;
 mod asking;
+mod cache;
 mod completions;
 mod containers;
 mod context;
@@ -15,6 +16,7 @@ mod events;
 mod exec;
 mod exit;
 mod follow;
+mod fork;
 mod hold;
 mod images;
 mod lifecycle;
@@ -26,6 +28,7 @@ mod operations;
 mod output;
 mod plan;
 mod progress;
+mod projects;
 mod run_op;
 mod serve;
 mod service;
@@ -98,7 +101,10 @@ async fn dispatch(arguments: Arguments, output: Output) -> Outcome {
         Verb::Locks(locks) => locks.run(&context).await,
         Verb::RunOp(run_op) => run_op.run(&context).await,
         Verb::SshConfig(ssh_config) => ssh_config.run(&context).await,
+        Verb::Fork(fork) => fork.run(&context).await,
         Verb::Containers(containers) => containers.run(&context).await,
+        Verb::Projects(projects) => projects.run(&context).await,
+        Verb::Cache(cache) => cache.run(&context).await,
         Verb::Images(images) => images.run(&context).await,
         Verb::Status(status) => status.run(&context).await,
         Verb::Serve(_) | Verb::Completions(_) | Verb::Openapi => Ok(Exit::Done),

@@ -147,6 +147,18 @@ pub(super) fn plain(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
+/// Returns a number of bytes as people say it.
+pub(super) fn size(bytes: u64) -> String {
+    const KILO: u64 = 1_000;
+    const MEGA: u64 = 1_000_000;
+    const GIGA: u64 = 1_000_000_000;
+    match bytes {
+        b if b < MEGA => format!("{} kB", b.div_ceil(KILO)),
+        b if b < 10 * GIGA => format!("{} MB", b.div_ceil(MEGA)),
+        b => format!("{} GB", b.div_ceil(GIGA)),
+    }
+}
+
 /// Returns a time span as people say it.
 pub(super) fn span(seconds: i64) -> String {
     const MINUTE: i64 = 60;
@@ -177,6 +189,14 @@ mod tests {
         hint: correct images.yaml
         ");
         assert!(render(&problem, true).starts_with("\u{1b}["));
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        let cases = [(0, "0 kB"), (4_097, "5 kB"), (999_999, "1000 kB"), (1_000_001, "2 MB")];
+        for (bytes, text) in cases.into_iter().chain([(12_000_000_000, "12 GB")]) {
+            assert_eq!(size(bytes), text);
+        }
     }
 
     #[test]

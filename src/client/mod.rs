@@ -19,8 +19,8 @@ use serde::de::DeserializeOwned;
 use crate::frames::PROTOCOL;
 use crate::model::{
     Asker, BuildRequest, ContainerName, CreateRequest, DeleteOptions, DetailView, Event,
-    EventQuery, ExecRequest, HealthView, ImageView, Operation, PlanView, Recorded, RegisterRequest,
-    RegisteredContainer, Role, StatusView, TaskspaceId, VersionView,
+    EventQuery, ExecRequest, ForkRequest, HealthView, ImageView, Operation, PlanView, ProjectView,
+    Recorded, RegisterRequest, RegisteredContainer, Role, StatusView, TaskspaceId, VersionView,
 };
 use crate::uds::{self, Reply, UdsError, UnixHttp};
 
@@ -117,6 +117,26 @@ impl Client {
     /// Begins to restart a taskspace.
     pub async fn restart(&self, id: &TaskspaceId) -> Result<Operation> {
         self.call(Method::POST, &format!("/v1/taskspaces/{id}/restart"), NOTHING).await
+    }
+
+    /// Begins to make a taskspace that begins where another one is.
+    pub async fn fork(&self, from: &TaskspaceId, request: &ForkRequest) -> Result<Operation> {
+        self.call(Method::POST, &format!("/v1/taskspaces/{from}/fork"), Some(request)).await
+    }
+
+    /// Begins to make a taskspace's build cache the one of its project.
+    pub async fn promote_cache(&self, id: &TaskspaceId) -> Result<Operation> {
+        self.call(Method::POST, &format!("/v1/taskspaces/{id}/cache"), NOTHING).await
+    }
+
+    /// Lists the projects.
+    pub async fn projects(&self) -> Result<Vec<ProjectView>> {
+        self.get("/v1/projects").await
+    }
+
+    /// Has new taskspaces of a project begin without a build cache.
+    pub async fn withdraw_cache(&self, project: &str) -> Result<ProjectView> {
+        self.call(Method::DELETE, &format!("/v1/projects/{project}/cache"), NOTHING).await
     }
 
     /// Lists the operations.

@@ -47,6 +47,9 @@ const HEALTH_RETRIES: u32 = 3;
 const RESTART_POLICY: RestartPolicy =
     RestartPolicy { limit: 5, window: Duration::from_secs(10 * 60), delay: Duration::from_secs(2) };
 
+/// Where node and Python keep what they install for a project: nowhere else than in its checkout.
+const CACHED_DIRECTORIES: [&str; 2] = ["node_modules", ".venv"];
+
 /// The first port that an ordinary user may bind.
 const FIRST_PORT: u16 = 1024;
 
@@ -67,6 +70,8 @@ pub struct Settings {
     pub health: HealthSettings,
     /// How often one is recovered by itself.
     pub restart: RestartPolicy,
+    /// How build caches become those of their projects.
+    pub cache: CacheSettings,
     /// What the images are made of.
     pub images: Images,
     /// Which operations may run side by side.
@@ -82,6 +87,26 @@ pub struct HealthSettings {
     pub timeout: Duration,
     /// How often in a row it may be silent before something is done about it.
     pub retries: u32,
+}
+
+/// How build caches become those of their projects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheSettings {
+    /// When that is done by itself.
+    pub promote: Promote,
+    /// The names of the directories of a checkout that are part of its build cache.
+    pub directories: Vec<String>,
+}
+
+/// When a taskspace's build cache becomes the one of its project.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Promote {
+    /// When somebody asks for it.
+    #[default]
+    Never,
+    /// When the taskspace is deleted.
+    Delete,
 }
 
 /// About the service itself.
@@ -162,6 +187,14 @@ struct SettingsFragment {
     reconcile_interval: Option<Text<Period>>,
     health: Option<HealthFragment>,
     restart: Option<RestartFragment>,
+    cache: Option<CacheFragment>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CacheFragment {
+    promote: Option<Promote>,
+    directories: Option<Vec<Text<DirectoryName>>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -203,6 +236,7 @@ impl SettingsFragment {
             (self.health.unwrap_or_default(), over.health.unwrap_or_default());
         let (restart, over_restart) =
             (self.restart.unwrap_or_default(), over.restart.unwrap_or_default());
+        let (cache, over_cache) = (self.cache.unwrap_or_default(), over.cache.unwrap_or_default());
         Self {
             service: Some(ServiceFragment {
                 idle_timeout: over_service.idle_timeout.or(service.idle_timeout),
@@ -221,6 +255,10 @@ impl SettingsFragment {
                 limit: over_restart.limit.or(restart.limit),
                 window: over_restart.window.or(restart.window),
                 delay: over_restart.delay.or(restart.delay),
+            }),
+            cache: Some(CacheFragment {
+                promote: over_cache.promote.or(cache.promote),
+                directories: over_cache.directories.or(cache.directories),
             }),
             ready_timeout: over.ready_timeout.or(self.ready_timeout),
             stop_timeout: over.stop_timeout.or(self.stop_timeout),
@@ -258,6 +296,7 @@ impl Settings {
         let ports = settings.ports.unwrap_or_default();
         let health = settings.health.unwrap_or_default();
         let restart = settings.restart.unwrap_or_default();
+        let cache = settings.cache.unwrap_or_default();
         let period = |given: Option<Text<Period>>, default| given.map_or(default, |it| it.0.0);
         let ports = PortSettings {
             dev: ports.dev.map_or(DEV_PORTS, |it| it.0.0),
@@ -287,6 +326,13 @@ impl Settings {
                 limit: restart.limit.unwrap_or(RESTART_POLICY.limit),
                 window: period(restart.window, RESTART_POLICY.window),
                 delay: period(restart.delay, RESTART_POLICY.delay),
+            },
+            cache: CacheSettings {
+                promote: cache.promote.unwrap_or_default(),
+                directories: cache.directories.map_or_else(
+                    || CACHED_DIRECTORIES.map(str::to_owned).to_vec(),
+                    |names| names.into_iter().map(|name| name.0.0).collect(),
+                ),
             },
             images: images.try_into()?,
             coordination: coordination.try_into()?,
@@ -329,6 +375,22 @@ impl FromStr for PortRange {
     }
 }
 
+/// The name of a directory, whatever it is in.
+#[derive(Clone, Debug)]
+struct DirectoryName(String);
+
+impl FromStr for DirectoryName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_name = !matches!(text, "" | "." | ".." | ".git" | ".build-cache")
+            && !text.contains(['/', '\0']);
+        is_name
+            .then(|| Self(text.to_owned()))
+            .ok_or_else(|| format!("{text:?} is not the name of a directory in a checkout"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -358,7 +420,9 @@ mod tests {
     fn later_layers_override_field_by_field() {
         let settings = load(&[
             ("settings.yaml", "ready_timeout: 90s\nports: {dev: 3000-3999, agent: 4000-4999}"),
+            ("settings.yaml", "cache: {promote: delete, directories: [target]}"),
             ("settings.yaml", "service: {idle_timeout: 500ms}\nports: {dev: 5000-5999}"),
+            ("settings.yaml", "cache: {directories: [vendor]}"),
             ("settings.yaml", "# nothing\n"),
             ("images.yaml", "base: debian:13"),
             ("coordination.yaml", "limits: {queue: 7, lease: 1m}"),
@@ -368,6 +432,8 @@ mod tests {
         assert_eq!(settings.coordination.limits.queue, 8);
         assert_eq!(settings.coordination.limits.lease, Duration::from_secs(60));
         assert_eq!(settings.ready_timeout, Duration::from_secs(90));
+        assert_eq!(settings.cache.promote, Promote::Delete);
+        assert_eq!(settings.cache.directories, ["vendor"]);
         assert_eq!(settings.service.idle_timeout, Duration::from_millis(500));
         assert_eq!((settings.ports.dev, settings.ports.agent), (5000..=5999, 4000..=4999));
         assert_eq!(settings.images.base, "debian:13");
@@ -390,6 +456,9 @@ mod tests {
             ("settings.yaml", "ports: {dev: 9000-99999}", "is not a range of ports"),
             ("settings.yaml", "ports: {dev: 25000-26000}", "dev (25000-26000) and agent (20001-"),
             ("settings.yaml", "ports: [", "0/settings.yaml:"),
+            ("settings.yaml", "cache: {directories: [a/b]}", "\"a/b\" is not the name of a"),
+            ("settings.yaml", "cache: {directories: [.git]}", "is not the name of a directory"),
+            ("settings.yaml", "cache: {promote: always}", "unknown variant `always`"),
             (
                 "images.yaml",
                 "agent:\n  packages: [A]",

@@ -9,10 +9,11 @@ use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
 use super::execute::{Failure, OnFailure};
+use super::fork::Forking;
 use super::perform::Acting;
-use super::{Inner, execute, lifecycle, make, settle};
-use crate::model::{Code, CreateRequest, OperationKind, Problem, TaskspaceId};
-use crate::plan::Plan;
+use super::{Inner, caches, execute, fork, lifecycle, make, settle};
+use crate::model::{Code, CreateRequest, Hold, OperationKind, Problem, TaskspaceId};
+use crate::plan::{CopyPath, Plan};
 
 /// What can be asked of a driver.
 #[derive(Debug)]
@@ -34,6 +35,12 @@ pub(super) enum Job {
         /// With its agent's state.
         purge: bool,
     },
+    /// Make its build cache the one of its project.
+    Promote,
+    /// Make it begin where another one is.
+    Fork(Box<Forking>),
+    /// Copy what it has, for another one.
+    Copy(Vec<CopyPath>),
 }
 
 impl Job {
@@ -45,6 +52,9 @@ impl Job {
             Self::Stop => OperationKind::Stop,
             Self::Restart => OperationKind::Restart,
             Self::Delete { .. } | Self::TakeBack => OperationKind::Delete,
+            Self::Promote => OperationKind::Promote,
+            Self::Fork(_) => OperationKind::Fork,
+            Self::Copy(_) => OperationKind::Copy,
         }
     }
 }
@@ -157,7 +167,11 @@ pub(super) async fn run(
     operation: u64,
     job: Job,
 ) -> Result<(), Problem> {
-    let context = Context { engine: engine.clone(), id: id.clone(), operation };
+    let lock = match &job {
+        Job::Fork(forking) => forking.lock(),
+        _ => None,
+    };
+    let context = Context { engine: engine.clone(), id: id.clone(), operation, lock };
     match job {
         Job::Create(request) => make::create(&context, *request).await,
         Job::Resume => make::resume(&context).await,
@@ -169,6 +183,9 @@ pub(super) async fn run(
             lifecycle::start(&context, OperationKind::Restart).await
         }
         Job::Delete { purge } => lifecycle::delete(&context, purge).await,
+        Job::Promote => caches::promote(&context).await,
+        Job::Fork(forking) => fork::fork(&context, *forking).await,
+        Job::Copy(paths) => fork::copy_out(&context, paths).await,
     }
 }
 
@@ -177,6 +194,8 @@ pub(super) struct Context {
     pub(super) engine: Arc<Inner>,
     pub(super) id: TaskspaceId,
     pub(super) operation: u64,
+    /// What whoever asked for it holds, where that matters.
+    pub(super) lock: Option<Hold>,
 }
 
 impl Context {
@@ -191,6 +210,7 @@ impl Context {
             made_base: AtomicBool::new(false),
             podman,
             operation: self.operation,
+            lock: self.lock,
             id: self.id.clone(),
         };
         execute::execute(plan, &acting, on_failure).await

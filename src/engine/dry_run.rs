@@ -20,8 +20,7 @@ impl Engine {
         let resolved = inner.projects.resolve(&request, drop).await?;
         let draft = make::Draft {
             id: id.clone(),
-            request,
-            resolved,
+            wanted: make::Wanted { request, resolved, origin: None },
             warnings: capabilities.warnings.clone(),
             ports: inner.settings.ports.clone(),
             operation: 0,

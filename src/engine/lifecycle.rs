@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::driver::Context;
 use super::execute::OnFailure;
 use super::make::pick_ports;
-use super::{make, problems};
+use super::{caches, make, problems};
 use crate::host::ports;
 use crate::model::{Code, Desired, OperationKind, Ports, Problem, Record, Status};
 use crate::plan::assess::Life;
@@ -128,9 +128,11 @@ pub(super) async fn stop(context: &Context, kind: OperationKind) -> Result<(), P
 /// Removes a taskspace.
 pub(super) async fn delete(context: &Context, purge: bool) -> Result<(), Problem> {
     let engine = &context.engine;
-    if engine.record(&context.id).await?.is_half_made() {
+    let record = engine.record(&context.id).await?;
+    if record.is_half_made() {
         return make::take_back(context).await;
     }
+    caches::promote_before_removal(context, &record).await;
     let begin = move |record: &mut Record| {
         record.desired = Desired::Absent;
         if record.status != Status::Deleting {

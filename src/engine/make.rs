@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::driver::Context;
 use super::execute::{Failure, OnFailure};
+use super::fork::Origin;
 use super::projects::{Resolved, enter_project};
 use super::{Inner, lifecycle, problems};
 use crate::config::settings::PortSettings;
@@ -29,14 +30,33 @@ const PORT_ATTEMPTS: usize = 3;
 
 /// Makes a taskspace.
 pub(super) async fn create(context: &Context, request: CreateRequest) -> Result<(), Problem> {
-    let engine = &context.engine;
-    let (_, capabilities) = engine.link.get().await?;
+    // Nothing is fetched in vain.
+    context.engine.link.get().await?;
     fault::point(|| "create: fetch the project: before".to_owned());
     let resolved = resolve(context, &request).await?;
     fault::point(|| "create: fetch the project: after".to_owned());
+    make(context, &Wanted { request, resolved, origin: None }).await
+}
+
+/// What a taskspace is to be made of.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    /// What is asked for.
+    pub(super) request: CreateRequest,
+    /// Its project.
+    pub(super) resolved: Resolved,
+    /// Where it begins, if that is where another one is.
+    pub(super) origin: Option<Origin>,
+}
+
+/// Makes a taskspace whose project is known.
+pub(super) async fn make(context: &Context, wanted: &Wanted) -> Result<(), Problem> {
+    let engine = &context.engine;
+    let (_, capabilities) = engine.link.get().await?;
+    let request = &wanted.request;
     let mut attempt = 1;
     loop {
-        let record = enter(context, &request, &resolved, &capabilities).await?;
+        let record = enter(context, wanted, &capabilities).await?;
         engine.announce(&context.id, None, Some(Status::Creating));
         let on_failure =
             if request.keep_on_failure { OnFailure::Keep } else { OnFailure::TakeBack };
@@ -106,6 +126,12 @@ pub(super) async fn resume(context: &Context) -> Result<(), Problem> {
         })
         .await?;
     let resumed = record.underway.map_or(0, |underway| underway.resumed);
+    if record.forked.is_some() {
+        // The other one has gone on since, and half a copy of it is worth nothing.
+        take_back(context).await?;
+        return Err(Problem::new(Code::Internal, "its creation broke off, and was taken back")
+            .hint("fork again"));
+    }
     if !asked_for && resumed > RESUMPTIONS {
         take_back(context).await?;
         let times = format!("its creation broke off {resumed} times, and was taken back");
@@ -207,14 +233,12 @@ async fn resolve(context: &Context, request: &CreateRequest) -> Result<Resolved,
 /// Enters the taskspace into the registry: from here on the next start of the service finds it.
 async fn enter(
     context: &Context,
-    request: &CreateRequest,
-    resolved: &Resolved,
+    wanted: &Wanted,
     capabilities: &Capabilities,
 ) -> Result<Record, Problem> {
     let draft = Draft {
         id: context.id.clone(),
-        request: request.clone(),
-        resolved: resolved.clone(),
+        wanted: wanted.clone(),
         warnings: capabilities.warnings.clone(),
         ports: context.engine.settings.ports.clone(),
         operation: context.operation,
@@ -226,8 +250,7 @@ async fn enter(
 /// What the entry of a new taskspace is made of.
 pub(super) struct Draft {
     pub(super) id: TaskspaceId,
-    pub(super) request: CreateRequest,
-    pub(super) resolved: Resolved,
+    pub(super) wanted: Wanted,
     pub(super) warnings: Vec<String>,
     pub(super) ports: PortSettings,
     pub(super) operation: u64,
@@ -236,7 +259,8 @@ pub(super) struct Draft {
 impl Draft {
     /// Enters the taskspace into a document, with ports of its own.
     pub(super) fn enter(self, document: &mut Document) -> Result<Record, Problem> {
-        let Self { id, request, resolved, warnings, ports, operation } = self;
+        let Self { id, wanted, warnings, ports, operation } = self;
+        let Wanted { request, resolved, origin } = wanted;
         check_free(document, &id, request.agent_state_of.as_ref())?;
         let ports = pick_ports(document, &ports)?;
         let agent_state_volume = match &request.agent_state_of {
@@ -251,8 +275,22 @@ impl Draft {
             }),
         };
         let now = Timestamp::now();
+        let name = enter_project(document, &resolved);
+        let mut agent = AgentSpec::resolve(request.agent.as_deref(), request.prompt);
+        let (forked, cache) = match origin {
+            None => {
+                let cache = document.projects.get(&name).and_then(|project| project.cache());
+                (None, cache.map(str::to_owned))
+            }
+            Some(Origin { forked, cache, agent: same }) => {
+                if request.agent.is_none() {
+                    agent = AgentSpec { prompt: agent.prompt, ..same };
+                }
+                (Some(forked), cache)
+            }
+        };
         let project = ProjectSpec {
-            name: enter_project(document, &resolved),
+            name,
             source: resolved.source,
             git_ref: request.git_ref,
             commit: resolved.commit,
@@ -269,10 +307,12 @@ impl Draft {
             spec: Spec {
                 project,
                 project_type: request.project_type.unwrap_or(resolved.detected),
-                agent: AgentSpec::resolve(request.agent.as_deref(), request.prompt),
+                agent,
             },
             agent_state_volume,
             agent_state_from: request.agent_state_of,
+            forked,
+            cache,
             underway: Some(Underway {
                 keep: request.keep_on_failure,
                 ..Underway::new(OperationKind::Create, operation, now)

@@ -1,12 +1,14 @@
 //! Brings about what is asked for: one driver for each taskspace runs plans on Podman and the host,
 //! records in the registry what it is about to do, and tells the world by events.
 
+mod caches;
 mod containers;
 mod coordination;
 mod driver;
 mod dry_run;
 mod events;
 mod execute;
+mod fork;
 mod health;
 mod images;
 mod lifecycle;
@@ -19,6 +21,7 @@ mod operations;
 mod patience;
 mod perform;
 mod problems;
+mod project_views;
 mod projects;
 mod reconcile;
 mod request;
@@ -31,7 +34,7 @@ mod usage;
 mod verify;
 mod views;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use futures_util::Stream;
@@ -68,6 +71,10 @@ struct Inner {
     drivers: Mutex<HashMap<TaskspaceId, mpsc::UnboundedSender<driver::Queued>>>,
     /// Ids whose making was asked for and is not in the registry yet.
     reserved: Mutex<HashSet<TaskspaceId>>,
+    /// How many bytes the bases and build caches of projects occupy, by volume.
+    sizes: tokio::sync::Mutex<HashMap<String, u64>>,
+    /// The build caches of projects that are being made, by volume.
+    making_caches: Mutex<BTreeSet<String>>,
     /// How many taskspaces have to be looked after.
     up: watch::Sender<usize>,
     health: health::Health,
@@ -124,6 +131,8 @@ impl Engine {
             ssh: ssh::Ssh::new(paths.clone(), registry.clone()),
             drivers: Mutex::default(),
             reserved: Mutex::default(),
+            sizes: tokio::sync::Mutex::default(),
+            making_caches: Mutex::default(),
             up: watch::Sender::new(0),
             started: Timestamp::now(),
             paths,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -18,8 +19,8 @@ use crate::host::banner;
 use crate::host::files::{self, FileError};
 use crate::host::git::{self, Git};
 use crate::model::{
-    AgentStateRecord, Code, EventBody, GitEnvironment, Problem, Record, Role, StepOutcome,
-    TaskspaceId,
+    AgentStateRecord, BaseState, Code, EventBody, GitEnvironment, Hold, Problem, Record, Role,
+    StepOutcome, TaskspaceId,
 };
 use crate::plan::assess::Life;
 use crate::plan::{Act, SeedPlan, names};
@@ -38,6 +39,8 @@ pub(super) struct Acting {
     pub(super) engine: Arc<Inner>,
     pub(super) podman: Podman,
     pub(super) operation: u64,
+    /// What whoever asked for it holds, where that matters.
+    pub(super) lock: Option<Hold>,
     pub(super) id: TaskspaceId,
     pub(super) record: Record,
     /// Whether the base was made by this operation.
@@ -63,6 +66,23 @@ impl Performer for Acting {
                 self.engine.projects.drop_base(podman, project, commit, Some(&self.id)).await
             }
             Act::TrimBases(project) => self.engine.projects.trim(podman, project, &self.id).await,
+            Act::EnsureCache { project, volume } => {
+                self.engine.ensure_cache(podman, project, volume).await
+            }
+            Act::EnterCache { project, volume } => {
+                self.engine.making_caches().insert(volume.clone());
+                self.engine.record_cache(project, volume, &self.id, BaseState::Making).await
+            }
+            Act::FillCache(fill) => self.fill_cache(fill).await,
+            Act::PublishCache { project, volume } => {
+                self.engine.publish_cache(project, volume, &self.id).await
+            }
+            Act::DropCache { project, volume } => {
+                let dropped = self.engine.drop_cache(podman, project, volume).await;
+                self.engine.making_caches().remove(volume);
+                dropped
+            }
+            Act::TrimCaches(project) => self.engine.trim_caches(podman, project).await,
             Act::WriteFiles => {
                 let agent = &self.record.spec.agent;
                 self.engine.ssh.write_taskspace_files(&self.id, agent).await
@@ -83,6 +103,9 @@ impl Performer for Acting {
                 make_directories(paths).await
             }
             Act::SeedChanges(plan) => seed_changes(plan).await,
+            Act::CopyFrom(copy) => self.copy_from(copy).await,
+            Act::CopyOut(paths) => self.copy_out(paths).await,
+            Act::RenameBranch { from, to } => self.rename_branch(from, to).await,
             Act::CreatePod(spec) => self.create_pod(spec).await,
             Act::RemovePod => self.remove_pod().await,
             Act::CreateContainer(_, spec) => self.create_container(spec).await,
@@ -91,6 +114,7 @@ impl Performer for Acting {
                 verify::container(spec, &made)
             }
             Act::HandOver => self.engine.hand_over_to_user(&self.id).await,
+            Act::Pause => self.pause().await,
             Act::Unpause => self.unpause().await,
             Act::StartInfra => {
                 let own = self.engine.own_pod(podman, &self.id).await?;
@@ -269,6 +293,16 @@ impl Acting {
         self.free_ports().await
     }
 
+    /// Pauses the containers that run: what is copied meanwhile is what a crash would have left. A
+    /// later run of the service finds them paused, and lets them go on.
+    async fn pause(&self) -> Result<(), Problem> {
+        let Some(pod) = self.engine.own_pod(&self.podman, &self.id).await? else { return Ok(()) };
+        let up = pod.containers.iter().filter(|it| Life::of(&it.state) == Life::Up);
+        let ours = up.filter(|container| container.id != pod.infra_id);
+        let paused = join_all(ours.map(|it| self.podman.pause_container(&it.id))).await;
+        paused.into_iter().try_for_each(absent_is_fine)
+    }
+
     /// Lets the containers go on that somebody paused.
     async fn unpause(&self) -> Result<(), Problem> {
         let pod = self.engine.own_pod(&self.podman, &self.id).await?;
@@ -392,7 +426,6 @@ impl Inner {
 }
 
 async fn seed_changes(plan: &SeedPlan) -> Result<(), Problem> {
-    make_directories(vec![plan.changes.join("upper"), plan.changes.join("work")]).await?;
     let git = Git::new(GitEnvironment::default());
     let (user_name, user_email) = git.identity().await;
     let seed = git::SeedSpec {
@@ -463,7 +496,7 @@ fn absent_is_fine(result: podman::Result<()>) -> Result<(), Problem> {
     }
 }
 
-async fn make_directories(paths: Vec<PathBuf>) -> Result<(), Problem> {
+pub(super) async fn make_directories(paths: Vec<PathBuf>) -> Result<(), Problem> {
     blocking(move || {
         paths.iter().try_for_each(|path| {
             std::fs::create_dir_all(path).map_err(|source| {

@@ -6,6 +6,7 @@ use crate::host::files::FileError;
 use crate::host::git::GitError;
 use crate::host::podman_service::PodmanServiceError;
 use crate::host::sshkeys::KeyError;
+use crate::host::unshared::UnsharedError;
 use crate::model::{Code, Problem, TaskspaceId};
 use crate::plan::capability::Unsuitable;
 use crate::podman::{ErrorKind, PodmanError};
@@ -46,6 +47,18 @@ pub(crate) fn git(error: &GitError) -> Problem {
         | GitError::Other { .. } => Code::RepositoryUnavailable,
     };
     let problem = Problem::new(code, error.to_string()).log(error.log().to_vec());
+    match error.hint() {
+        Some(hint) => problem.hint(hint),
+        None => problem,
+    }
+}
+
+pub(crate) fn unshared(error: UnsharedError) -> Problem {
+    let code = match error.is_no_space() {
+        true => Code::InsufficientResources,
+        false => Code::Internal,
+    };
+    let problem = Problem::new(code, error.to_string());
     match error.hint() {
         Some(hint) => problem.hint(hint),
         None => problem,
@@ -115,6 +128,11 @@ pub(crate) fn lost(volume: &str) -> Problem {
     let detail = format!("the volume '{volume}' is gone, and the work in it");
     Problem::new(Code::StateConflict, detail)
         .hint("bring it back from a backup and start the taskspace, or delete it")
+}
+
+pub(crate) fn no_project(name: &str) -> Problem {
+    Problem::new(Code::NotFound, format!("there is no project '{name}'"))
+        .hint("`taskspace projects` shows what there is")
 }
 
 pub(crate) fn not_found(id: &TaskspaceId) -> Problem {

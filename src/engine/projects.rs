@@ -225,12 +225,11 @@ pub(crate) fn enter_project(document: &mut Document, resolved: &Resolved) -> Str
     } else {
         resolved.wanted_name.clone()
     };
-    let record = ProjectRecord { source: resolved.source.clone(), bases: BTreeMap::new() };
-    document.projects.insert(name.clone(), record);
+    document.projects.insert(name.clone(), ProjectRecord::new(resolved.source.clone()));
     name
 }
 
-/// Takes a project without bases and taskspaces (but `except`) out of the registry.
+/// Takes a project without bases, build caches and taskspaces (but `except`) out of the registry.
 pub(crate) fn forget_unused_project(
     document: &mut Document,
     project: &str,
@@ -240,8 +239,8 @@ pub(crate) fn forget_unused_project(
         .taskspaces
         .iter()
         .any(|(id, record)| Some(id) != except && record.spec.project.name == project);
-    let has_bases = document.projects.get(project).is_some_and(|p| !p.bases.is_empty());
-    if !used && !has_bases {
+    let is_empty = |project: &ProjectRecord| project.bases.is_empty() && project.caches.is_empty();
+    if !used && document.projects.get(project).is_some_and(is_empty) {
         document.projects.remove(project);
     }
 }

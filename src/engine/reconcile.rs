@@ -12,7 +12,9 @@ use tokio::time::Instant;
 use super::observe::World;
 use super::settle::{is_recovery, unfinished};
 use super::{Inner, network, problems, projects};
-use crate::model::{Document, EventBody, OperationKind, Problem, Record, Status, TaskspaceId};
+use crate::model::{
+    Document, EventBody, OperationKind, Problem, ProjectRecord, Record, Status, TaskspaceId,
+};
 use crate::plan::assess::{Verdict, assess};
 use crate::plan::names;
 use crate::podman::PodmanEvent;
@@ -72,6 +74,12 @@ impl Inner {
             .collect();
         if !superfluous.is_empty() {
             tokio::spawn(drop_bases(self.clone(), superfluous));
+        }
+        let has_caches = |project: &ProjectRecord| !project.caches.is_empty();
+        let projects = document.projects.iter().filter(|(_, project)| has_caches(project));
+        let projects: Vec<String> = projects.map(|(name, _)| name.clone()).collect();
+        if !projects.is_empty() {
+            tokio::spawn(trim_caches(self.clone(), projects));
         }
     }
 
@@ -346,6 +354,19 @@ async fn drop_bases(engine: Arc<Inner>, bases: Vec<(String, String)>) {
     for (project, commit) in bases {
         if let Err(problem) = engine.projects.drop_base(&podman, &project, &commit, None).await {
             tracing::warn!("cannot remove a base of {project}: {problem}");
+        }
+    }
+}
+
+/// Removes build caches that nobody uses.
+async fn trim_caches(engine: Arc<Inner>, projects: Vec<String>) {
+    let (podman, _) = match engine.link.get().await {
+        Ok(link) => link,
+        Err(problem) => return tracing::warn!("caches that nobody uses stay for now: {problem}"),
+    };
+    for project in projects {
+        if let Err(problem) = engine.trim_caches(&podman, &project).await {
+            tracing::warn!("cannot remove a build cache of {project}: {problem}");
         }
     }
 }

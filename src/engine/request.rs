@@ -38,7 +38,17 @@ impl Engine {
         asker: &Asker,
     ) -> Result<Operation, Problem> {
         let id = self.admit(&mut request).await?;
-        let inner = &self.inner;
+        self.ask_for_new(&id, Job::Create(Box::new(request)), asker)
+    }
+
+    /// Asks for a taskspace to be made, whose id nobody else gets meanwhile.
+    pub(super) fn ask_for_new(
+        &self,
+        id: &TaskspaceId,
+        job: Job,
+        asker: &Asker,
+    ) -> Result<Operation, Problem> {
+        let (inner, id) = (&self.inner, id.clone());
         let reserved =
             inner.reserved.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
         if !reserved {
@@ -46,7 +56,7 @@ impl Engine {
         }
         // What is made now is in nobody's hand yet.
         let asker = Asker { lock: None, ..asker.clone() };
-        let operation = match inner.request(&id, Job::Create(Box::new(request)), &asker) {
+        let operation = match inner.request(&id, job, &asker) {
             Ok(operation) => operation,
             Err(problem) => {
                 inner.reserved.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
@@ -64,18 +74,30 @@ impl Engine {
     /// Checks a request as far as that is quick, and returns its id, which it gets if it has none.
     pub(super) async fn admit(&self, request: &mut CreateRequest) -> Result<TaskspaceId, Problem> {
         let source = Source::parse(&request.project).map_err(|error| problems::git(&error))?;
+        let state = request.agent_state_of.as_ref();
+        let id = self.choose_id(request.id.take(), &source.project_name(), state).await?;
+        request.id = Some(id.clone());
+        Ok(id)
+    }
+
+    /// Returns the id of a new taskspace: the one that is asked for, or one made of the project's name.
+    pub(super) async fn choose_id(
+        &self,
+        asked_for: Option<TaskspaceId>,
+        project: &str,
+        agent_state_of: Option<&TaskspaceId>,
+    ) -> Result<TaskspaceId, Problem> {
         let document = self.inner.document().await?;
-        let id = match request.id.take() {
+        let id = match asked_for {
             Some(id) => id,
             None => loop {
-                let id = TaskspaceId::derive(&source.project_name(), &random_suffix());
+                let id = TaskspaceId::derive(project, &random_suffix());
                 if !document.taskspaces.contains_key(&id) {
                     break id;
                 }
             },
         };
-        make::check_free(&document, &id, request.agent_state_of.as_ref())?;
-        request.id = Some(id.clone());
+        make::check_free(&document, &id, agent_state_of)?;
         Ok(id)
     }
 
@@ -167,7 +189,12 @@ impl Engine {
         Ok(operation)
     }
 
-    async fn ask(&self, id: &TaskspaceId, job: Job, asker: &Asker) -> Result<Operation, Problem> {
+    pub(super) async fn ask(
+        &self,
+        id: &TaskspaceId,
+        job: Job,
+        asker: &Asker,
+    ) -> Result<Operation, Problem> {
         // One that is only asked for is not recorded yet; the job comes after its making.
         if !self.is_reserved(id) {
             self.inner.record(id).await?;

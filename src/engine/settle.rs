@@ -226,7 +226,7 @@ async fn recover(
             // Whoever acts on it may have stopped it; its end is looked at.
             let begun = engine.begin_unless_blocked(OperationKind::Recover, id);
             let Some(operation) = begun else { return Ok(false) };
-            let context = Context { engine: engine.clone(), id: id.clone(), operation };
+            let context = Context { engine: engine.clone(), id: id.clone(), operation, lock: None };
             driver::carry_out(engine, id, operation, attempt(&context, cure)).await;
             Ok(true)
         }

@@ -177,6 +177,20 @@ impl Inner {
         changed.await.map(drop)
     }
 
+    /// Records something about a taskspace that its user has to know.
+    pub(super) async fn note_warning(
+        &self,
+        id: &TaskspaceId,
+        warning: String,
+    ) -> Result<(), Problem> {
+        self.warn(id, &warning);
+        let noted = self.change(id, |record| {
+            record.warnings.push(warning);
+            Ok(())
+        });
+        noted.await.map(drop)
+    }
+
     /// Records a step of what is under way, aside: nothing waits for it.
     pub(super) fn note_step(&self, id: &TaskspaceId, step: String) {
         let (registry, id) = (self.registry.clone(), id.clone());

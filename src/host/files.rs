@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::unistd::geteuid;
+use nix::unistd::{geteuid, syncfs};
 
 use crate::fault;
 
@@ -130,6 +130,13 @@ pub(crate) fn remove_leftovers(dir: &Path) -> Result<(), FileError> {
         }
     }
     Ok(())
+}
+
+/// Waits until all that was written to the file system of a directory is on the disk.
+pub fn sync_file_system(dir: &Path) -> Result<(), FileError> {
+    File::open(dir)
+        .and_then(|dir| syncfs(dir).map_err(io::Error::from))
+        .map_err(FileError::io("sync", dir))
 }
 
 /// Makes the names in a directory durable.

@@ -7,6 +7,8 @@ mod event;
 mod id;
 mod operation;
 mod problem;
+mod project;
+mod project_view;
 mod record;
 mod registration;
 mod shared;
@@ -25,9 +27,11 @@ pub use event::{Event, EventBody, EventQuery, StepOutcome};
 pub use id::{IdError, TaskspaceId};
 pub use operation::{Operation, OperationKind, OperationState};
 pub use problem::{Code, Problem};
+pub use project::{BaseRecord, BaseState, CacheRecord, ProjectRecord};
+pub use project_view::{BaseView, CacheView, ProjectView};
 pub use record::{
-    AgentStateRecord, BaseRecord, BaseState, CoordinationRecord, Document, Ending, FORMAT_VERSION,
-    KeptJob, KeptOperation, Ports, ProjectRecord, Record, Recorded, Underway,
+    AgentStateRecord, CoordinationRecord, Document, Ending, FORMAT_VERSION, Forked, KeptJob,
+    KeptOperation, Ports, Record, Recorded, Underway,
 };
 pub use registration::{
     ContainerState, MAX_DEPENDENCIES, MAX_PORTS, MAX_REGISTERED, RegisterRequest,
@@ -35,7 +39,8 @@ pub use registration::{
 };
 pub use shared::Shared;
 pub use spec::{
-    AgentSpec, CreateRequest, GitEnvironment, ImageRef, ProjectSpec, ProjectType, Role, Spec,
+    AgentSpec, CreateRequest, ForkRequest, GitEnvironment, ImageRef, ProjectSpec, ProjectType,
+    Role, Spec,
 };
 pub use status::{Desired, Status, TRANSITIONS, TransitionError};
 pub use target::{ContainerName, Target};

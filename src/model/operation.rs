@@ -21,6 +21,12 @@ pub enum OperationKind {
     Restart,
     /// Remove a taskspace.
     Delete,
+    /// Make a taskspace that begins where another one is.
+    Fork,
+    /// Copy what a taskspace has, for another one.
+    Copy,
+    /// Make the build cache the one of the project.
+    Promote,
     /// Bring back what ended by itself or was removed by somebody else.
     Recover,
     /// Build images.
@@ -41,15 +47,16 @@ impl OperationKind {
     /// Returns what it is to others on the same container; none for what acts on no container.
     ///
     /// A recovery is a `start`, so that a restart that is asked for meanwhile waits and is not
-    /// refused; a removal begins with a `stop`.
+    /// refused; a removal begins with a `stop`. While something is copied the containers are paused,
+    /// which goes together with what goes together with a change of their configuration.
     pub const fn class(self) -> Option<OperationClass> {
         Some(match self {
-            Self::Create | Self::Deploy => OperationClass::Deploy,
+            Self::Create | Self::Fork | Self::Deploy => OperationClass::Deploy,
             Self::Start | Self::Recover => OperationClass::Start,
             Self::Stop | Self::Delete => OperationClass::Stop,
             Self::Restart => OperationClass::Restart,
             Self::Read => OperationClass::Read,
-            Self::Config => OperationClass::Config,
+            Self::Config | Self::Copy | Self::Promote => OperationClass::Config,
             Self::Scale => OperationClass::Scale,
             Self::Health => OperationClass::Health,
             Self::BuildImages => return None,
@@ -80,6 +87,9 @@ impl fmt::Display for OperationKind {
             Self::Stop => "stop",
             Self::Restart => "restart",
             Self::Delete => "delete",
+            Self::Fork => "fork",
+            Self::Copy => "copy",
+            Self::Promote => "promote",
             Self::Recover => "recover",
             Self::BuildImages => "build-images",
             Self::Read => "read",

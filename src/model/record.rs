@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Code, ContainerName, Desired, Operation, OperationKind, Problem, Registration, Role, Shared,
-    Spec, Status, TaskspaceId, Totals,
+    Code, ContainerName, Desired, Operation, OperationKind, Problem, ProjectRecord, Registration,
+    Role, Shared, Spec, Status, TaskspaceId, Totals,
 };
 
 /// The document's format; a file of a newer one is refused.
@@ -94,6 +94,8 @@ pub enum KeptJob {
         /// With its agent's state.
         purge: bool,
     },
+    /// Make its build cache the one of its project.
+    Promote,
 }
 
 impl Document {
@@ -117,6 +119,11 @@ impl Document {
             record.spec.project.name == project && record.spec.project.commit == commit
         };
         self.taskspaces.values().any(on_base)
+    }
+
+    /// Whether a taskspace's build cache lies over this one.
+    pub fn uses_cache(&self, volume: &str) -> bool {
+        self.taskspaces.values().any(|record| record.cache.as_deref() == Some(volume))
     }
 }
 
@@ -172,6 +179,17 @@ impl Underway {
     }
 }
 
+/// Where a taskspace began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Forked {
+    /// The taskspace whose changes and build cache it has a copy of.
+    #[schema(value_type = String)]
+    pub from: TaskspaceId,
+    /// The volume of the agent state that it has a copy of, if it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_state: Option<String>,
+}
+
 /// How a container ended by itself, or by somebody else's hand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Ending {
@@ -214,6 +232,12 @@ pub struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub agent_state_from: Option<TaskspaceId>,
+    /// What it began with, if it began where another one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked: Option<Forked>,
+    /// The volume of the project's build cache over which its own lies, if it began with one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<String>,
     /// What is being done to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub underway: Option<Underway>,
@@ -294,6 +318,8 @@ impl Record {
             },
             agent_state_volume: "taskspace-example-agent-state".to_owned(),
             agent_state_from: None,
+            forked: None,
+            cache: None,
             underway: None,
             failure: None,
             warnings: Vec::new(),
@@ -313,38 +339,6 @@ pub struct Recorded {
     /// Its entry.
     #[serde(flatten)]
     pub record: Record,
-}
-
-/// A project: one source of taskspaces.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct ProjectRecord {
-    /// Where it comes from, without any password.
-    pub source: String,
-    /// Its bases, by commit.
-    #[serde(default)]
-    pub bases: BTreeMap<String, BaseRecord>,
-}
-
-/// How far a base is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum BaseState {
-    /// Being made: never mounted, removed after a crash.
-    Making,
-    /// Whole, and never changed again.
-    Ready,
-}
-
-/// One immutable checkout.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct BaseRecord {
-    /// Its volume.
-    pub volume: String,
-    /// How far it is.
-    pub state: BaseState,
-    /// When it was made.
-    #[schema(value_type = String, format = DateTime)]
-    pub created: Timestamp,
 }
 
 /// The state of an agent whose taskspace is gone.

@@ -264,6 +264,28 @@ pub struct CreateRequest {
     pub git: GitEnvironment,
 }
 
+/// What a new taskspace is to be that begins where another one is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForkRequest {
+    /// Its id; made of the project's name when it is not given.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub id: Option<TaskspaceId>,
+    /// Whether its agent begins with the state of the other's.
+    #[serde(default)]
+    pub agent_state: bool,
+    /// `claude-code`, `q-cli`, `shell` or a command line; that of the other one when it is not given.
+    #[serde(default)]
+    pub agent: Option<String>,
+    /// What the agent is told when it starts for the first time.
+    #[serde(default)]
+    pub prompt: Option<String>,
+    /// Leave what was made when it fails.
+    #[serde(default)]
+    pub keep_on_failure: bool,
+}
+
 /// The checkout of a taskspace, resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ProjectSpec {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::podman::Info;
+use crate::podman::{IdMap, Info};
 
 /// The oldest Podman that works at all: `container update` and `userxattr` volumes are known good.
 const OLDEST: (u32, u32, u32) = (4, 3, 1);
@@ -16,6 +16,10 @@ pub struct Capabilities {
     pub version: String,
     /// Where the local volumes are.
     pub volume_path: PathBuf,
+    /// Which users its containers have.
+    pub uid_map: Vec<IdMap>,
+    /// Which groups they have.
+    pub gid_map: Vec<IdMap>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -59,7 +63,8 @@ impl Capabilities {
                  tested"
             ));
         }
-        Ok(Self { version, volume_path, warnings })
+        let (uid_map, gid_map) = (info.uid_map.clone(), info.gid_map.clone());
+        Ok(Self { version, volume_path, uid_map, gid_map, warnings })
     }
 
     /// Returns the directory of a local volume.

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::capability::Capabilities;
-use super::lifecycle::{push_build_cache, push_start, push_verify};
-use super::{Act, BasePlan, Plan, SeedPlan, names, pod, volumes};
+use super::lifecycle::{push_build_cache, push_project_cache, push_start, push_verify};
+use super::{Act, BasePlan, Plan, SeedPlan, fork, names, pod, volumes};
 use crate::model::{ImageRef, Record, Role, TaskspaceId};
 use crate::podman::VolumeSpec;
 
@@ -71,6 +71,7 @@ pub fn plan(inputs: &Inputs<'_>, again: bool) -> Plan {
     );
     // A taskspace begins to exist only when what takes long, and fails most, is there.
     let mut ready = vec![agent_image, dev_image, base];
+    ready.extend(push_project_cache(&mut plan, inputs));
     if again {
         ready.push(plan.push("remove the unfinished pod", Act::RemovePod, None, &[]));
     }
@@ -89,22 +90,18 @@ pub fn plan(inputs: &Inputs<'_>, again: bool) -> Plan {
         volumes::plain(registry, id, changes_name, "changes"),
         &ready,
     );
-    let seeded = plan.push(
-        format!("branch {}", project.branch),
-        Act::SeedChanges(SeedPlan {
-            base: capabilities.volume_directory(&base_volume),
-            changes: changes_directory,
-            branch: project.branch.clone(),
-            commit: project.commit.clone(),
-            origin: project.source.clone(),
-        }),
-        None,
-        &[changes],
-    );
+    let changes_directories = Act::MakeDirectories {
+        root: changes_directory.clone(),
+        directories: match record.cache {
+            None => volumes::CHANGES_DIRECTORIES,
+            Some(_) => volumes::CHANGES_DIRECTORIES_WITH_CACHE,
+        },
+    };
+    let changes = plan.push("directories of the changes", changes_directories, None, &[changes]);
     let checkout = volume(
         &mut plan,
         "volume for the checkout",
-        volumes::overlay(registry, id, &base_volume, capabilities),
+        volumes::checkout(registry, id, record, capabilities),
         &[changes],
     );
 
@@ -117,6 +114,34 @@ pub fn plan(inputs: &Inputs<'_>, again: bool) -> Plan {
     } else {
         volume(&mut plan, "volume for the agent's state", state_spec, &ready)
     };
+    let cache = volume(
+        &mut plan,
+        "volume for the build cache",
+        volumes::build_cache(registry, id, record, capabilities),
+        &[changes],
+    );
+    let (seeded, copied) = match &record.forked {
+        None => {
+            let seed = Act::SeedChanges(SeedPlan {
+                base: capabilities.volume_directory(&base_volume),
+                changes: changes_directory,
+                branch: project.branch.clone(),
+                commit: project.commit.clone(),
+                origin: project.source.clone(),
+            });
+            let seeded = plan.push(format!("branch {}", project.branch), seed, None, &[changes]);
+            (seeded, None)
+        }
+        Some(forked) => {
+            let copy = fork::copies(id, record, forked, capabilities);
+            let title = format!("copy what {} has", forked.from);
+            let copied = plan.push(title, Act::CopyFrom(copy), None, &[changes, cache, state]);
+            (copied, Some(copied))
+        }
+    };
+    // What is copied goes into what is empty.
+    let after_copy = |volume: usize| [Some(volume), copied].into_iter().flatten().collect();
+    let needs: Vec<usize> = after_copy(state);
     let state = plan.push(
         "directories of the agent's state",
         Act::MakeDirectories {
@@ -124,35 +149,32 @@ pub fn plan(inputs: &Inputs<'_>, again: bool) -> Plan {
             directories: volumes::AGENT_STATE_DIRECTORIES,
         },
         None,
-        &[state],
+        &needs,
     );
-
-    let cache_name = names::build_cache_volume(id);
-    let cache_directory = capabilities.volume_directory(&cache_name);
-    let cache = volume(
-        &mut plan,
-        "volume for the build cache",
-        volumes::plain(registry, id, cache_name, "build-cache"),
-        &ready,
-    );
+    let needs: Vec<usize> = after_copy(cache);
     let cache = plan.push(
         "directories of the build cache",
         Act::MakeDirectories {
-            root: cache_directory,
+            root: volumes::own_cache(id, record, capabilities),
             directories: volumes::BUILD_CACHE_DIRECTORIES,
         },
         None,
-        &[cache],
+        &needs,
     );
 
     let needs = PodNeeds {
         pod: &ready,
-        agent: vec![checkout, state, files],
+        agent: vec![checkout, cache, state, files],
         dev: vec![checkout, cache, files],
         start: vec![seeded],
         hand_over: true,
     };
-    push_pod(&mut plan, inputs, needs);
+    let started = push_pod(&mut plan, inputs, needs);
+    if let Some(forked) = &record.forked {
+        let (from, to) = (names::branch(&forked.from), project.branch.clone());
+        let title = format!("branch {to}");
+        plan.push(title, Act::RenameBranch { from, to }, None, &[started]);
+    }
     plan.push("ssh_config", Act::PublishSsh, None, &[files]);
     plan
 }
@@ -181,7 +203,9 @@ pub fn rebuild(inputs: &Inputs<'_>) -> Plan {
         plan.push("the agent's state is there", Act::RequireVolume(state), None, &[]),
         plan.push("the base is there", Act::EnsureBase(base_plan), None, &[]),
     ];
-    let overlay = volumes::overlay(registry, id, &base, capabilities);
+    let checked: Vec<usize> =
+        checked.into_iter().chain(push_project_cache(&mut plan, inputs)).collect();
+    let overlay = volumes::checkout(registry, id, record, capabilities);
     let overlay = plan.push("the checkout", Act::CreateVolume(overlay), None, &checked);
     let cache = push_build_cache(&mut plan, inputs, &checked);
     let ready = [
@@ -213,7 +237,7 @@ struct PodNeeds<'a> {
     hand_over: bool,
 }
 
-fn push_pod(plan: &mut Plan, inputs: &Inputs<'_>, needs: PodNeeds<'_>) {
+fn push_pod(plan: &mut Plan, inputs: &Inputs<'_>, needs: PodNeeds<'_>) -> usize {
     let spec = pod::pod(inputs.registry, inputs.id, inputs.record.ports());
     let pod = plan.push("pod", Act::CreatePod(spec), Some(Act::RemovePod), needs.pod);
     // Making containers and starting the network take turns at the pod's lock: the network goes
@@ -232,5 +256,5 @@ fn push_pod(plan: &mut Plan, inputs: &Inputs<'_>, needs: PodNeeds<'_>) {
     if needs.hand_over {
         before_agent = vec![plan.push("hand it over", Act::HandOver, None, &before_agent)];
     }
-    push_start(plan, infra, &before_agent, &[dev]);
+    push_start(plan, infra, &before_agent, &[dev])
 }

@@ -34,6 +34,8 @@ pub fn plan(id: &TaskspaceId, record: &Record, purge: bool) -> Plan {
         &last,
     );
     let project = record.spec.project.name.clone();
+    let trim = Act::TrimCaches(project.clone());
+    plan.push("remove caches that nobody uses", trim, None, &[forget]);
     plan.push("trim the project's bases", Act::TrimBases(project), None, &[forget]);
     plan
 }

@@ -34,6 +34,27 @@ impl Act {
                 let (commit, volume) = (&base.commit, &base.volume);
                 format!("check {commit} out into the volume {volume}, unless it is there")
             }
+            Self::EnsureCache { volume, .. } => {
+                format!("make the volume {volume}, unless it is there")
+            }
+            Self::EnterCache { project, volume } => {
+                format!("record that {volume} becomes a build cache of {project}")
+            }
+            Self::FillCache(fill) => format!(
+                "copy the build cache of {id} to {}, and what is called {} in its checkout to {}",
+                fill.files.to.display(),
+                fill.directories.join(", "),
+                fill.checkout.to.display()
+            ),
+            Self::PublishCache { project, volume } => {
+                format!("have new taskspaces of {project} begin with {volume}")
+            }
+            Self::DropCache { volume, .. } => {
+                format!("remove the volume {volume}, unless a taskspace uses it")
+            }
+            Self::TrimCaches(project) => {
+                format!("remove the build caches of {project} that nobody uses")
+            }
             Self::WriteFiles => format!("make keys, certificates and configuration of {id}"),
             Self::RemoveFiles => format!("remove keys, certificates and configuration of {id}"),
             Self::CreateVolume(spec) => format!("make the volume {}", spec.name),
@@ -45,6 +66,17 @@ impl Act {
             Self::SeedChanges(seed) => {
                 format!("put branch {} and origin {} into the changes", seed.branch, seed.origin)
             }
+            Self::CopyFrom(copy) => {
+                let to: Vec<_> =
+                    copy.paths.iter().map(|path| path.to.display().to_string()).collect();
+                format!("copy what {} has to {}", copy.of, to.join(", "))
+            }
+            Self::CopyOut(paths) => {
+                let from: Vec<_> =
+                    paths.iter().map(|path| path.from.display().to_string()).collect();
+                format!("copy {}", from.join(", "))
+            }
+            Self::RenameBranch { from, to } => format!("rename the branch {from} to {to}"),
             Self::CreatePod(spec) => {
                 let mapping = |mapping: &PortMapping| {
                     let (ip, port) = (mapping.host_ip, mapping.host_port);
@@ -61,6 +93,7 @@ impl Act {
                 format!("compare the container {} with what was asked for", spec.name)
             }
             Self::HandOver => format!("record that {id} may be used"),
+            Self::Pause => format!("pause the containers of the pod {pod}"),
             Self::Unpause => format!("let the containers of the pod {pod} go on"),
             Self::StartInfra => format!("start the network of the pod {pod}"),
             Self::StartContainer(role) => {

@@ -68,23 +68,31 @@ fn push_volumes(plan: &mut Plan, inputs: &Inputs<'_>, role: Role) -> Vec<usize> 
     let changes = plan.push("the changes are there", changes, None, &[]);
     let base_there = Act::RequireVolume(base.clone());
     let base_there = plan.push("the base is there", base_there, None, &[]);
-    let overlay = Act::CreateVolume(volumes::overlay(registry, id, &base, capabilities));
-    let mut needs = vec![plan.push("the checkout", overlay, None, &[changes, base_there])];
-    needs.push(match role {
-        Role::Agent => {
-            let state = Act::RequireVolume(record.agent_state_volume.clone());
-            plan.push("the agent's state is there", state, None, &[])
-        }
-        Role::Dev => push_build_cache(plan, inputs, &[]),
-    });
+    let overlay = Act::CreateVolume(volumes::checkout(registry, id, record, capabilities));
+    let below: Vec<usize> =
+        [changes, base_there].into_iter().chain(push_project_cache(plan, inputs)).collect();
+    let mut needs = vec![plan.push("the checkout", overlay, None, &below)];
+    needs.push(push_build_cache(plan, inputs, &below));
+    if role == Role::Agent {
+        let state = Act::RequireVolume(record.agent_state_volume.clone());
+        needs.push(plan.push("the agent's state is there", state, None, &[]));
+    }
     needs
+}
+
+/// Appends what makes sure of the project's build cache, if the taskspace's own lies over one.
+pub(super) fn push_project_cache(plan: &mut Plan, inputs: &Inputs<'_>) -> Option<usize> {
+    let volume = inputs.record.cache.clone()?;
+    let project = inputs.record.spec.project.name.clone();
+    let act = Act::EnsureCache { project, volume };
+    Some(plan.push("the project's build cache", act, None, &[]))
 }
 
 /// Appends the making of the build cache's volume.
 pub(super) fn push_build_cache(plan: &mut Plan, inputs: &Inputs<'_>, needs: &[usize]) -> usize {
-    let Inputs { registry, id, capabilities, .. } = *inputs;
-    let cache = volumes::plain(registry, id, names::build_cache_volume(id), "build-cache");
-    let root = capabilities.volume_directory(&cache.name);
+    let Inputs { registry, id, record, capabilities, .. } = *inputs;
+    let cache = volumes::build_cache(registry, id, record, capabilities);
+    let root = volumes::own_cache(id, record, capabilities);
     let cache = plan.push("the build cache", Act::CreateVolume(cache), None, needs);
     let directories = Act::MakeDirectories { root, directories: volumes::BUILD_CACHE_DIRECTORIES };
     plan.push("directories of the build cache", directories, None, &[cache])
@@ -102,8 +110,9 @@ pub(super) fn push_verify(
     plan.push(title, Act::VerifyContainer(role, spec), None, needs)
 }
 
-/// Appends the start of both containers, the agent's first, and the waiting for their sshds.
-pub(super) fn push_start(plan: &mut Plan, infra: usize, agent: &[usize], dev: &[usize]) {
+/// Appends the start of both containers, the agent's first, and the waiting for their sshds. Returns the
+/// step that starts the dev container.
+pub(super) fn push_start(plan: &mut Plan, infra: usize, agent: &[usize], dev: &[usize]) -> usize {
     let mut needs = agent.to_vec();
     needs.push(infra);
     let start =
@@ -113,4 +122,5 @@ pub(super) fn push_start(plan: &mut Plan, infra: usize, agent: &[usize], dev: &[
     needs.push(start);
     let start = plan.push("start the dev container", Act::StartContainer(Role::Dev), None, &needs);
     plan.push("wait for the dev container's sshd", Act::AwaitSsh(Role::Dev), None, &[start]);
+    start
 }

@@ -2,10 +2,12 @@
 //! host can do; run by `engine::execute`, printed by who only wants to see it.
 
 pub mod assess;
+pub mod cache;
 pub mod capability;
 pub mod create;
 pub mod delete;
 mod describe;
+pub mod fork;
 pub mod lifecycle;
 pub mod names;
 pub mod pod;
@@ -23,6 +25,38 @@ pub enum Act {
     EnsureImage(ImageRef),
     /// Check a commit out into its base volume, unless it is there.
     EnsureBase(BasePlan),
+    /// Make sure that a build cache of the project's is there; one that somebody removed is empty.
+    EnsureCache {
+        /// The project's name.
+        project: String,
+        /// The cache's volume.
+        volume: String,
+    },
+    /// Record that a build cache of the project's is being made.
+    EnterCache {
+        /// The project's name.
+        project: String,
+        /// The cache's volume.
+        volume: String,
+    },
+    /// Copy a taskspace's build cache into that of the project.
+    FillCache(FillPlan),
+    /// Record that a build cache is whole: new taskspaces begin with it.
+    PublishCache {
+        /// The project's name.
+        project: String,
+        /// The cache's volume.
+        volume: String,
+    },
+    /// Remove a build cache of the project's, unless a taskspace uses it.
+    DropCache {
+        /// The project's name.
+        project: String,
+        /// The cache's volume.
+        volume: String,
+    },
+    /// Remove the build caches of a project that are not worth keeping.
+    TrimCaches(String),
     /// Make keys, certificates and the agent's configuration.
     WriteFiles,
     /// Remove the taskspace's files.
@@ -42,6 +76,17 @@ pub enum Act {
     },
     /// Put what differs from the base into the overlay's upper directory: branch, origin, identity.
     SeedChanges(SeedPlan),
+    /// Copy what another taskspace has into the volumes of this one.
+    CopyFrom(CopyPlan),
+    /// Copy directories while the containers are paused.
+    CopyOut(Vec<CopyPath>),
+    /// Give the branch that came along with a copy the name of this taskspace's.
+    RenameBranch {
+        /// What it is called.
+        from: String,
+        /// What it is to be called.
+        to: String,
+    },
     /// Make the pod.
     CreatePod(PodSpec),
     /// Remove the pod and its containers, if it is there.
@@ -57,6 +102,8 @@ pub enum Act {
     StartInfra,
     /// Start a container.
     StartContainer(Role),
+    /// Pause the containers that run.
+    Pause,
     /// Let those containers of the pod go on that somebody paused.
     Unpause,
     /// Stop a container.
@@ -94,6 +141,46 @@ pub struct BasePlan {
     pub commit: String,
     /// Its volume.
     pub volume: String,
+}
+
+/// What a taskspace begins with that begins where another one is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyPlan {
+    /// The other one.
+    pub of: TaskspaceId,
+    /// What is copied, all of it as it is at one moment.
+    pub paths: Vec<CopyPath>,
+}
+
+/// A directory that is copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyPath {
+    /// The directory.
+    pub from: PathBuf,
+    /// The directory that has nothing in it yet.
+    pub to: PathBuf,
+}
+
+/// What a project's new build cache is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FillPlan {
+    /// The files of the build cache.
+    pub files: Layers,
+    /// What of the checkout is taken along.
+    pub checkout: Layers,
+    /// The names of the directories that are.
+    pub directories: Vec<String>,
+}
+
+/// Two layers of an overlay that become one directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layers {
+    /// The lower one, which is never changed.
+    pub lower: Option<PathBuf>,
+    /// The changes.
+    pub upper: PathBuf,
+    /// The directory that is made.
+    pub to: PathBuf,
 }
 
 /// What goes into an overlay's upper directory before its first mount.

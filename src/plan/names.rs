@@ -42,6 +42,17 @@ pub fn labels(registry: Uuid, id: &TaskspaceId, role: &str) -> Labels {
     .into()
 }
 
+/// Returns the labels of a project's build cache.
+pub fn cache_labels(registry: Uuid, project: &str) -> Labels {
+    [
+        (ROLE_LABEL, "cache".to_owned()),
+        (REGISTRY_LABEL, registry.to_string()),
+        (PROJECT_LABEL, project.to_owned()),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .into()
+}
+
 /// Returns the labels of a project's base volume.
 pub fn base_labels(registry: Uuid, project: &str, commit: &str) -> Labels {
     [
@@ -90,6 +101,12 @@ pub fn agent_state_volume(id: &TaskspaceId, taken: impl Fn(&str) -> bool) -> Str
 /// Returns the name of a project's base volume.
 pub fn base_volume(project: &str, commit: &str) -> String {
     format!("project-base-{project}-{commit}")
+}
+
+/// Returns a name for the volume of a build cache that later taskspaces of a project begin with.
+pub fn cache_volume(project: &str, unique: Uuid) -> String {
+    let unique = unique.simple().to_string();
+    format!("project-cache-{project}-{}", &unique[..8])
 }
 
 /// Returns the branch that a taskspace works on.

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::create::Inputs;
 use super::names::{self, labels};
+use super::volumes::{BUILD_CACHE, build_cache_environment};
 use crate::model::{ImageRef, Ports, Role, TaskspaceId};
 use crate::podman::{
     BindMount, ContainerSpec, LogConfiguration, NamedVolume, PodSpec, PortMapping, UserNamespace,
@@ -78,10 +79,14 @@ pub(crate) fn container(inputs: &Inputs<'_>, role: Role) -> ContainerSpec {
         destination: destination.into(),
         options: READ_ONLY.map(str::to_owned).to_vec(),
     };
-    let mut volumes = vec![volume(names::project_volume(id), "/workspace")];
+    let mut volumes = vec![
+        volume(names::project_volume(id), "/workspace"),
+        volume(names::build_cache_volume(id), BUILD_CACHE),
+    ];
     let mut mounts =
         vec![read_only(places.files.join(role.name()).join("ssh"), "/etc/symposium/ssh")];
-    let mut env = BTreeMap::from([("SYMPOSIUM_TASKSPACE".to_owned(), id.to_string())]);
+    let mut env: BTreeMap<String, String> = build_cache_environment().collect();
+    env.insert("SYMPOSIUM_TASKSPACE".to_owned(), id.to_string());
     let image = match role {
         Role::Agent => {
             volumes.push(volume(record.agent_state_volume.clone(), "/agent/state"));
@@ -95,10 +100,7 @@ pub(crate) fn container(inputs: &Inputs<'_>, role: Role) -> ContainerSpec {
             }
             ImageRef::Agent
         }
-        Role::Dev => {
-            volumes.push(volume(names::build_cache_volume(id), "/workspace/.build-cache"));
-            ImageRef::Dev(record.spec.project_type)
-        }
+        Role::Dev => ImageRef::Dev(record.spec.project_type),
     };
     ContainerSpec {
         name: names::container(id, role),

@@ -118,6 +118,11 @@ impl Podman {
             .await
     }
 
+    /// Pauses a container that runs: none of its processes does anything until it is let go on.
+    pub async fn pause_container(&self, name: &str) -> Result<()> {
+        self.post(format!("/containers/{}/pause", segment("container", name)?)).run().await
+    }
+
     /// Lets a paused container go on; one that is not paused is an error of the kind
     /// [`ErrorKind::BadState`](super::ErrorKind::BadState) or another one.
     pub async fn unpause_container(&self, name: &str) -> Result<()> {

@@ -24,7 +24,7 @@ fn place() -> (tempfile::TempDir, PathBuf) {
 }
 
 fn project(source: &str) -> ProjectRecord {
-    ProjectRecord { source: source.to_owned(), bases: BTreeMap::new() }
+    ProjectRecord::new(source.to_owned())
 }
 
 /// Adds a project and returns how many there are.

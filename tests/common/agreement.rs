@@ -255,6 +255,12 @@ impl Look<'_> {
                 }
                 least.insert(text(&base["volume"]));
             }
+            for (volume, cache) in project["caches"].as_object().into_iter().flatten() {
+                if cache["state"] != "ready" {
+                    odd.push(format!("the build cache {volume} is half made"));
+                }
+                least.insert(volume.clone());
+            }
         }
         self.differences.extend(odd);
         let found: BTreeSet<String> =

@@ -107,6 +107,22 @@ pub(super) const DELETE_OLD: Case = Case {
     ..DELETE
 };
 
+pub(super) const PROMOTE: Case = Case {
+    name: "promote",
+    before: End::Running,
+    after: End::Running,
+    ask: |walk| walk.run(&["cache", "promote"]),
+    ..CREATE
+};
+
+/// A taskspace that begins where another one is.
+pub(super) const FORK: Case = Case {
+    name: "fork",
+    meanwhile: Walk::bring_original,
+    ask: |walk| walk.run(&["fork", &walk.original()]),
+    ..CREATE
+};
+
 /// Somebody removed the pod of a taskspace that is stopped.
 pub(super) const REBUILD: Case = Case {
     name: "rebuild",

@@ -73,7 +73,9 @@ impl Walk {
         }
         let end = self.end()?;
         let expected = match case.name {
-            "create" | "create with base" => End::Gone,
+            "create" | "create with base" | "fork" => End::Gone,
+            // It goes on without.
+            "promote" => End::Running,
             "delete" | "delete, state kept" => End::Gone,
             _ if by_itself => End::Running,
             _ => End::Failed,

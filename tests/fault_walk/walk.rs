@@ -49,7 +49,22 @@ impl Walk {
     }
 
     fn ids(&self) -> Vec<String> {
-        (0..=self.used.get()).map(|n| format!("{}-{n}", self.name)).collect()
+        let used = (0..=self.used.get()).map(|n| format!("{}-{n}", self.name));
+        used.chain([self.original()]).collect()
+    }
+
+    /// The taskspace that is forked.
+    pub(super) fn original(&self) -> String {
+        format!("{}-original", self.name)
+    }
+
+    /// Makes the taskspace that is forked, unless it is there.
+    pub(super) fn bring_original(&self) {
+        let id = self.original();
+        if self.user.registry()["taskspaces"].get(&id).is_none() {
+            self.user.run(&["create", "--project", self.repository.as_str(), &id]);
+            self.end_service();
+        }
     }
 
     pub(super) fn pod(&self) -> String {

@@ -127,7 +127,10 @@ impl Job {
             Self::Stop => KeptJob::Stop,
             Self::Restart => KeptJob::Restart,
             Self::Delete { purge } => KeptJob::Delete { purge: *purge },
-            Self::Create(_) | Self::Resume | Self::TakeBack => return None,
+            Self::Promote => KeptJob::Promote,
+            Self::Create(_) | Self::Resume | Self::TakeBack | Self::Fork(_) | Self::Copy(_) => {
+                return None;
+            }
         })
     }
 }
@@ -139,6 +142,7 @@ impl From<KeptJob> for Job {
             KeptJob::Stop => Self::Stop,
             KeptJob::Restart => Self::Restart,
             KeptJob::Delete { purge } => Self::Delete { purge },
+            KeptJob::Promote => Self::Promote,
         }
     }
 }

@@ -5,9 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
-use nix::unistd::syncfs;
-
-use super::super::files::{FileError, remove_tree, sync_dir, write_atomic};
+use super::super::files::{FileError, remove_tree, sync_dir, sync_file_system, write_atomic};
 use super::error::filling;
 use super::mirror::{HEAD, interrupted, lock};
 use super::source::is_full_id;
@@ -72,9 +70,7 @@ impl Git {
         let finishing = tokio::task::spawn_blocking(move || {
             finish(&whole.join(".git"))?;
             // A base is called whole only once all of it is on the disk.
-            File::open(&whole)
-                .and_then(|dir| syncfs(dir).map_err(io::Error::from))
-                .map_err(FileError::io("sync", &whole))
+            sync_file_system(&whole)
         });
         finishing.await.map_err(|error| interrupted(doing, &error))??;
         Ok(())

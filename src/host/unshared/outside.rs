@@ -70,20 +70,22 @@ impl Unshared {
     /// nothing at the relative paths `upper_excludes`.
     ///
     /// What is only in `lower`, which must never change again, is not copied but gets another name in
-    /// `to` where that can be. Otherwise as [`Self::copy`], except that an overlay's own marks are
+    /// `to` where that can be. With names in `only`, only directories that are called so are made, and
+    /// those above them. Otherwise as [`Self::copy`], except that an overlay's own marks are
     /// heeded and not copied.
     ///
     /// # Errors
     /// As [`Self::copy`].
     pub async fn merge(
         &self,
-        lower: &Path,
+        lower: Option<&Path>,
         upper: &Path,
         to: &Path,
         upper_excludes: Vec<PathBuf>,
+        only: Vec<String>,
     ) -> Result<Copied, UnsharedError> {
-        let (lower, upper, to) = (lower.to_owned(), upper.to_owned(), to.to_owned());
-        self.ask(&Request::Merge { lower, upper, to, upper_excludes }).await
+        let (lower, upper, to) = (lower.map(Path::to_owned), upper.to_owned(), to.to_owned());
+        self.ask(&Request::Merge { lower, upper, to, upper_excludes, only }).await
     }
 
     async fn ask<T: Serialize + DeserializeOwned>(

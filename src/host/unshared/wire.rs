@@ -18,7 +18,13 @@ pub(super) enum Request {
     /// See [`super::Unshared::copy`].
     Copy { from: PathBuf, to: PathBuf, excludes: Vec<PathBuf> },
     /// See [`super::Unshared::merge`].
-    Merge { lower: PathBuf, upper: PathBuf, to: PathBuf, upper_excludes: Vec<PathBuf> },
+    Merge {
+        lower: Option<PathBuf>,
+        upper: PathBuf,
+        to: PathBuf,
+        upper_excludes: Vec<PathBuf>,
+        only: Vec<String>,
+    },
 }
 
 /// What the child says.

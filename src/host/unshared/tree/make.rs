@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError};
 
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, linkat, mkdirat, mknodat, openat, readlinkat, symlinkat,
+    unlinkat,
 };
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -45,21 +46,28 @@ pub(in super::super) fn copy(
     to: &Path,
     excludes: &[PathBuf],
 ) -> Result<Copied, TreeError> {
-    make(Trees { upper: from, lower: None, to }, excludes)
+    make(Trees { upper: from, lower: None, to }, Attributes::All, excludes, &[])
 }
 
-/// Makes what an overlay of `upper` on `lower` shows (overlayfs.rst, "upper and lower").
+/// Makes what an overlay of `upper` on `lower` shows (overlayfs.rst, "upper and lower"), or only the
+/// directories of some names in it, with those above them.
 pub(in super::super) fn merge(
-    lower: &Path,
+    lower: Option<&Path>,
     upper: &Path,
     to: &Path,
     upper_excludes: &[PathBuf],
+    only: &[String],
 ) -> Result<Copied, TreeError> {
-    make(Trees { upper, lower: Some(lower), to }, upper_excludes)
+    make(Trees { upper, lower, to }, Attributes::NotOfOverlay, upper_excludes, only)
 }
 
-fn make(trees: Trees<'_>, excludes: &[PathBuf]) -> Result<Copied, TreeError> {
-    let top = Place::top(trees)?;
+fn make(
+    trees: Trees<'_>,
+    attributes: Attributes,
+    excludes: &[PathBuf],
+    only: &[String],
+) -> Result<Copied, TreeError> {
+    let top = Place::top(trees, only.is_empty())?;
     let made = top.to.try_clone().map_err(|source| TreeError {
         doing: "open".into(),
         path: trees.to.to_owned(),
@@ -68,10 +76,8 @@ fn make(trees: Trees<'_>, excludes: &[PathBuf]) -> Result<Copied, TreeError> {
     let making = Making {
         trees,
         excludes: excludes.iter().map(|path| plain(path)).collect(),
-        attributes: match trees.lower {
-            Some(_) => Attributes::NotOfOverlay,
-            None => Attributes::All,
-        },
+        only,
+        attributes,
         made,
         links: Links::default(),
         copier: Copier::default(),
@@ -93,6 +99,8 @@ fn make(trees: Trees<'_>, excludes: &[PathBuf]) -> Result<Copied, TreeError> {
 struct Making<'a> {
     trees: Trees<'a>,
     excludes: HashSet<PathBuf>,
+    /// The names of the directories that are wanted; all is where there are none.
+    only: &'a [String],
     attributes: Attributes,
     /// The top of what is made. Nobody else writes there: the paths of `links` stay what they are.
     made: OwnedFd,
@@ -144,12 +152,31 @@ impl Making<'_> {
     fn leave(&self, place: Arc<Place>, buffer: &mut [u8]) -> Result<(), TreeError> {
         let mut left = Some(place);
         while let Some(place) = left.and_then(Arc::into_inner) {
+            if self.is_superfluous(&place)? {
+                left = place.parent;
+                continue;
+            }
             place
                 .finish(self.attributes, buffer)
                 .map_err(self.trees.failed_to("finish", &place, c""))?;
             left = place.parent;
         }
         Ok(())
+    }
+
+    /// Removes a directory again in which nothing was found that is wanted.
+    fn is_superfluous(&self, place: &Place) -> Result<bool, TreeError> {
+        let (Some(parent), Some(name)) = (&place.parent, place.path.file_name()) else {
+            return Ok(false);
+        };
+        if place.is_wanted {
+            return Ok(false);
+        }
+        match unlinkat(&parent.to, name, AtFlags::REMOVEDIR) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
+            Err(errno) => Err(self.trees.failed_to("remove", place, c"")(errno)),
+        }
     }
 
     /// Lists what is to be made in a directory.
@@ -165,12 +192,15 @@ impl Making<'_> {
             if place.lower.is_some() {
                 hidden.extend(names.iter().map(|(name, _)| name.clone()));
             }
+            names.retain(|(_, is_directory)| place.is_wanted || *is_directory);
             split(place, names, Layer::Upper, &mut tasks);
         }
         if let Some(lower) = &place.lower {
             let mut names =
                 list(lower).map_err(self.trees.failed("read", Layer::Lower, place, c""))?;
-            names.retain(|(name, _)| !hidden.contains(name));
+            names.retain(|(name, is_directory)| {
+                !hidden.contains(name) && (place.is_wanted || *is_directory)
+            });
             split(place, names, Layer::Lower, &mut tasks);
         }
         Ok(tasks)
@@ -212,6 +242,8 @@ impl Making<'_> {
             upper,
             lower,
             to,
+            is_wanted: parent.is_wanted
+                || self.only.iter().any(|wanted| wanted.as_bytes() == name.to_bytes()),
             found,
         })))
     }
@@ -229,7 +261,7 @@ impl Making<'_> {
             .and_then(|within| unless_gone(Found::named(within, name)))
             .map_err(self.trees.failed("look at", layer, place, name))?;
         let Some(found) = found else { return Ok(()) };
-        if self.trees.lower.is_some() && found.is_whiteout() {
+        if self.attributes == Attributes::NotOfOverlay && found.is_whiteout() {
             return Ok(());
         }
         match found.kind {

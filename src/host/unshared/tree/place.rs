@@ -36,13 +36,15 @@ pub(super) struct Place {
     pub(super) upper: Option<OwnedFd>,
     pub(super) lower: Option<OwnedFd>,
     pub(super) to: OwnedFd,
+    /// Whether what is in it is wanted, whatever it is called.
+    pub(super) is_wanted: bool,
     /// What the upper of the two is like.
     pub(super) found: Found,
 }
 
 impl Place {
     /// Opens the top of the trees.
-    pub(super) fn top(trees: Trees<'_>) -> Result<Self, TreeError> {
+    pub(super) fn top(trees: Trees<'_>, is_wanted: bool) -> Result<Self, TreeError> {
         let open = |path: &Path| open_top(path).map_err(TreeError::at("open", path));
         let upper = open(trees.upper)?;
         let found = Found::of(&upper).map_err(TreeError::at("look at", trees.upper))?;
@@ -53,6 +55,7 @@ impl Place {
             upper: Some(upper),
             lower: trees.lower.map(open).transpose()?,
             to: open(trees.to)?,
+            is_wanted,
             found,
         })
     }

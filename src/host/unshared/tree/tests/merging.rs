@@ -46,7 +46,7 @@ fn what_is_above_hides_what_is_below() {
     set_attribute(&upper.join("opaque"), "user.overlay.opaque", b"y");
     // Only that is it.
     set_attribute(&upper.join("dir"), "user.overlay.opaque", b"x");
-    let merged = merge(lower, upper, to, &[]).unwrap();
+    let merged = merge(Some(lower), upper, to, &[], &[]).unwrap();
     let expected = [
         "",
         "dir",
@@ -93,7 +93,7 @@ fn a_directory_is_as_it_is_above_without_the_marks_of_an_overlay() {
     set_mode(&lower.join("below"), 0o750);
     set_mode(lower, 0o700);
     set_mode(upper, 0o775);
-    merge(lower, upper, to, &[]).unwrap();
+    merge(Some(lower), upper, to, &[], &[]).unwrap();
     let seen = look(to);
     let of = |name: &str| &seen[Path::new(name)];
     let mut dir = look(upper)[Path::new("dir")].clone();
@@ -111,10 +111,52 @@ fn where_the_upper_one_is_left_out_the_lower_one_shows() {
     write(upper, &[".git/config", ".git/index", "target/above"]);
     make_whiteout(&upper.join(".git/HEAD"));
     let excludes: Vec<PathBuf> = [".git/HEAD", ".git/config", "target"].map(Into::into).into();
-    let merged = merge(lower, upper, to, &excludes).unwrap();
+    let merged = merge(Some(lower), upper, to, &excludes, &[]).unwrap();
     let expected = ["", ".git", ".git/HEAD", ".git/config", ".git/index", "target", "target/below"];
     assert_eq!(names(to), expected);
     assert_eq!(merged, Copied { files: 4, bytes: 42, shared_bytes: 32 });
+}
+
+#[test]
+fn only_directories_of_some_names_are_made_with_those_above_them() {
+    let trees = trees();
+    let Trees { lower, upper, to, .. } = &trees;
+    write(lower, &["web/deps/a/x", "web/deps/gone/x", "old/deps/x", "hidden/deps/x", "deps"]);
+    write(upper, &["web/deps/b/deps/y", "web/src/main", "new/deep/deps/z", "src/deep/x"]);
+    make_whiteout(&upper.join("web/deps/gone"));
+    make_whiteout(&upper.join("hidden"));
+    let made = merge(Some(lower), upper, to, &[], &["deps".to_owned()]).unwrap();
+    let expected = [
+        "",
+        "new",
+        "new/deep",
+        "new/deep/deps",
+        "new/deep/deps/z",
+        "old",
+        "old/deps",
+        "old/deps/x",
+        "web",
+        "web/deps",
+        "web/deps/a",
+        "web/deps/a/x",
+        "web/deps/b",
+        "web/deps/b/deps",
+        "web/deps/b/deps/y",
+    ];
+    assert_eq!(names(to), expected);
+    assert_eq!(made.files, 4);
+}
+
+#[test]
+fn without_a_lower_one_the_marks_are_heeded_too() {
+    let trees = trees();
+    let Trees { upper, to, .. } = &trees;
+    write(upper, &["dir/x"]);
+    make_whiteout(&upper.join("dir/gone"));
+    set_attribute(&upper.join("dir"), "user.overlay.opaque", b"y");
+    merge(None, upper, to, &[], &[]).unwrap();
+    assert_eq!(names(to), ["", "dir", "dir/x"]);
+    assert!(look(to)[Path::new("dir")].attributes.is_empty());
 }
 
 #[test]
@@ -127,7 +169,7 @@ fn names_of_one_file_stay_together() {
         let other = tree.join(format!("{name}-too/two"));
         fs::hard_link(tree.join(name).join("one"), other).unwrap();
     }
-    let merged = merge(lower, upper, to, &[]).unwrap();
+    let merged = merge(Some(lower), upper, to, &[], &[]).unwrap();
     let inode = |name: &str| fs::metadata(to.join(name)).unwrap().ino();
     assert_eq!(inode("lower/one"), inode("lower-too/two"));
     assert_eq!(inode("upper/one"), inode("upper-too/two"));

@@ -1,0 +1,109 @@
+//! `taskspace cache`
+
+use clap::{Args, Subcommand};
+
+use super::arguments::Json;
+use super::asking::Asking;
+use super::context::Context;
+use super::output::Stop;
+use super::progress::{self, Waited};
+use super::{Exit, Outcome};
+use crate::model::TaskspaceId;
+
+/// `taskspace cache`
+#[derive(Debug, Args)]
+pub struct Cache {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Have later taskspaces of the project begin with the build cache of this one
+    ///
+    /// It is copied as it is at one moment: the containers are paused meanwhile. Whatever was put
+    /// into it, by an agent too, is what later builds begin with.
+    Promote(Promote),
+    /// Have later taskspaces of a project begin without a build cache
+    ///
+    /// Taskspaces that began with one keep it.
+    Withdraw(Withdraw),
+}
+
+#[derive(Debug, Args)]
+struct Promote {
+    /// The taskspace
+    #[arg(value_name = "ID")]
+    id: TaskspaceId,
+    /// Do not wait until it is done
+    #[arg(long)]
+    no_wait: bool,
+    #[command(flatten)]
+    asking: Asking,
+    #[command(flatten)]
+    json: Json,
+}
+
+#[derive(Debug, Args)]
+struct Withdraw {
+    /// The project, as in `taskspace projects`
+    #[arg(value_name = "PROJECT", value_parser = project)]
+    project: String,
+    #[command(flatten)]
+    json: Json,
+}
+
+impl Cache {
+    pub(super) async fn run(self, context: &Context) -> Outcome {
+        match self.action {
+            Action::Promote(promote) => promote.run(context).await,
+            Action::Withdraw(withdraw) => withdraw.run(context).await,
+        }
+    }
+}
+
+impl Promote {
+    async fn run(self, context: &Context) -> Outcome {
+        let context = &context.asking(self.asking.asker()?);
+        let (output, id) = (context.output, &self.id);
+        let operation = context.call(async |client| client.promote_cache(id).await).await?;
+        if self.no_wait {
+            progress::under_way(output, &operation, self.json.json)?;
+            return Ok(Exit::Done);
+        }
+        match progress::wait(context, &operation, false).await? {
+            Waited::Done => {}
+            Waited::Failed(problem) => return Err(Stop::Problem(problem)),
+            Waited::Interrupted => return Ok(Exit::Interrupted),
+        }
+        if self.json.json {
+            let number = operation.id;
+            output.json(&context.call(async |client| client.operation(number).await).await?)?;
+        } else {
+            output.line(&format!("later taskspaces begin with the build cache of {id}"))?;
+        }
+        Ok(Exit::Done)
+    }
+}
+
+impl Withdraw {
+    async fn run(self, context: &Context) -> Outcome {
+        let project = &self.project;
+        let view = context.call(async |client| client.withdraw_cache(project).await).await?;
+        if self.json.json {
+            context.output.json(&view)?;
+        } else {
+            context.output.line(&format!("later taskspaces of {project} begin without"))?;
+        }
+        Ok(Exit::Done)
+    }
+}
+
+/// Reads the name of a project, which is part of a path.
+fn project(text: &str) -> Result<String, String> {
+    let is_name = text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    match is_name && text.contains(|c: char| c.is_ascii_alphanumeric()) {
+        true => Ok(text.to_owned()),
+        false => Err("it is not the name of a project; `taskspace projects` shows them".to_owned()),
+    }
+}

@@ -1,0 +1,239 @@
+//! The build caches with which the taskspaces of a project begin: each is made once, of a taskspace's
+//! own, and never changed again.
+
+use std::collections::BTreeSet;
+use std::sync::{MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::driver::{Context, Job};
+use super::perform::{Acting, make_directories};
+use super::projects::{foreign_volume, forget_unused_project, is_ours, remove_volume};
+use super::ssh::blocking;
+use super::{Engine, Inner, lifecycle, problems};
+use crate::config::settings::Promote;
+use crate::fault;
+use crate::host::files;
+use crate::model::{
+    Asker, BaseState, CacheRecord, Code, Document, Operation, Problem, ProjectView, Record, Status,
+    TaskspaceId,
+};
+use crate::plan::volumes::{CACHED_CHECKOUT, CACHED_FILES};
+use crate::plan::{FillPlan, Layers, cache, names};
+use crate::podman::{Podman, VolumeSpec};
+
+impl Engine {
+    /// Begins to make a taskspace's build cache the one that later taskspaces of its project begin
+    /// with.
+    ///
+    /// # Errors
+    /// When there is none of this id, or another operation is in the way.
+    pub async fn promote_cache(
+        &self,
+        id: &TaskspaceId,
+        asker: &Asker,
+    ) -> Result<Operation, Problem> {
+        self.ask(id, Job::Promote, asker).await
+    }
+
+    /// Withdraws the build caches of a project: new taskspaces begin without one. Those that have one
+    /// keep it.
+    ///
+    /// # Errors
+    /// When there is no such project, or the registry or Podman cannot be reached.
+    pub async fn withdraw_cache(&self, project: &str) -> Result<ProjectView, Problem> {
+        let inner = &self.inner;
+        let (podman, _) = inner.link.get().await?;
+        let name = project.to_owned();
+        let withdrawn = inner.registry.update(move |document| {
+            let project =
+                document.projects.get_mut(&name).ok_or_else(|| problems::no_project(&name))?;
+            project.caches.values_mut().for_each(|cache| cache.withdrawn = true);
+            Ok::<_, Problem>(())
+        });
+        withdrawn.await.map_err(problems::registry)??;
+        inner.trim_caches(&podman, project).await?;
+        let projects = self.projects().await?;
+        let view = projects.into_iter().find(|it| it.name == project);
+        view.ok_or_else(|| problems::no_project(project))
+    }
+}
+
+/// Makes a taskspace's build cache the one of its project.
+pub(super) async fn promote(context: &Context) -> Result<(), Problem> {
+    let engine = &context.engine;
+    let record = engine.record(&context.id).await?;
+    if record.is_half_made() || matches!(record.status, Status::Creating | Status::Deleting) {
+        let detail =
+            format!("'{}' is {}, and its build cache not whole", context.id, record.status);
+        return Err(Problem::new(Code::StateConflict, detail).hint("wait until it is ready"));
+    }
+    let (_, capabilities) = engine.link.get().await?;
+    let plan = cache::promote(&cache::Inputs {
+        registry: engine.document().await?.registry,
+        id: &context.id,
+        record: &record,
+        capabilities: &capabilities,
+        directories: &engine.settings.cache.directories,
+        unique: Uuid::new_v4(),
+    });
+    lifecycle::run(context, &plan).await
+}
+
+/// Does the same where the settings want it whenever a taskspace goes. That it fails is no reason to
+/// keep the taskspace.
+pub(super) async fn promote_before_removal(context: &Context, record: &Record) {
+    let engine = &context.engine;
+    let is_whole = matches!(record.status, Status::Running | Status::Stopped);
+    if engine.settings.cache.promote == Promote::Delete
+        && is_whole
+        && let Err(problem) = promote(context).await
+    {
+        engine.warn(&context.id, &format!("its build cache is not kept: {problem}"));
+    }
+}
+
+impl Inner {
+    /// Makes sure of a build cache over which that of a taskspace lies. What somebody removed cannot
+    /// be made anew; but a cache is only a cache, so that an empty one does.
+    pub(super) async fn ensure_cache(
+        &self,
+        podman: &Podman,
+        project: &str,
+        volume: &str,
+    ) -> Result<(), Problem> {
+        let registry = self.document().await?.registry;
+        match podman.inspect_volume(volume).await {
+            Ok(there) if is_ours(&there.labels, registry) => return Ok(()),
+            Ok(_) => return Err(foreign_volume(Code::StateConflict, volume)),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(problems::podman(error)),
+        }
+        let spec = VolumeSpec {
+            name: volume.to_owned(),
+            options: Default::default(),
+            labels: names::cache_labels(registry, project),
+        };
+        let made = podman.create_volume(&spec).await.map_err(problems::podman)?;
+        let directories = [CACHED_FILES, CACHED_CHECKOUT].map(|name| made.mountpoint.join(name));
+        make_directories(directories.to_vec()).await
+    }
+
+    /// Records that a build cache is whole: once all of it is on the disk.
+    pub(super) async fn publish_cache(
+        &self,
+        project: &str,
+        volume: &str,
+        from: &TaskspaceId,
+    ) -> Result<(), Problem> {
+        let (_, capabilities) = self.link.get().await?;
+        let whole = capabilities.volume_directory(volume);
+        let sync = move || files::sync_file_system(&whole).map_err(|error| problems::file(&error));
+        blocking(sync).await?;
+        self.record_cache(project, volume, from, BaseState::Ready).await?;
+        self.making_caches().remove(volume);
+        Ok(())
+    }
+
+    /// Records a build cache, or what became of it.
+    pub(super) async fn record_cache(
+        &self,
+        project: &str,
+        volume: &str,
+        from: &TaskspaceId,
+        state: BaseState,
+    ) -> Result<(), Problem> {
+        let (name, volume, from) = (project.to_owned(), volume.to_owned(), from.clone());
+        let updated = self.registry.update(move |document| {
+            let project =
+                document.projects.get_mut(&name).ok_or_else(|| problems::no_project(&name))?;
+            let created = Timestamp::now();
+            project.caches.insert(volume, CacheRecord { state, created, from, withdrawn: false });
+            Ok::<(), Problem>(())
+        });
+        updated.await.map_err(problems::registry)?
+    }
+
+    /// Removes a build cache that no taskspace uses.
+    pub(super) async fn drop_cache(
+        &self,
+        podman: &Podman,
+        project: &str,
+        volume: &str,
+    ) -> Result<(), Problem> {
+        let (name, of) = (project.to_owned(), volume.to_owned());
+        // Under the registry's lock it becomes one that is not whole: nobody begins with it any more,
+        // and when the removal fails, the next start of the service finds it.
+        let condemned = self.registry.update(move |document| {
+            let used = document.uses_cache(&of);
+            let project = document.projects.get_mut(&name);
+            let cache = project.and_then(|project| project.caches.get_mut(&of));
+            if let (false, Some(cache)) = (used, cache) {
+                cache.state = BaseState::Making;
+            }
+            Ok::<bool, Problem>(!used)
+        });
+        if !condemned.await.map_err(problems::registry)?? {
+            return Ok(());
+        }
+        fault::point(|| "cache: remove the volume: before".to_owned());
+        let registry = self.document().await?.registry;
+        remove_volume(podman, registry, volume).await?;
+        fault::point(|| "cache: remove the volume: after".to_owned());
+        let (name, of) = (project.to_owned(), volume.to_owned());
+        let forgotten = self.registry.update(move |document| {
+            if let Some(project) = document.projects.get_mut(&name) {
+                project.caches.remove(&of);
+            }
+            forget_unused_project(document, &name, None);
+            Ok::<(), Problem>(())
+        });
+        forgotten.await.map_err(problems::registry)?
+    }
+
+    /// Returns the build caches that are being made: nobody else may take them for leftovers.
+    pub(super) fn making_caches(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.making_caches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes the build caches of a project that are not worth keeping.
+    pub(super) async fn trim_caches(&self, podman: &Podman, project: &str) -> Result<(), Problem> {
+        let document = self.document().await?;
+        for volume in superfluous(&document, project) {
+            // Another taskspace's, which is not whole yet.
+            if self.making_caches().contains(&volume) {
+                continue;
+            }
+            self.drop_cache(podman, project, &volume).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Acting {
+    /// Copies a taskspace's build cache.
+    pub(super) async fn fill_cache(&self, fill: &FillPlan) -> Result<(), Problem> {
+        make_directories(vec![fill.files.to.clone(), fill.checkout.to.clone()]).await?;
+        let unshared = self.engine.unshared().await?;
+        let not_ours = vec![".git".into(), ".build-cache".into()];
+        let parts = [
+            // Everything in the cache, and in the checkout what is called so.
+            (&fill.files, Vec::new(), Vec::new()),
+            (&fill.checkout, not_ours, fill.directories.clone()),
+        ];
+        for (Layers { lower, upper, to }, excludes, only) in parts {
+            let merged = unshared.merge(lower.as_deref(), upper, to, excludes, only);
+            merged.await.map_err(problems::unshared)?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the build caches of a project that neither a taskspace nor a new one would use.
+pub(super) fn superfluous(document: &Document, project: &str) -> Vec<String> {
+    let Some(record) = document.projects.get(project) else { return Vec::new() };
+    let unwanted =
+        |volume: &&String| record.cache() != Some(volume.as_str()) && !document.uses_cache(volume);
+    record.caches.keys().filter(unwanted).cloned().collect()
+}

@@ -1,0 +1,162 @@
+//! Taskspaces that begin where another one is.
+
+use super::driver::{Context, Job};
+use super::make::{self, Wanted};
+use super::perform::Acting;
+use super::projects::Resolved;
+use super::{Engine, lifecycle, problems};
+use crate::model::{
+    AgentSpec, Asker, Code, CreateRequest, Desired, ForkRequest, Forked, GitEnvironment, Hold,
+    Operation, Problem, Record, Role, TaskspaceId,
+};
+use crate::plan::{CopyPath, CopyPlan, fork as plan, names};
+use crate::podman::ExecSpec;
+
+/// Renames the branch that the checkout is on, if it is still on the one that it began with. The agent
+/// could have put programs into the repository's configuration: git runs in the container only.
+const RENAME_BRANCH: &str = "test \"$(git symbolic-ref -q HEAD)\" != \"refs/heads/$1\" || \
+    git branch --move \"$1\" \"$2\"";
+
+/// A fork that is asked for.
+#[derive(Debug)]
+pub(super) struct Forking {
+    /// The taskspace that is copied.
+    from: TaskspaceId,
+    request: ForkRequest,
+    /// What whoever asks holds: perhaps that taskspace.
+    lock: Option<Hold>,
+}
+
+/// What is taken over from the other taskspace.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    /// Where it began.
+    pub(super) forked: Forked,
+    /// The project's build cache that lies below.
+    pub(super) cache: Option<String>,
+    /// The agent, unless another one is asked for.
+    pub(super) agent: AgentSpec,
+}
+
+impl Engine {
+    /// Begins to make a taskspace that begins where another one is.
+    ///
+    /// # Errors
+    /// When there is no such taskspace, or the id is taken. What comes later is the operation's.
+    pub async fn fork(
+        &self,
+        from: &TaskspaceId,
+        mut request: ForkRequest,
+        asker: &Asker,
+    ) -> Result<Operation, Problem> {
+        let record = self.inner.record(from).await?;
+        check(from, &record)?;
+        let project = &record.spec.project.name;
+        let id = self.choose_id(request.id.take(), project, None).await?;
+        request.id = Some(id.clone());
+        let forking = Forking { from: from.clone(), request, lock: asker.lock };
+        self.ask_for_new(&id, Job::Fork(Box::new(forking)), asker)
+    }
+}
+
+/// Makes a taskspace that begins where another one is.
+pub(super) async fn fork(context: &Context, forking: Forking) -> Result<(), Problem> {
+    let Forking { from, request, .. } = forking;
+    let record = context.engine.record(&from).await?;
+    check(&from, &record)?;
+    let project = record.spec.project;
+    let origin = Origin {
+        forked: Forked {
+            from,
+            agent_state: request.agent_state.then_some(record.agent_state_volume),
+        },
+        cache: record.cache,
+        agent: AgentSpec { prompt: None, ..record.spec.agent },
+    };
+    let wanted = Wanted {
+        resolved: Resolved {
+            source: project.source.clone(),
+            wanted_name: project.name,
+            commit: project.commit,
+            detected: record.spec.project_type,
+        },
+        request: CreateRequest {
+            id: Some(context.id.clone()),
+            project: project.source,
+            git_ref: project.git_ref,
+            project_type: Some(record.spec.project_type),
+            agent: request.agent,
+            prompt: request.prompt,
+            agent_state_of: None,
+            offline: true,
+            keep_on_failure: request.keep_on_failure,
+            git: GitEnvironment::default(),
+        },
+        origin: Some(origin),
+    };
+    make::make(context, &wanted).await
+}
+
+/// Checks whether a taskspace has something that can be copied.
+fn check(id: &TaskspaceId, record: &Record) -> Result<(), Problem> {
+    if record.is_half_made() {
+        let detail = format!("the creation of '{id}' has not been finished");
+        return Err(Problem::new(Code::StateConflict, detail).hint("wait until it is ready"));
+    }
+    if record.desired == Desired::Absent {
+        return Err(Problem::new(Code::StateConflict, format!("'{id}' is being removed")));
+    }
+    Ok(())
+}
+
+/// Copies what a taskspace has, for another one.
+pub(super) async fn copy_out(context: &Context, paths: Vec<CopyPath>) -> Result<(), Problem> {
+    check(&context.id, &context.engine.record(&context.id).await?)?;
+    lifecycle::run(context, &plan::copy_out(paths)).await
+}
+
+impl Forking {
+    /// Returns what whoever asks for it holds.
+    pub(super) fn lock(&self) -> Option<Hold> {
+        self.lock
+    }
+}
+
+impl Acting {
+    /// Has the other taskspace's driver copy what that has: in between nobody stops or removes it.
+    pub(super) async fn copy_from(&self, copy: &CopyPlan) -> Result<(), Problem> {
+        let asker = Asker { lock: self.lock, ..Asker::default() };
+        let asked = self.engine.request(&copy.of, Job::Copy(copy.paths.clone()), &asker)?;
+        let ended = self.engine.operations.wait(asked.id).await?;
+        ended.problem.map_or(Ok(()), Err)
+    }
+
+    pub(super) async fn copy_out(&self, paths: &[CopyPath]) -> Result<(), Problem> {
+        let unshared = self.engine.unshared().await?;
+        for CopyPath { from, to } in paths {
+            unshared.copy(from, to, Vec::new()).await.map_err(problems::unshared)?;
+        }
+        Ok(())
+    }
+
+    /// Renames the branch. Where that cannot be, because the work was in the middle of something, it
+    /// goes on under its name of before.
+    pub(super) async fn rename_branch(&self, from: &str, to: &str) -> Result<(), Problem> {
+        let command = ["sh", "-c", RENAME_BRANCH, "sh", from, to];
+        let spec = ExecSpec {
+            cmd: command.map(str::to_owned).to_vec(),
+            user: Some(Role::Dev.user().to_owned()),
+            workdir: Some("/workspace".to_owned()),
+            ..ExecSpec::default()
+        };
+        let name = names::container(&self.id, Role::Dev);
+        let session = self.podman.exec(&name, spec).await.map_err(problems::podman)?;
+        let result = session.finish().await.map_err(problems::podman)?;
+        if result.exit_code != 0 {
+            let said = String::from_utf8_lossy(&result.stderr).trim().to_owned();
+            let warning = format!("its branch is still called {from}: {said}");
+            self.engine.note_warning(&self.id, warning).await?;
+        }
+        Ok(())
+    }
+}

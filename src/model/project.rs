@@ -1,0 +1,97 @@
+//! What the registry knows of projects.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::TaskspaceId;
+
+/// A project: one source of taskspaces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ProjectRecord {
+    /// Where it comes from, without any password.
+    pub source: String,
+    /// Its bases, by commit.
+    #[serde(default)]
+    pub bases: BTreeMap<String, BaseRecord>,
+    /// The build caches that new taskspaces began with, or still do, by volume.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub caches: BTreeMap<String, CacheRecord>,
+}
+
+impl ProjectRecord {
+    /// Makes one of which there is nothing yet.
+    pub fn new(source: String) -> Self {
+        Self { source, bases: BTreeMap::new(), caches: BTreeMap::new() }
+    }
+
+    /// Returns the volume of the build cache that a new taskspace begins with.
+    pub fn cache(&self) -> Option<&str> {
+        let given = |(_, cache): &(&String, &CacheRecord)| {
+            cache.state == BaseState::Ready && !cache.withdrawn
+        };
+        let newest = self.caches.iter().filter(given).max_by_key(|(_, cache)| cache.created);
+        newest.map(|(volume, _)| volume.as_str())
+    }
+}
+
+/// How far a base is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BaseState {
+    /// Being made: never mounted, removed after a crash.
+    Making,
+    /// Whole, and never changed again.
+    Ready,
+}
+
+/// One immutable checkout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct BaseRecord {
+    /// Its volume.
+    pub volume: String,
+    /// How far it is.
+    pub state: BaseState,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created: Timestamp,
+}
+
+/// One immutable build cache.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CacheRecord {
+    /// How far it is.
+    pub state: BaseState,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created: Timestamp,
+    /// The taskspace that it was made of.
+    #[schema(value_type = String)]
+    pub from: TaskspaceId,
+    /// Whether no new taskspace gets it any more: it goes with the last one that has it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub withdrawn: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_taskspace_begins_with_the_newest_whole_cache() {
+        let mut project = ProjectRecord::new("source".to_owned());
+        assert_eq!(project.cache(), None);
+        let mut enter = |volume: &str, second, state, withdrawn| {
+            let created = Timestamp::from_second(second).unwrap();
+            let from = "example".parse().unwrap();
+            let cache = CacheRecord { state, created, from, withdrawn };
+            project.caches.insert(volume.to_owned(), cache);
+        };
+        enter("a", 2, BaseState::Ready, false);
+        enter("b", 1, BaseState::Ready, false);
+        enter("c", 3, BaseState::Making, false);
+        enter("d", 4, BaseState::Ready, true);
+        assert_eq!(project.cache(), Some("a"));
+    }
+}

@@ -1,0 +1,38 @@
+//! What a taskspace that begins where another one is has a copy of.
+
+use super::capability::Capabilities;
+use super::volumes::{self, UPPER};
+use super::{Act, CopyPath, CopyPlan, Plan, names};
+use crate::model::{Forked, Record, TaskspaceId};
+
+/// Returns what is copied: the changes, the build cache and perhaps the agent's state. Both taskspaces
+/// are on the same base, and their build caches on the same one of the project.
+pub(super) fn copies(
+    id: &TaskspaceId,
+    record: &Record,
+    forked: &Forked,
+    capabilities: &Capabilities,
+) -> CopyPlan {
+    let from = &forked.from;
+    let directory = |volume: &str| capabilities.volume_directory(volume);
+    let changes = |id| directory(&names::changes_volume(id)).join(UPPER);
+    let cache = |id| volumes::own_cache(id, record, capabilities);
+    let mut paths = vec![
+        CopyPath { from: changes(from), to: changes(id) },
+        CopyPath { from: cache(from), to: cache(id) },
+    ];
+    if let Some(state) = &forked.agent_state {
+        paths.push(CopyPath { from: directory(state), to: directory(&record.agent_state_volume) });
+    }
+    CopyPlan { of: from.clone(), paths }
+}
+
+/// Returns the plan that copies what a taskspace has as it is at one moment, which is what a crash then
+/// would have left: its containers are paused meanwhile.
+pub fn copy_out(paths: Vec<CopyPath>) -> Plan {
+    let mut plan = Plan::new("copy");
+    let paused = plan.push("pause the containers", Act::Pause, Some(Act::Unpause), &[]);
+    let copied = plan.push("copy what it has", Act::CopyOut(paths), None, &[paused]);
+    plan.push("let the containers go on", Act::Unpause, None, &[copied]);
+    plan
+}
