@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedRwLockReadGuard, RwLock};
 use uuid::Uuid;
 
 use super::problems;
 use crate::fault;
-use crate::host::git::{Git, Source, mirror_path};
+use crate::host::git::{Git, Sibling, Source, mirror_path};
 use crate::model::{
     BaseRecord, BaseState, Code, CreateRequest, Document, GitEnvironment, Problem, ProjectRecord,
     ProjectType, TaskspaceId,
@@ -33,17 +33,26 @@ pub(crate) struct Resolved {
     pub(crate) detected: ProjectType,
 }
 
+/// What there is of a base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    Unfinished,
+    Whole,
+}
+
 /// Makes bases; one at a time for each volume.
 #[derive(Debug)]
 pub(crate) struct Projects {
     mirrors: PathBuf,
     registry: Registry,
-    making: Mutex<HashMap<String, Arc<Mutex<()>>>>,
+    /// For each volume: who makes or removes it has it alone, who links its files shares it.
+    locks: Mutex<HashMap<String, Arc<RwLock<()>>>>,
 }
 
 impl Projects {
     pub(crate) fn new(mirrors: PathBuf, registry: Registry) -> Self {
-        Self { mirrors, registry, making: Mutex::default() }
+        Self { mirrors, registry, locks: Mutex::default() }
     }
 
     /// Returns where the mirror of a recorded source is.
@@ -81,25 +90,23 @@ impl Projects {
         podman: &Podman,
         plan: &BasePlan,
     ) -> Result<bool, Problem> {
-        let lock = self.making.lock().await.entry(plan.volume.clone()).or_default().clone();
-        let _one_at_a_time = lock.lock().await;
-
-        let document = self.registry.read().await.map_err(problems::registry)?;
-        let known = document.projects.get(&plan.project).and_then(|p| p.bases.get(&plan.commit));
-        let is_ready = known.is_some_and(|base| base.state == BaseState::Ready);
-        match podman.inspect_volume(&plan.volume).await {
-            Ok(volume) => {
-                if !is_ours(&volume.labels, document.registry) {
-                    return Err(foreign_volume(Code::PodmanFailed, &plan.volume));
-                }
-                if is_ready {
-                    return Ok(false);
-                }
+        let lock = self.lock_of(&plan.volume).await;
+        {
+            // One that others link from need not wait for them.
+            let _together = lock.read().await;
+            if self.look_at(podman, plan).await? == Found::Whole {
+                return Ok(false);
+            }
+        }
+        let _one_at_a_time = lock.write().await;
+        match self.look_at(podman, plan).await? {
+            Found::Whole => return Ok(false),
+            Found::Unfinished => {
                 podman.remove_volume(&plan.volume, true).await.map_err(problems::podman)?;
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(problems::podman(error)),
+            Found::Nothing => {}
         }
+        let document = self.registry.read().await.map_err(problems::registry)?;
         self.record(plan, Some(BaseState::Making)).await?;
         let made = self.make(podman, plan, document.registry).await;
         if made.is_err() {
@@ -107,6 +114,46 @@ impl Projects {
         }
         self.record(plan, made.is_ok().then_some(BaseState::Ready)).await?;
         made.map(|()| true)
+    }
+
+    async fn lock_of(&self, volume: &str) -> Arc<RwLock<()>> {
+        self.locks.lock().await.entry(volume.to_owned()).or_default().clone()
+    }
+
+    /// Looks what there is of a base.
+    async fn look_at(&self, podman: &Podman, plan: &BasePlan) -> Result<Found, Problem> {
+        let document = self.registry.read().await.map_err(problems::registry)?;
+        let known = document.projects.get(&plan.project).and_then(|p| p.bases.get(&plan.commit));
+        match podman.inspect_volume(&plan.volume).await {
+            Ok(volume) if !is_ours(&volume.labels, document.registry) => {
+                Err(foreign_volume(Code::PodmanFailed, &plan.volume))
+            }
+            Ok(_) if known.is_some_and(|base| base.state == BaseState::Ready) => Ok(Found::Whole),
+            Ok(_) => Ok(Found::Unfinished),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Found::Nothing),
+            Err(error) => Err(problems::podman(error)),
+        }
+    }
+
+    /// Finds the newest other base of the project, and keeps it from being removed. Where there is
+    /// none, or it is being removed, the new one is made without it.
+    async fn sibling(
+        &self,
+        podman: &Podman,
+        plan: &BasePlan,
+    ) -> Option<(Sibling, OwnedRwLockReadGuard<()>)> {
+        let document = self.registry.read().await.ok()?;
+        let bases = document.projects.get(&plan.project)?.bases.iter();
+        let others = bases
+            .filter(|(commit, base)| base.state == BaseState::Ready && **commit != plan.commit);
+        let (commit, base) = others.max_by_key(|(_, base)| base.created)?;
+        let kept = self.lock_of(&base.volume).await.try_read_owned().ok()?;
+        // It may have been condemned before it was locked.
+        let now = self.registry.read().await.ok()?;
+        let still = now.projects.get(&plan.project)?.bases.get(commit)?;
+        let volume = podman.inspect_volume(&base.volume).await.ok()?;
+        let usable = still.state == BaseState::Ready && is_ours(&volume.labels, document.registry);
+        usable.then(|| (Sibling::new(volume.mountpoint, commit.clone()), kept))
     }
 
     async fn make(&self, podman: &Podman, plan: &BasePlan, registry: Uuid) -> Result<(), Problem> {
@@ -119,7 +166,9 @@ impl Projects {
         let volume = podman.create_volume(&spec).await.map_err(problems::podman)?;
         fault::point(|| "base: checkout: before".to_owned());
         let git = Git::new(GitEnvironment::default());
-        git.make_base(&plan.mirror, &plan.commit, &volume.mountpoint)
+        let sibling = self.sibling(podman, plan).await;
+        let from = sibling.as_ref().map(|(sibling, _kept)| sibling);
+        git.make_base(&plan.mirror, &plan.commit, &volume.mountpoint, from)
             .await
             .map_err(|error| problems::git(&error))?;
         fault::point(|| "base: checkout: after".to_owned());
@@ -151,8 +200,8 @@ impl Projects {
         except: Option<&TaskspaceId>,
     ) -> Result<(), Problem> {
         let volume = names::base_volume(project, commit);
-        let lock = self.making.lock().await.entry(volume.clone()).or_default().clone();
-        let _one_at_a_time = lock.lock().await;
+        let lock = self.lock_of(&volume).await;
+        let _alone = lock.write().await;
         let (project, commit, except) = (project.to_owned(), commit.to_owned(), except.cloned());
         // Under the registry's lock it becomes one that is not whole: who wants it from now on makes
         // it, and when the removal fails, the next start of the service finds it.

@@ -9,7 +9,7 @@ use super::super::files::{FileError, remove_tree, sync_dir, sync_file_system, wr
 use super::error::filling;
 use super::mirror::{HEAD, interrupted, lock};
 use super::source::is_full_id;
-use super::{Git, GitError};
+use super::{Git, GitError, Sibling};
 
 /// What git is told to ignore: the mount point of the build cache.
 const EXCLUDE: &[u8] = b"# The taskspace's build cache is mounted here.\n/.build-cache\n";
@@ -36,8 +36,15 @@ impl Git {
     /// Fills an empty directory with a checkout of a commit that needs nothing outside of itself.
     ///
     /// Objects are shared with the mirror by hard links where the file system can. HEAD is detached;
-    /// branches are those of `origin`, which has no URL.
-    pub async fn make_base(&self, mirror: &Path, commit: &str, dir: &Path) -> Result<(), GitError> {
+    /// branches are those of `origin`, which has no URL. Files that a `sibling` has, too, are hard links
+    /// of it.
+    pub async fn make_base(
+        &self,
+        mirror: &Path,
+        commit: &str,
+        dir: &Path,
+        sibling: Option<&Sibling>,
+    ) -> Result<(), GitError> {
         let doing = "make the project's base";
         {
             // The packs must not be replaced while they are linked.
@@ -52,13 +59,7 @@ impl Git {
         let git_dir = dir.join(".git");
         write_atomic(&git_dir.join("config"), config(is_sha256(commit)).as_bytes(), 0o644)?;
         let default = self.default_branch(mirror).await?;
-        self.on_this_machine()
-            .dir(dir)
-            .args(["-c", "checkout.workers=0", "checkout", "--quiet", "--force", "--detach"])
-            .args([commit, "--"])
-            .output(doing)
-            .await
-            .map_err(|error| filling(dir, error))?;
+        self.fill(mirror, commit, dir, &git_dir, sibling).await?;
         self.forget_branches(dir).await?;
         if let Some(default) = default {
             let (head, target) =
@@ -74,6 +75,41 @@ impl Git {
         });
         finishing.await.map_err(|error| interrupted(doing, &error))??;
         Ok(())
+    }
+
+    /// Checks a commit out, with what it can share with a sibling.
+    async fn fill(
+        &self,
+        mirror: &Path,
+        commit: &str,
+        dir: &Path,
+        git_dir: &Path,
+        sibling: Option<&Sibling>,
+    ) -> Result<(), GitError> {
+        if let Some(sibling) = sibling
+            && self.share(mirror, commit, dir, git_dir, sibling).await?
+        {
+            // Git removes what it replaces and never writes into it, so the sibling stays as it is.
+            match self.check_out(commit, dir).await {
+                Err(GitError::Other { reason, .. }) => {
+                    tracing::debug!(reason, dir = %dir.display(), "checked out once more");
+                    self.unshare(dir, git_dir).await?;
+                }
+                other => return other,
+            }
+        }
+        self.check_out(commit, dir).await
+    }
+
+    /// Makes the files be those of a commit; what is so already is not touched.
+    async fn check_out(&self, commit: &str, dir: &Path) -> Result<(), GitError> {
+        let run = self.on_this_machine().dir(dir);
+        run.args(["-c", "checkout.workers=0", "checkout", "--quiet", "--force", "--detach"])
+            .args([commit, "--"])
+            .output("make the project's base")
+            .await
+            .map(drop)
+            .map_err(|error| filling(dir, error))
     }
 
     /// Guesses which branch the repository's HEAD is, since fetching tells only the commit.

@@ -10,6 +10,7 @@ mod error;
 mod mirror;
 mod resolve;
 mod run;
+mod sibling;
 mod source;
 
 use std::path::Path;
@@ -19,6 +20,7 @@ use crate::model::GitEnvironment;
 pub use base::SeedSpec;
 pub use error::GitError;
 pub use mirror::mirror_path;
+pub use sibling::Sibling;
 pub use source::Source;
 
 /// Runs git for one caller.

@@ -7,6 +7,7 @@ use super::*;
 mod base;
 mod mirror;
 mod resolve;
+mod sibling;
 
 /// A home directory with a configuration of its own, repositories, and mirrors.
 struct World {
