@@ -163,6 +163,7 @@ fn record(id: &TaskspaceId, number: usize) -> Record {
                 git_ref: Some("main".to_owned()),
                 commit: format!("{project:040x}"),
                 branch: format!("taskspace/{id}"),
+                dirty: false,
             },
             project_type: ProjectType::Rust,
             agent: AgentSpec::resolve(

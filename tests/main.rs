@@ -10,6 +10,7 @@ mod common;
 
 mod agreement;
 mod bad_input;
+mod bases;
 mod containers;
 mod coordination;
 mod create;

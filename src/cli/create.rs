@@ -22,6 +22,8 @@ Examples:
       for the git repository of the current directory, with an id of its own
   taskspace create fix-login --project https://example.org/webshop.git --ref main
       for a branch, tag or commit of a remote repository
+  taskspace create fix-login --dirty
+      with the uncommitted changes of the current directory's repository, which stay uncommitted
   taskspace create fix-login --agent claude-code --prompt 'Mend the login by mail'
       with an agent that starts to work at once
   taskspace create fix-login-2 --agent-state-of fix-login
@@ -40,6 +42,10 @@ pub struct Create {
     /// A branch, tag or commit [default: the repository's HEAD]
     #[arg(long = "ref", value_name = "REF")]
     git_ref: Option<String>,
+    /// Bring along what is not committed in the local repository: changes and untracked files, but no
+    /// ignored ones
+    #[arg(long)]
+    dirty: bool,
     /// The type of project, which decides the tools of the dev container
     #[arg(long = "type", value_name = "TYPE", default_value = "auto")]
     project_type: TypeChoice,
@@ -130,6 +136,7 @@ impl Create {
             id: self.id,
             project,
             git_ref: self.git_ref,
+            dirty: self.dirty,
             project_type: self.project_type.chosen(),
             agent: self.agent,
             prompt: self.prompt,

@@ -9,8 +9,11 @@ pub(super) fn show(output: Output, plan: &PlanView, json: bool) -> Result<(), St
 }
 
 fn text(plan: &PlanView) -> String {
-    let PlanView { name, taskspace, steps } = plan;
-    let head = format!("{name} of {taskspace} would do this:\n");
+    let PlanView { name, taskspace, steps, uncommitted } = plan;
+    let mut head = format!("{name} of {taskspace} would do this:\n");
+    if let Some(count) = uncommitted {
+        head = format!("{count} changed or untracked files would come along.\n{head}");
+    }
     let steps = steps.iter().enumerate().map(|(index, step)| step_text(index, step));
     plain(&(head + &steps.collect::<String>()))
 }
@@ -45,6 +48,7 @@ mod tests {
         let plan = PlanView {
             name: "create".to_owned(),
             taskspace: "fix".parse().unwrap(),
+            uncommitted: Some(12),
             steps: vec![
                 step("volume", Some("remove the volume"), &[]),
                 step("files\u{7}", None, &[]),
@@ -52,6 +56,7 @@ mod tests {
             ],
         };
         insta::assert_snapshot!(text(&plan), @r"
+        12 changed or untracked files would come along.
         create of fix would do this:
           1. volume
                make the volume

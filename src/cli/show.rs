@@ -66,6 +66,9 @@ fn text(detail: &DetailView, now: Timestamp) -> String {
     page.line("Ref", project.git_ref.as_deref().unwrap_or("HEAD"));
     page.line("Commit", &project.commit);
     page.line("Branch", &project.branch);
+    if project.dirty {
+        page.line("Dirty", "what was not committed in the source came along");
+    }
     page.line("Type", record.spec.project_type);
 
     page.section("Agent");

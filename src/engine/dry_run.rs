@@ -18,6 +18,7 @@ impl Engine {
         }
         let (_, capabilities) = inner.link.get().await?;
         let resolved = inner.projects.resolve(&request, drop).await?;
+        let uncommitted = inner.projects.uncommitted(&request, &resolved).await?;
         let draft = make::Draft {
             id: id.clone(),
             wanted: make::Wanted { request, resolved, origin: None },
@@ -28,7 +29,8 @@ impl Engine {
         let mut imagined = Document::clone(&*inner.document().await?);
         let record = draft.enter(&mut imagined)?;
         let plan = |inputs: &create::Inputs<'_>| create::plan(inputs, false);
-        Ok(make::plan_for(inner, &id, &record, plan).await?.view(&id))
+        let view = make::plan_for(inner, &id, &record, plan).await?.view(&id);
+        Ok(PlanView { uncommitted, ..view })
     }
 
     /// Tells how a taskspace would be removed, or with `purge` the agent state that a former one

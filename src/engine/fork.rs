@@ -89,6 +89,7 @@ pub(super) async fn fork(context: &Context, forking: Forking) -> Result<(), Prob
             prompt: request.prompt,
             agent_state_of: None,
             offline: true,
+            dirty: false,
             keep_on_failure: request.keep_on_failure,
             git: GitEnvironment::default(),
         },

@@ -295,6 +295,7 @@ impl Draft {
             git_ref: request.git_ref,
             commit: resolved.commit,
             branch: names::branch(&id),
+            dirty: request.dirty,
         };
         let record = Record {
             status: Status::Creating,

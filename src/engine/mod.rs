@@ -25,6 +25,7 @@ mod project_views;
 mod projects;
 mod reconcile;
 mod request;
+mod seed;
 mod settle;
 mod ssh;
 mod state;

@@ -17,13 +17,12 @@ use super::{Inner, problems, verify};
 use crate::fault;
 use crate::host::banner;
 use crate::host::files::{self, FileError};
-use crate::host::git::{self, Git};
 use crate::model::{
-    AgentStateRecord, BaseState, Code, EventBody, GitEnvironment, Hold, Problem, Record, Role,
-    StepOutcome, TaskspaceId,
+    AgentStateRecord, BaseState, Code, EventBody, Hold, Problem, Record, Role, StepOutcome,
+    TaskspaceId,
 };
 use crate::plan::assess::Life;
-use crate::plan::{Act, SeedPlan, names};
+use crate::plan::{Act, names};
 use crate::podman::{
     self, ContainerSpec, ErrorKind, LogOptions, Pod, PodSpec, Podman, PodmanError, VolumeSpec,
 };
@@ -102,7 +101,7 @@ impl Performer for Acting {
                 let paths: Vec<_> = directories.iter().map(|name| root.join(name)).collect();
                 make_directories(paths).await
             }
-            Act::SeedChanges(plan) => seed_changes(plan).await,
+            Act::SeedChanges(plan) => self.seed_changes(plan).await,
             Act::CopyFrom(copy) => self.copy_from(copy).await,
             Act::CopyOut(paths) => self.copy_out(paths).await,
             Act::RenameBranch { from, to } => self.rename_branch(from, to).await,
@@ -423,21 +422,6 @@ impl Inner {
         fault::point(|| "forget: ssh_config: before".to_owned());
         self.ssh.publish().await
     }
-}
-
-async fn seed_changes(plan: &SeedPlan) -> Result<(), Problem> {
-    let git = Git::new(GitEnvironment::default());
-    let (user_name, user_email) = git.identity().await;
-    let seed = git::SeedSpec {
-        branch: plan.branch.clone(),
-        commit: plan.commit.clone(),
-        origin_url: plan.origin.clone(),
-        user_name,
-        user_email,
-    };
-    git.seed_upper(&plan.base, &plan.changes.join("upper"), seed)
-        .await
-        .map_err(|error| problems::git(&error))
 }
 
 /// Returns the last lines that a container wrote.

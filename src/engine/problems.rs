@@ -37,7 +37,8 @@ pub(crate) fn podman(error: PodmanError) -> Problem {
 
 pub(crate) fn git(error: &GitError) -> Problem {
     let code = match error {
-        GitError::BadSource { .. } => Code::MessageFormatInvalid,
+        GitError::BadSource { .. } | GitError::NoWorkTree { .. } => Code::MessageFormatInvalid,
+        GitError::Moved { .. } => Code::StateConflict,
         GitError::RefNotFound { .. } => Code::RefNotFound,
         GitError::NoSpace { .. } => Code::InsufficientResources,
         GitError::File(error) => return file(error),

@@ -1,7 +1,7 @@
 //! Projects: their mirrors, and the immutable bases that taskspaces share.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -73,8 +73,20 @@ impl Projects {
         let source = git.locate(&source).await.map_err(told)?;
         let mirror = mirror_path(&self.mirrors, &source);
         git.update_mirror(&source, &mirror, output).await.map_err(told)?;
-        let commit =
-            git.resolve(&source, &mirror, request.git_ref.as_deref()).await.map_err(told)?;
+        let asked = request.git_ref.as_deref();
+        let commit = match source.local_path().filter(|_| request.dirty) {
+            Some(work_tree) => {
+                let head = git.work_tree_head(work_tree).await.map_err(told)?;
+                if let Some(asked) = asked.filter(|asked| *asked != "HEAD") {
+                    let other = git.resolve(&source, &mirror, Some(asked)).await.map_err(told)?;
+                    if other != head {
+                        return Err(dirty_elsewhere(asked, &other, &head));
+                    }
+                }
+                git.resolve(&source, &mirror, Some(&head)).await.map_err(told)?
+            }
+            None => git.resolve(&source, &mirror, asked).await.map_err(told)?,
+        };
         let names = git.top_level_names(&mirror, &commit).await.map_err(told)?;
         Ok(Resolved {
             source: source.public(),
@@ -82,6 +94,20 @@ impl Projects {
             commit,
             detected: ProjectType::detect(names.iter().map(String::as_str)),
         })
+    }
+
+    /// Counts what would come along of the work tree, if that is asked for.
+    pub(crate) async fn uncommitted(
+        &self,
+        request: &CreateRequest,
+        resolved: &Resolved,
+    ) -> Result<Option<usize>, Problem> {
+        if !request.dirty {
+            return Ok(None);
+        }
+        let git = Git::new(request.git.clone());
+        let found = git.uncommitted(Path::new(&resolved.source)).await;
+        found.map(|found| Some(found.count())).map_err(|error| problems::git(&error))
     }
 
     /// Makes a base, unless it is there; returns whether it was made.
@@ -316,6 +342,13 @@ pub(crate) async fn remove_volume(
 /// Whether an object's labels say that it belongs to this registry.
 pub(crate) fn is_ours(labels: &names::Labels, registry: Uuid) -> bool {
     labels.get(names::REGISTRY_LABEL) == Some(&registry.to_string())
+}
+
+/// Another commit was asked for than the one that has been changed.
+fn dirty_elsewhere(asked: &str, other: &str, head: &str) -> Problem {
+    let detail = format!("{asked} is {other}, but the uncommitted changes are those to {head}");
+    Problem::new(Code::MessageFormatInvalid, detail)
+        .hint("leave out --ref, or check that out first, or leave out --dirty")
 }
 
 /// A volume has our name and is not ours.

@@ -74,6 +74,11 @@ impl Engine {
     /// Checks a request as far as that is quick, and returns its id, which it gets if it has none.
     pub(super) async fn admit(&self, request: &mut CreateRequest) -> Result<TaskspaceId, Problem> {
         let source = Source::parse(&request.project).map_err(|error| problems::git(&error))?;
+        if request.dirty && source.local_path().is_none() {
+            let detail = "only a local repository has uncommitted changes that could come along";
+            return Err(Problem::new(Code::MessageFormatInvalid, detail)
+                .hint("leave out --dirty, or give the path of a work tree"));
+        }
         let state = request.agent_state_of.as_ref();
         let id = self.choose_id(request.id.take(), &source.project_name(), state).await?;
         request.id = Some(id.clone());

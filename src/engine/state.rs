@@ -185,7 +185,9 @@ impl Inner {
     ) -> Result<(), Problem> {
         self.warn(id, &warning);
         let noted = self.change(id, |record| {
-            record.warnings.push(warning);
+            if !record.warnings.contains(&warning) {
+                record.warnings.push(warning);
+            }
             Ok(())
         });
         noted.await.map(drop)

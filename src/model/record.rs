@@ -312,6 +312,7 @@ impl Record {
                     git_ref: None,
                     commit: "0123456789abcdef0123456789abcdef01234567".to_owned(),
                     branch: "taskspace/example".to_owned(),
+                    dirty: false,
                 },
                 project_type: ProjectType::Rust,
                 agent: AgentSpec::resolve(None, None),

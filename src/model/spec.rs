@@ -240,6 +240,10 @@ pub struct CreateRequest {
     /// A branch, tag or commit; the repository's HEAD when it is not given.
     #[serde(default, rename = "ref")]
     pub git_ref: Option<String>,
+    /// Bring along what is not committed in the work tree of the local repository; the commit is the
+    /// one that is checked out there.
+    #[serde(default)]
+    pub dirty: bool,
     /// The type of project; detected when it is not given.
     #[serde(default, rename = "type")]
     pub project_type: Option<ProjectType>,
@@ -300,6 +304,9 @@ pub struct ProjectSpec {
     pub commit: String,
     /// The branch that is checked out.
     pub branch: String,
+    /// Whether what was not committed in the source's work tree came along.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dirty: bool,
 }
 
 /// The agent of a taskspace, resolved.

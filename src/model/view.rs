@@ -243,6 +243,9 @@ pub struct PlanView {
     pub taskspace: TaskspaceId,
     /// The steps, each after those that it needs.
     pub steps: Vec<StepView>,
+    /// How many changed and untracked files would come along, if that is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncommitted: Option<usize>,
 }
 
 /// A step of a plan.

@@ -18,6 +18,7 @@ impl Plan {
             name: self.name.to_owned(),
             taskspace: id.clone(),
             steps: self.steps.iter().map(step).collect(),
+            uncommitted: None,
         }
     }
 }
@@ -64,7 +65,14 @@ impl Act {
                 format!("make {} in {}", directories.join(", "), root.display())
             }
             Self::SeedChanges(seed) => {
-                format!("put branch {} and origin {} into the changes", seed.branch, seed.origin)
+                let (branch, origin) = (&seed.branch, &seed.origin);
+                let seeded = format!("put branch {branch} and origin {origin} into the changes");
+                match &seed.work_tree {
+                    Some(work_tree) => {
+                        format!("{seeded}, and what is not committed in {}", work_tree.display())
+                    }
+                    None => seeded,
+                }
             }
             Self::CopyFrom(copy) => {
                 let to: Vec<_> =

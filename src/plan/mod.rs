@@ -196,6 +196,8 @@ pub struct SeedPlan {
     pub commit: String,
     /// Where `origin` points.
     pub origin: String,
+    /// The work tree whose uncommitted changes come along.
+    pub work_tree: Option<PathBuf>,
 }
 
 /// A step of a plan.

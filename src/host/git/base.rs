@@ -236,9 +236,10 @@ fn make_parents(base: &Path, upper: &Path, name: &Path) -> Result<(), FileError>
     Ok(())
 }
 
-/// Gives `to` the mode of `from`, or the usual one if that does not exist.
-fn copy_mode(from: &Path, to: &Path) -> Result<(), FileError> {
-    let mode = fs::metadata(from).map_or(0o755, |found| found.permissions().mode() & 0o7755);
+/// Gives the directory `to` the mode of `from`, or the usual one if that is no directory.
+pub(super) fn copy_mode(from: &Path, to: &Path) -> Result<(), FileError> {
+    let found = fs::symlink_metadata(from).ok().filter(fs::Metadata::is_dir);
+    let mode = found.map_or(0o755, |found| found.permissions().mode() & 0o7755);
     fs::set_permissions(to, Permissions::from_mode(mode))
         .map_err(FileError::io("change the permissions of", to))
 }

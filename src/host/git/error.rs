@@ -47,6 +47,22 @@ pub enum GitError {
         /// The repository.
         repository: String,
     },
+    /// There are no files beside the repository.
+    #[error("{repository} has no work tree, so there are no uncommitted changes in it")]
+    NoWorkTree {
+        /// The repository.
+        repository: String,
+    },
+    /// Another commit was checked out in a work tree meanwhile.
+    #[error("{work_tree} was at {expected}, and is at {found} now")]
+    Moved {
+        /// The work tree.
+        work_tree: String,
+        /// The commit at which it was.
+        expected: String,
+        /// The commit at which it is.
+        found: String,
+    },
     /// The disk or the quota is full.
     #[error("cannot {doing}: there is no space left")]
     NoSpace {
@@ -95,6 +111,8 @@ impl GitError {
             Self::RefNotFound { similar, .. } if similar.is_empty() => return None,
             Self::RefNotFound { similar, .. } => format!("it has {}", similar.join(", ")),
             Self::Empty { .. } => "push a first commit to it".to_owned(),
+            Self::NoWorkTree { .. } => "leave out --dirty".to_owned(),
+            Self::Moved { .. } => "create it again, from what is there now".to_owned(),
             Self::NoSpace { .. } => "make room on the disk and try again".to_owned(),
             Self::File(error) => return error.hint(),
             Self::Other { .. } => return None,

@@ -6,22 +6,26 @@
 //! base is the same whoever makes it.
 
 mod base;
+mod carry;
 mod error;
 mod mirror;
 mod resolve;
 mod run;
 mod sibling;
 mod source;
+mod work_tree;
 
 use std::path::Path;
 
 use crate::model::GitEnvironment;
 
 pub use base::SeedSpec;
+pub use carry::Carried;
 pub use error::GitError;
 pub use mirror::mirror_path;
 pub use sibling::Sibling;
 pub use source::Source;
+pub use work_tree::Uncommitted;
 
 /// Runs git for one caller.
 #[derive(Clone, Debug, Default)]

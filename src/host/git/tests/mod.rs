@@ -5,6 +5,7 @@ use std::process::Command;
 use super::*;
 
 mod base;
+mod carry;
 mod mirror;
 mod resolve;
 mod sibling;
