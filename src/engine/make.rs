@@ -199,7 +199,6 @@ pub(super) async fn plan_for(
     plan: impl FnOnce(&Inputs<'_>) -> Plan,
 ) -> Result<Plan, Problem> {
     let (_, capabilities) = engine.link.get().await?;
-    let mirror = engine.projects.mirror_of(&record.spec.project.source)?;
     let places = Places {
         files: engine.paths.taskspace(id),
         auth: engine.paths.auth.clone(),
@@ -210,7 +209,7 @@ pub(super) async fn plan_for(
         id,
         record,
         capabilities: &capabilities,
-        mirror: &mirror,
+        mirrors: engine.projects.mirrors(),
         places: &places,
         stop_seconds: engine.stop_seconds(),
     }))

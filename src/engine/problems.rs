@@ -36,17 +36,7 @@ pub(crate) fn podman(error: PodmanError) -> Problem {
 }
 
 pub(crate) fn git(error: &GitError) -> Problem {
-    let code = match error {
-        GitError::BadSource { .. } | GitError::NoWorkTree { .. } => Code::MessageFormatInvalid,
-        GitError::Moved { .. } => Code::StateConflict,
-        GitError::RefNotFound { .. } => Code::RefNotFound,
-        GitError::NoSpace { .. } => Code::InsufficientResources,
-        GitError::File(error) => return file(error),
-        GitError::NotInstalled(_)
-        | GitError::RepositoryUnavailable { .. }
-        | GitError::Empty { .. }
-        | GitError::Other { .. } => Code::RepositoryUnavailable,
-    };
+    let code = git_code(error);
     let problem = Problem::new(code, error.to_string()).log(error.log().to_vec());
     match error.hint() {
         Some(hint) => problem.hint(hint),
@@ -63,6 +53,26 @@ pub(crate) fn unshared(error: UnsharedError) -> Problem {
     match error.hint() {
         Some(hint) => problem.hint(hint),
         None => problem,
+    }
+}
+
+fn git_code(error: &GitError) -> Code {
+    match error {
+        GitError::BadSource { .. } | GitError::NoWorkTree { .. } => Code::MessageFormatInvalid,
+        GitError::Moved { .. } => Code::StateConflict,
+        GitError::RefNotFound { .. } => Code::RefNotFound,
+        GitError::NoSpace { .. } => Code::InsufficientResources,
+        GitError::File(error) => file(error).code,
+        // What is wrong is in the repository, not in the request.
+        GitError::Submodule { error, .. } if git_code(error) == Code::MessageFormatInvalid => {
+            Code::RepositoryUnavailable
+        }
+        GitError::Submodule { error, .. } => git_code(error),
+        GitError::NotInstalled(_)
+        | GitError::RepositoryUnavailable { .. }
+        | GitError::Empty { .. }
+        | GitError::BadSubmodule { .. }
+        | GitError::Other { .. } => Code::RepositoryUnavailable,
     }
 }
 

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::problems;
 use crate::fault;
-use crate::host::git::{Git, Sibling, Source, mirror_path};
+use crate::host::git::{BaseSpec, Git, Sibling, Source, mirror_path};
 use crate::model::{
     BaseRecord, BaseState, Code, CreateRequest, Document, GitEnvironment, Problem, ProjectRecord,
     ProjectType, TaskspaceId,
@@ -55,24 +55,23 @@ impl Projects {
         Self { mirrors, registry, locks: Mutex::default() }
     }
 
-    /// Returns where the mirror of a recorded source is.
-    pub(crate) fn mirror_of(&self, source: &str) -> Result<PathBuf, Problem> {
-        let source = Source::parse(source).map_err(|error| problems::git(&error))?;
-        Ok(mirror_path(&self.mirrors, &source))
+    /// Returns where the mirrors are.
+    pub(crate) fn mirrors(&self) -> &Path {
+        &self.mirrors
     }
 
-    /// Brings the mirror up to date and finds the commit.
+    /// Brings the mirror up to date, finds the commit, and fetches its submodules.
     pub(crate) async fn resolve(
         &self,
         request: &CreateRequest,
-        output: impl Fn(String) + Send,
+        output: impl Fn(String) + Send + Sync,
     ) -> Result<Resolved, Problem> {
         let git = Git::new(request.git.clone()).offline(request.offline);
         let told = |error| problems::git(&error);
         let source = Source::parse(&request.project).map_err(told)?;
         let source = git.locate(&source).await.map_err(told)?;
         let mirror = mirror_path(&self.mirrors, &source);
-        git.update_mirror(&source, &mirror, output).await.map_err(told)?;
+        git.update_mirror(&source, &mirror, &output).await.map_err(told)?;
         let asked = request.git_ref.as_deref();
         let commit = match source.local_path().filter(|_| request.dirty) {
             Some(work_tree) => {
@@ -87,6 +86,7 @@ impl Projects {
             }
             None => git.resolve(&source, &mirror, asked).await.map_err(told)?,
         };
+        git.fetch_submodules(&source, &self.mirrors, &commit, &output).await.map_err(told)?;
         let names = git.top_level_names(&mirror, &commit).await.map_err(told)?;
         Ok(Resolved {
             source: source.public(),
@@ -193,10 +193,14 @@ impl Projects {
         fault::point(|| "base: checkout: before".to_owned());
         let git = Git::new(GitEnvironment::default());
         let sibling = self.sibling(podman, plan).await;
-        let from = sibling.as_ref().map(|(sibling, _kept)| sibling);
-        git.make_base(&plan.mirror, &plan.commit, &volume.mountpoint, from)
-            .await
-            .map_err(|error| problems::git(&error))?;
+        let told = |error| problems::git(&error);
+        let spec = BaseSpec {
+            source: &Source::parse(&plan.source).map_err(told)?,
+            mirrors: &plan.mirrors,
+            commit: &plan.commit,
+            sibling: sibling.as_ref().map(|(sibling, _kept)| sibling),
+        };
+        git.make_base(&spec, &volume.mountpoint).await.map_err(told)?;
         fault::point(|| "base: checkout: after".to_owned());
         Ok(())
     }

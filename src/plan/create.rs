@@ -21,8 +21,8 @@ pub struct Inputs<'a> {
     pub record: &'a Record,
     /// What the host's Podman can do.
     pub capabilities: &'a Capabilities,
-    /// The project's mirror.
-    pub mirror: &'a Path,
+    /// Where the mirrors of repositories are.
+    pub mirrors: &'a Path,
     /// Places on the host.
     pub places: &'a Places,
     /// How long a container may take to stop, in seconds.
@@ -62,7 +62,8 @@ pub fn plan(inputs: &Inputs<'_>, again: bool) -> Plan {
         format!("base of {} at {short_commit}", project.name),
         Act::EnsureBase(BasePlan {
             project: project.name.clone(),
-            mirror: inputs.mirror.to_owned(),
+            source: project.source.clone(),
+            mirrors: inputs.mirrors.to_owned(),
             commit: project.commit.clone(),
             volume: base_volume.clone(),
         }),
@@ -194,7 +195,8 @@ pub fn rebuild(inputs: &Inputs<'_>) -> Plan {
     let state = record.agent_state_volume.clone();
     let base_plan = BasePlan {
         project: project.name.clone(),
-        mirror: inputs.mirror.to_owned(),
+        source: project.source.clone(),
+        mirrors: inputs.mirrors.to_owned(),
         commit: project.commit.clone(),
         volume: base.clone(),
     };

@@ -135,8 +135,10 @@ pub enum Act {
 pub struct BasePlan {
     /// The project's name.
     pub project: String,
-    /// Its mirror.
-    pub mirror: PathBuf,
+    /// Where the project comes from.
+    pub source: String,
+    /// Where its mirror is, and those of its submodules.
+    pub mirrors: PathBuf,
     /// The commit.
     pub commit: String,
     /// Its volume.

@@ -1,21 +1,51 @@
 //! Bases: whole checkouts of one commit, and what a taskspace lays over one.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::super::files::{FileError, remove_tree, sync_dir, sync_file_system, write_atomic};
 use super::error::filling;
 use super::mirror::{HEAD, interrupted, lock};
 use super::source::is_full_id;
-use super::{Git, GitError, Sibling};
+use super::{Git, GitError, Sibling, Source, mirror_path};
 
 /// What git is told to ignore: the mount point of the build cache.
 const EXCLUDE: &[u8] = b"# The taskspace's build cache is mounted here.\n/.build-cache\n";
 
+/// What is being done, for errors.
+const MAKING: &str = "make the project's base";
+
 /// The branches that are the default ones in most repositories.
 const USUAL_DEFAULTS: [&str; 2] = ["main", "master"];
+
+/// A base to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct BaseSpec<'a> {
+    /// Where the project comes from.
+    pub source: &'a Source,
+    /// Where the mirrors are: that of the source, and those of its submodules.
+    pub mirrors: &'a Path,
+    /// The commit.
+    pub commit: &'a str,
+    /// Another base of the project: files that both have become hard links of its.
+    pub sibling: Option<&'a Sibling>,
+}
+
+/// One repository of a base.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Checkout<'a> {
+    pub(super) mirror: &'a Path,
+    pub(super) commit: &'a str,
+    pub(super) dir: &'a Path,
+    pub(super) git_dir: &'a Path,
+    pub(super) sibling: Option<&'a Sibling>,
+    /// Of a submodule: its file `.git`, and what its configuration has beside the usual.
+    pub(super) submodule: Option<(&'a [u8], &'a [u8])>,
+}
 
 /// What a taskspace's checkout has that its base has not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,59 +63,77 @@ pub struct SeedSpec {
 }
 
 impl Git {
-    /// Fills an empty directory with a checkout of a commit that needs nothing outside of itself.
+    /// Fills an empty directory with a checkout of a commit, submodules included, that needs nothing
+    /// outside of itself.
     ///
-    /// Objects are shared with the mirror by hard links where the file system can. HEAD is detached;
-    /// branches are those of `origin`, which has no URL. Files that a `sibling` has, too, are hard links
-    /// of it.
-    pub async fn make_base(
-        &self,
-        mirror: &Path,
-        commit: &str,
-        dir: &Path,
-        sibling: Option<&Sibling>,
-    ) -> Result<(), GitError> {
-        let doing = "make the project's base";
-        {
-            // The packs must not be replaced while they are linked.
-            let lock = lock(mirror, false).await?;
-            self.on_this_machine()
-                .args(["clone", "--quiet", "--no-checkout", "--template=", "--origin=origin", "--"])
-                .args([mirror, dir])
-                .holding(&lock)
-                .output(doing)
-                .await?;
-        }
-        let git_dir = dir.join(".git");
-        write_atomic(&git_dir.join("config"), config(is_sha256(commit)).as_bytes(), 0o644)?;
-        let default = self.default_branch(mirror).await?;
-        self.fill(mirror, commit, dir, &git_dir, sibling).await?;
-        self.forget_branches(dir).await?;
-        if let Some(default) = default {
-            let (head, target) =
-                ("refs/remotes/origin/HEAD", format!("refs/remotes/origin/{default}"));
-            let run = self.on_this_machine().dir(dir).args(["symbolic-ref", head, &target]);
-            run.output(doing).await?;
-        }
+    /// Objects are shared with the mirrors by hard links where the file system can. HEAD is detached;
+    /// branches are those of `origin`, which has no URL.
+    pub async fn make_base(&self, spec: &BaseSpec<'_>, dir: &Path) -> Result<(), GitError> {
+        let top = Checkout {
+            mirror: &mirror_path(spec.mirrors, spec.source),
+            commit: spec.commit,
+            dir,
+            git_dir: &dir.join(".git"),
+            sibling: spec.sibling,
+            submodule: None,
+        };
+        self.check_out_repository(&top).await?;
+        self.add_submodules(spec, dir).await?;
         let whole = dir.to_owned();
-        let finishing = tokio::task::spawn_blocking(move || {
-            finish(&whole.join(".git"))?;
+        let syncing = tokio::task::spawn_blocking(move || {
             // A base is called whole only once all of it is on the disk.
             sync_file_system(&whole)
         });
-        finishing.await.map_err(|error| interrupted(doing, &error))??;
+        syncing.await.map_err(|error| interrupted(MAKING, &error))??;
+        Ok(())
+    }
+
+    /// Clones a mirror and checks a commit out.
+    pub(super) async fn check_out_repository(
+        &self,
+        checkout: &Checkout<'_>,
+    ) -> Result<(), GitError> {
+        let Checkout { mirror, commit, dir, git_dir, submodule, .. } = *checkout;
+        {
+            // The packs must not be replaced while they are linked.
+            let lock = lock(mirror, false).await?;
+            let mut run = self.on_this_machine().args([
+                "clone",
+                "--quiet",
+                "--no-checkout",
+                "--template=",
+                "--origin=origin",
+            ]);
+            if submodule.is_some() {
+                let apart = [OsStr::new("--separate-git-dir"), git_dir.as_os_str()];
+                run = run.args(apart);
+            }
+            run.args(["--"]).args([mirror, dir]).holding(&lock).output(MAKING).await?;
+        }
+        let mut config = config(is_sha256(commit)).into_bytes();
+        if let Some((link, more)) = submodule {
+            config.extend_from_slice(more);
+            write_atomic(&dir.join(".git"), link, 0o644)?;
+        }
+        write_atomic(&git_dir.join("config"), &config, 0o644)?;
+        let default = self.default_branch(mirror).await?;
+        self.fill(checkout).await?;
+        self.forget_branches(dir).await?;
+        if let Some(default) = default {
+            let mut target = OsString::from("refs/remotes/origin/");
+            target.push(default);
+            let run = self.on_this_machine().dir(dir).args(["symbolic-ref"]);
+            run.args([OsStr::new("refs/remotes/origin/HEAD"), &target]).output(MAKING).await?;
+        }
+        let (git_dir, is_top) = (git_dir.to_owned(), submodule.is_none());
+        let finishing = tokio::task::spawn_blocking(move || finish(&git_dir, is_top));
+        finishing.await.map_err(|error| interrupted(MAKING, &error))??;
         Ok(())
     }
 
     /// Checks a commit out, with what it can share with a sibling.
-    async fn fill(
-        &self,
-        mirror: &Path,
-        commit: &str,
-        dir: &Path,
-        git_dir: &Path,
-        sibling: Option<&Sibling>,
-    ) -> Result<(), GitError> {
+    async fn fill(&self, checkout: &Checkout<'_>) -> Result<(), GitError> {
+        let Checkout { mirror, commit, dir, git_dir, sibling, .. } = *checkout;
         if let Some(sibling) = sibling
             && self.share(mirror, commit, dir, git_dir, sibling).await?
         {
@@ -106,14 +154,14 @@ impl Git {
         let run = self.on_this_machine().dir(dir);
         run.args(["-c", "checkout.workers=0", "checkout", "--quiet", "--force", "--detach"])
             .args([commit, "--"])
-            .output("make the project's base")
+            .output(MAKING)
             .await
             .map(drop)
             .map_err(|error| filling(dir, error))
     }
 
     /// Guesses which branch the repository's HEAD is, since fetching tells only the commit.
-    async fn default_branch(&self, mirror: &Path) -> Result<Option<String>, GitError> {
+    async fn default_branch(&self, mirror: &Path) -> Result<Option<OsString>, GitError> {
         let output = self
             .on_this_machine()
             .dir(mirror)
@@ -128,19 +176,18 @@ impl Git {
             .await;
         // A repository without HEAD has no default branch.
         let Ok(output) = output else { return Ok(None) };
-        let text = String::from_utf8_lossy(&output);
-        let usual = text.lines().find(|name| USUAL_DEFAULTS.contains(name));
-        Ok(usual.or(text.lines().next()).map(str::to_owned))
+        let mut names = output.split(|&byte| byte == b'\n').filter(|name| !name.is_empty());
+        let usual = names.clone().find(|name| USUAL_DEFAULTS.map(str::as_bytes).contains(name));
+        Ok(usual.or_else(|| names.next()).map(|name| OsStr::from_bytes(name).to_owned()))
     }
 
     /// Removes the local branch, and the default branch of `origin`, that `git clone` makes.
     async fn forget_branches(&self, dir: &Path) -> Result<(), GitError> {
-        let doing = "make the project's base";
         let list = ["for-each-ref", "--format=delete %(refname)", "refs/heads"];
-        let mut commands = self.on_this_machine().dir(dir).args(list).output(doing).await?;
+        let mut commands = self.on_this_machine().dir(dir).args(list).output(MAKING).await?;
         commands.extend_from_slice(b"option no-deref\ndelete refs/remotes/origin/HEAD\n");
         let run = self.on_this_machine().dir(dir).args(["update-ref", "--stdin"]).input(commands);
-        run.output(doing).await.map(|_| ())
+        run.output(MAKING).await.map(|_| ())
     }
 
     /// Fills the upper directory of an overlay so that the whole is on a branch of its own.
@@ -175,51 +222,83 @@ fn config(sha256: bool) -> String {
     )
 }
 
-/// Puts the last touches to a base's `.git`.
-fn finish(git_dir: &Path) -> Result<(), FileError> {
+/// Puts the last touches to a git directory of a base.
+fn finish(git_dir: &Path, is_top: bool) -> Result<(), FileError> {
     // What git logged here names places and people of this host.
     remove_tree(&git_dir.join("logs"))?;
     for dir in ["info", "refs/heads"] {
         let dir = git_dir.join(dir);
         fs::create_dir_all(&dir).map_err(FileError::io("make the directory", &dir))?;
     }
-    write_atomic(&git_dir.join("info/exclude"), EXCLUDE, 0o644)
+    if is_top {
+        write_atomic(&git_dir.join("info/exclude"), EXCLUDE, 0o644)?;
+    }
+    Ok(())
 }
 
 fn seed_upper(base: &Path, upper: &Path, seed: &SeedSpec) -> Result<(), FileError> {
-    let config = base.join(".git/config");
-    let mut config = fs::read_to_string(&config).map_err(FileError::io("read", &config))?;
-    // Sections may be repeated; what comes last counts.
-    let mut add = |section: &str, key: &str, value: &str| {
-        config.push_str(&format!("[{section}]\n\t{key} = {}\n", quoted(value)));
+    let section = |section: &str, key: &str, value: &str| {
+        let text = format!("[{section}]\n\t{key} = ");
+        [text.as_bytes(), &quoted(value.as_bytes()), b"\n"].concat()
     };
-    add("remote \"origin\"", "url", &seed.origin_url);
-    for (key, value) in [("name", &seed.user_name), ("email", &seed.user_email)] {
-        if let Some(value) = value {
-            add("user", key, value);
+    let identity: Vec<u8> = [("name", &seed.user_name), ("email", &seed.user_email)]
+        .into_iter()
+        .filter_map(|(key, value)| value.as_ref().map(|value| section("user", key, value)))
+        .collect::<Vec<_>>()
+        .concat();
+    let origin = section("remote \"origin\"", "url", &seed.origin_url);
+    // Sections may be repeated; what comes last counts.
+    let and = |config: &Path, more: &[&[u8]]| {
+        let path = base.join(config);
+        let config = fs::read(&path).map_err(FileError::io("read", &path))?;
+        Ok::<_, FileError>([config, more.concat()].concat())
+    };
+    let (branch, config) = (format!("refs/heads/{}", seed.branch), PathBuf::from(".git/config"));
+    let mut contents = vec![
+        (PathBuf::from(".git/HEAD"), format!("ref: {branch}\n").into_bytes()),
+        (Path::new(".git").join(branch), format!("{}\n", seed.commit).into_bytes()),
+        (config.clone(), and(&config, &[&origin, &identity])?),
+    ];
+    if !identity.is_empty() {
+        for config in submodule_configs(base, Path::new(".git/modules"))? {
+            contents.push((config.clone(), and(&config, &[&identity])?));
         }
     }
-    let branch = format!("refs/heads/{}", seed.branch);
-    let contents = [
-        ("HEAD".to_owned(), format!("ref: {branch}\n")),
-        (branch, format!("{}\n", seed.commit)),
-        ("config".to_owned(), config),
-    ];
     copy_mode(base, upper)?;
     for (name, content) in contents {
-        let name = Path::new(".git").join(name);
         make_parents(base, upper, &name)?;
         let path = upper.join(name);
         File::create(&path)
             .and_then(|mut file| {
                 file.set_permissions(Permissions::from_mode(0o644))?;
-                file.write_all(content.as_bytes())?;
+                file.write_all(&content)?;
                 file.sync_data()
             })
             .map_err(FileError::io("write", &path))?;
     }
     make_parents(base, upper, Path::new(".build-cache/x"))?;
     sync_below(upper)
+}
+
+/// Finds the configurations of a base's submodules, whose names may have slashes.
+fn submodule_configs(base: &Path, below: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let dir = base.join(below);
+    let entries = match fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(FileError::io("read", &dir)(error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        let inner = below.join(entry.file_name());
+        if base.join(&inner).join("HEAD").is_file() {
+            found.push(inner.join("config"));
+            found.extend(submodule_configs(base, &inner.join("modules"))?);
+        } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            found.extend(submodule_configs(base, &inner)?);
+        }
+    }
+    Ok(found)
 }
 
 /// Makes the directories above `name` in the upper directory, like those of the base.
@@ -257,14 +336,14 @@ fn sync_below(dir: &Path) -> Result<(), FileError> {
 }
 
 /// Writes a value as git's configuration files want it.
-fn quoted(value: &str) -> String {
-    let mut text = String::from('"');
-    for c in value.chars().filter(|c| !c.is_control()) {
-        if c == '"' || c == '\\' {
-            text.push('\\');
+pub(super) fn quoted(value: &[u8]) -> Vec<u8> {
+    let mut text = vec![b'"'];
+    for &byte in value.iter().filter(|byte| !byte.is_ascii_control()) {
+        if byte == b'"' || byte == b'\\' {
+            text.push(b'\\');
         }
-        text.push(c);
+        text.push(byte);
     }
-    text.push('"');
+    text.push(b'"');
     text
 }

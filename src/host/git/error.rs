@@ -47,6 +47,22 @@ pub enum GitError {
         /// The repository.
         repository: String,
     },
+    /// A submodule could do harm.
+    #[error("the submodule {name:?} is refused: {reason}")]
+    BadSubmodule {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Something is wrong with a submodule.
+    #[error("the submodule {path}: {error}")]
+    Submodule {
+        /// Where it is in the checkout of what it belongs to.
+        path: String,
+        /// What is wrong.
+        error: Box<GitError>,
+    },
     /// There are no files beside the repository.
     #[error("{repository} has no work tree, so there are no uncommitted changes in it")]
     NoWorkTree {
@@ -106,6 +122,15 @@ impl GitError {
                                        path of a local repository"
                     .to_owned()
             }
+            Self::BadSubmodule { .. } => {
+                "it is named in .gitmodules; git refuses it, too".to_owned()
+            }
+            Self::Submodule { error, .. } => {
+                return match **error {
+                    Self::BadSource { .. } => Some("its URL is in .gitmodules".to_owned()),
+                    ref error => error.hint(),
+                };
+            }
             Self::NotInstalled(_) => "install git".to_owned(),
             Self::RepositoryUnavailable { hint, .. } => return hint.clone(),
             Self::RefNotFound { similar, .. } if similar.is_empty() => return None,
@@ -125,6 +150,7 @@ impl GitError {
             Self::RepositoryUnavailable { log, .. }
             | Self::NoSpace { log, .. }
             | Self::Other { log, .. } => log,
+            Self::Submodule { error, .. } => error.log(),
             _ => &[],
         }
     }

@@ -13,13 +13,14 @@ mod resolve;
 mod run;
 mod sibling;
 mod source;
+mod submodules;
 mod work_tree;
 
 use std::path::Path;
 
 use crate::model::GitEnvironment;
 
-pub use base::SeedSpec;
+pub use base::{BaseSpec, SeedSpec};
 pub use carry::Carried;
 pub use error::GitError;
 pub use mirror::mirror_path;

@@ -161,6 +161,57 @@ impl Source {
         }
     }
 
+    /// Whether it names a place on this host.
+    pub fn is_on_this_host(&self) -> bool {
+        match self {
+            Self::Local(_) => true,
+            Self::Url { public, .. } => public.starts_with("file:"),
+            Self::Scp(_) => false,
+        }
+    }
+
+    /// Resolves a URL that begins with `./` or `../`, as `git submodule` does.
+    pub(super) fn relative(&self, url: &str) -> Result<Self, GitError> {
+        let bad = |reason| GitError::BadSource { text: redact(url), reason };
+        let public = self.public();
+        let (place, path) = match self {
+            Self::Local(_) => ("", public.as_str()),
+            Self::Url { .. } => {
+                let authority = public.find("://").map_or(0, |at| at + 3);
+                let end = public[authority..].find('/').map_or(public.len(), |at| authority + at);
+                public.split_at(end)
+            }
+            Self::Scp(text) => text.split_at(text.find(':').map_or(0, |colon| colon + 1)),
+        };
+        let (root, path) = match path.strip_prefix('/') {
+            Some(path) => ("/", path),
+            None => ("", path),
+        };
+        let mut parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let mut rest = url;
+        loop {
+            if let Some(after) = rest.strip_prefix("../") {
+                parts.pop().ok_or_else(|| bad("it leads upward too far"))?;
+                rest = after;
+            } else if let Some(after) = rest.strip_prefix("./") {
+                rest = after;
+            } else {
+                break;
+            }
+        }
+        parts.extend(rest.split('/').filter(|part| !part.is_empty()));
+        if rest.split('/').any(|part| part == "..") {
+            return Err(bad("it leads upward"));
+        }
+        let mut found = Self::parse(&format!("{place}{root}{}", parts.join("/")))?;
+        if let (Self::Url { credentials: own, .. }, Self::Url { credentials, .. }) =
+            (self, &mut found)
+        {
+            credentials.clone_from(own);
+        }
+        Ok(found)
+    }
+
     /// Returns the project's name, `[a-z0-9][a-z0-9._-]*`: the last part of the path without `.git`.
     pub fn project_name(&self) -> String {
         let public = self.public();

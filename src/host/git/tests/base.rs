@@ -8,11 +8,11 @@ async fn repositories_of_other_kinds_work() {
     let sha256 = world.init("sha256", &["--object-format=sha256"]);
     let commit = world.commit(&sha256, "file", "text");
     let source = world.source(&sha256);
-    let mirror = world.fetch(&source).await.unwrap();
+    world.fetch(&source).await.unwrap();
     assert_eq!(world.resolve(&source, "HEAD").await.unwrap(), commit);
     let base = world.path("base");
     fs::create_dir(&base).unwrap();
-    world.git.make_base(&mirror, &commit, &base, None).await.unwrap();
+    world.make_base(&source, &commit, &base, None).await.unwrap();
     assert_eq!(world.run(&base, &["rev-parse", "HEAD"]), commit);
 
     let full = world.repository("full");
@@ -20,11 +20,11 @@ async fn repositories_of_other_kinds_work() {
     let url = format!("file://{}", full.display());
     world.run(&full, &["clone", "--quiet", "--depth=1", &url, shallow.to_str().unwrap()]);
     let source = world.source(&shallow);
-    let mirror = world.fetch(&source).await.unwrap();
+    world.fetch(&source).await.unwrap();
     let commit = world.resolve(&source, "HEAD").await.unwrap();
     let base = world.path("shallow-base");
     fs::create_dir(&base).unwrap();
-    world.git.make_base(&mirror, &commit, &base, None).await.unwrap();
+    world.make_base(&source, &commit, &base, None).await.unwrap();
     assert_eq!(world.run(&base, &["status", "--porcelain"]), "");
 }
 
@@ -39,7 +39,7 @@ async fn a_base_is_whole_by_itself() {
     let mirror = world.fetch(&source).await.unwrap();
     let base = world.path("base");
     fs::create_dir(&base).unwrap();
-    world.git.make_base(&mirror, &commit, &base, None).await.unwrap();
+    world.make_base(&source, &commit, &base, None).await.unwrap();
     let object = |root: &Path| {
         let pack = fs::read_dir(root.join("objects/pack")).unwrap().next();
         let loose = root.join("objects").join(&commit[..2]).join(&commit[2..]);
@@ -87,12 +87,12 @@ async fn a_base_is_whole_by_itself() {
 async fn a_seeded_upper_directory_puts_the_checkout_on_a_branch() {
     let world = World::new();
     let source = world.source(&world.repository("repo"));
-    let mirror = world.fetch(&source).await.unwrap();
+    world.fetch(&source).await.unwrap();
     let commit = world.resolve(&source, "HEAD").await.unwrap();
     let (base, upper) = (world.path("base"), world.path("upper"));
     fs::create_dir(&base).unwrap();
     fs::create_dir(&upper).unwrap();
-    world.git.make_base(&mirror, &commit, &base, None).await.unwrap();
+    world.make_base(&source, &commit, &base, None).await.unwrap();
     let (user_name, user_email) = world.git.identity().await;
     assert_eq!(user_email.as_deref(), Some("ada@example.org"));
     let seed = SeedSpec {
@@ -132,10 +132,10 @@ async fn a_full_disk_is_told_and_a_new_mirror_leaves_nothing_on_it() {
     // Little in the repository, much in a checkout.
     let commit = world.commit(&dir, "large", &"much of the same\n".repeat(400_000));
     let source = world.source(&dir);
-    let mirror = world.fetch(&source).await.unwrap();
+    world.fetch(&source).await.unwrap();
     let base = small.join("base");
     fs::create_dir(&base).unwrap();
-    let error = world.git.make_base(&mirror, &commit, &base, None).await.unwrap_err();
+    let error = world.make_base(&source, &commit, &base, None).await.unwrap_err();
     assert!(matches!(error, GitError::NoSpace { .. }), "{error:?}");
     fs::remove_dir_all(&base).unwrap();
 

@@ -38,11 +38,11 @@ impl Carry {
     /// Prepares the base of what is committed in a work tree.
     async fn new(world: World, dir: PathBuf) -> Self {
         let source = world.source(&dir);
-        let mirror = world.fetch(&source).await.unwrap();
+        world.fetch(&source).await.unwrap();
         let commit = world.resolve(&source, "HEAD").await.unwrap();
         let base = world.path("base");
         fs::create_dir(&base).unwrap();
-        world.git.make_base(&mirror, &commit, &base, None).await.unwrap();
+        world.make_base(&source, &commit, &base, None).await.unwrap();
         Self { world, dir, commit, base }
     }
 

@@ -9,6 +9,7 @@ mod carry;
 mod mirror;
 mod resolve;
 mod sibling;
+mod submodules;
 
 /// A home directory with a configuration of its own, repositories, and mirrors.
 struct World {
@@ -94,6 +95,17 @@ impl World {
 
     async fn resolve(&self, source: &Source, git_ref: &str) -> Result<String, GitError> {
         self.git.resolve(source, &self.mirror(source), Some(git_ref)).await
+    }
+
+    async fn make_base(
+        &self,
+        source: &Source,
+        commit: &str,
+        dir: &Path,
+        sibling: Option<&Sibling>,
+    ) -> Result<(), GitError> {
+        let mirrors = &self.path("cache/mirrors");
+        self.git.make_base(&BaseSpec { source, mirrors, commit, sibling }, dir).await
     }
 
     /// What lies beside the mirrors.

@@ -74,12 +74,12 @@ fn changing(world: &World) -> (Source, String, String) {
 async fn a_base_shares_what_did_not_change_and_leaves_its_sibling_alone() {
     let world = World::new();
     let (source, old, new) = changing(&world);
-    let mirror = world.fetch(&source).await.unwrap();
+    world.fetch(&source).await.unwrap();
     for (from, to) in [(&old, &new), (&new, &old)] {
         let [first, second, fresh] =
             ["first", "second", "fresh"].map(|name| empty(&world, &format!("{name}-{}", &to[..8])));
-        world.git.make_base(&mirror, from, &first, None).await.unwrap();
-        world.git.make_base(&mirror, to, &fresh, None).await.unwrap();
+        world.make_base(&source, from, &first, None).await.unwrap();
+        world.make_base(&source, to, &fresh, None).await.unwrap();
         // What is in no commit does not come along.
         fs::write(first.join("untracked"), "").unwrap();
         fs::write(first.join("deep/untracked"), "").unwrap();
@@ -87,7 +87,7 @@ async fn a_base_shares_what_did_not_change_and_leaves_its_sibling_alone() {
         // A clock that stands still would hide a file that is written anew.
         std::thread::sleep(std::time::Duration::from_millis(1100));
         let sibling = Sibling::new(first.clone(), from.clone());
-        world.git.make_base(&mirror, to, &second, Some(&sibling)).await.unwrap();
+        world.make_base(&source, to, &second, Some(&sibling)).await.unwrap();
 
         assert_eq!(digest(&first), before, "the sibling has changed");
         assert_eq!(content(&second), content(&fresh));
@@ -115,10 +115,10 @@ async fn a_base_shares_what_did_not_change_and_leaves_its_sibling_alone() {
 async fn a_sibling_that_is_not_what_it_should_be_is_done_without() {
     let world = World::new();
     let (source, old, new) = changing(&world);
-    let mirror = world.fetch(&source).await.unwrap();
+    world.fetch(&source).await.unwrap();
     let [whole, fresh] = ["whole", "fresh"].map(|name| empty(&world, name));
-    world.git.make_base(&mirror, &old, &whole, None).await.unwrap();
-    world.git.make_base(&mirror, &new, &fresh, None).await.unwrap();
+    world.make_base(&source, &old, &whole, None).await.unwrap();
+    world.make_base(&source, &new, &fresh, None).await.unwrap();
     let broken = |name: &str, breaking: &dyn Fn(&Path)| {
         let dir = world.path(name);
         let copied = Command::new("cp").arg("-a").arg(&whole).arg(&dir).status().unwrap();
@@ -137,7 +137,7 @@ async fn a_sibling_that_is_not_what_it_should_be_is_done_without() {
     ];
     for (n, sibling) in siblings.iter().enumerate() {
         let base = empty(&world, &format!("base-{n}"));
-        world.git.make_base(&mirror, &new, &base, Some(sibling)).await.unwrap();
+        world.make_base(&source, &new, &base, Some(sibling)).await.unwrap();
         assert_eq!(content(&base), content(&fresh), "{sibling:?}");
         assert_eq!(world.run(&base, &["status", "--porcelain"]), "", "{sibling:?}");
     }
@@ -148,11 +148,11 @@ async fn a_sibling_that_is_not_what_it_should_be_is_done_without() {
 async fn a_sibling_on_another_file_system_is_done_without() {
     let world = World::new();
     let (source, old, new) = changing(&world);
-    let mirror = world.fetch(&source).await.unwrap();
+    world.fetch(&source).await.unwrap();
     let Ok(elsewhere) = tempfile::tempdir_in("/dev/shm") else { return };
-    world.git.make_base(&mirror, &old, elsewhere.path(), None).await.unwrap();
+    world.make_base(&source, &old, elsewhere.path(), None).await.unwrap();
     let base = empty(&world, "base");
     let sibling = Sibling::new(elsewhere.path().to_owned(), old);
-    world.git.make_base(&mirror, &new, &base, Some(&sibling)).await.unwrap();
+    world.make_base(&source, &new, &base, Some(&sibling)).await.unwrap();
     assert_eq!(world.run(&base, &["status", "--porcelain"]), "");
 }
