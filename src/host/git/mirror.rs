@@ -177,8 +177,10 @@ impl Git {
             .await
             .dir(mirror)
             .args(["fetch", "--progress", "--prune", "--no-tags", "--no-write-fetch-head"])
-            .args(["--no-auto-maintenance", "--update-shallow", "--end-of-options"])
-            .args([source.fetch_url()])
+            .args(["--no-auto-maintenance", "--update-shallow"])
+            // What a shallow repository lacked it may have by now.
+            .args(mirror.join("shallow").exists().then_some("--unshallow"))
+            .args(["--end-of-options".to_owned(), source.fetch_url()])
             .args(refspecs)
             .holding(lock)
             .talk(&source.public(), progress)

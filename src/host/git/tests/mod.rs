@@ -6,6 +6,7 @@ use super::*;
 
 mod base;
 mod carry;
+mod kinds;
 mod mirror;
 mod resolve;
 mod sibling;
