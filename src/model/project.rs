@@ -56,6 +56,9 @@ pub struct BaseRecord {
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     pub created: Timestamp,
+    /// What it lacks: contents that could not be had when it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacks: Option<String>,
 }
 
 /// One immutable build cache.

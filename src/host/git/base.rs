@@ -67,8 +67,12 @@ impl Git {
     /// outside of itself.
     ///
     /// Objects are shared with the mirrors by hard links where the file system can. HEAD is detached;
-    /// branches are those of `origin`, which has no URL.
-    pub async fn make_base(&self, spec: &BaseSpec<'_>, dir: &Path) -> Result<(), GitError> {
+    /// branches are those of `origin`, which has no URL. Returns what the base lacks, if it does.
+    pub async fn make_base(
+        &self,
+        spec: &BaseSpec<'_>,
+        dir: &Path,
+    ) -> Result<Option<String>, GitError> {
         let top = Checkout {
             mirror: &mirror_path(spec.mirrors, spec.source),
             commit: spec.commit,
@@ -77,22 +81,22 @@ impl Git {
             sibling: spec.sibling,
             submodule: None,
         };
-        self.check_out_repository(&top).await?;
-        self.add_submodules(spec, dir).await?;
+        let pointers = self.check_out_repository(&top).await?;
+        let pointers = pointers + self.add_submodules(spec, dir).await?;
         let whole = dir.to_owned();
         let syncing = tokio::task::spawn_blocking(move || {
             // A base is called whole only once all of it is on the disk.
             sync_file_system(&whole)
         });
         syncing.await.map_err(|error| interrupted(MAKING, &error))??;
-        Ok(())
+        Ok(self.lacks(pointers).await)
     }
 
-    /// Clones a mirror and checks a commit out.
+    /// Clones a mirror and checks a commit out; returns how many files are pointers of Git LFS.
     pub(super) async fn check_out_repository(
         &self,
         checkout: &Checkout<'_>,
-    ) -> Result<(), GitError> {
+    ) -> Result<usize, GitError> {
         let Checkout { mirror, commit, dir, git_dir, submodule, .. } = *checkout;
         {
             // The packs must not be replaced while they are linked.
@@ -118,6 +122,7 @@ impl Git {
         write_atomic(&git_dir.join("config"), &config, 0o644)?;
         let default = self.default_branch(mirror).await?;
         self.fill(checkout).await?;
+        let pointers = self.put_lfs(mirror, commit, dir, git_dir).await?;
         self.forget_branches(dir).await?;
         if let Some(default) = default {
             let mut target = OsString::from("refs/remotes/origin/");
@@ -128,7 +133,7 @@ impl Git {
         let (git_dir, is_top) = (git_dir.to_owned(), submodule.is_none());
         let finishing = tokio::task::spawn_blocking(move || finish(&git_dir, is_top));
         finishing.await.map_err(|error| interrupted(MAKING, &error))??;
-        Ok(())
+        Ok(pointers)
     }
 
     /// Checks a commit out, with what it can share with a sibling.

@@ -8,6 +8,7 @@
 mod base;
 mod carry;
 mod error;
+mod lfs;
 mod mirror;
 mod resolve;
 mod run;

@@ -23,12 +23,14 @@ struct Above {
 
 impl Git {
     /// Checks the submodules of a base out, and theirs, so that it is as after
-    /// `git submodule update --init --recursive`. Their mirrors have the commits.
+    /// `git submodule update --init --recursive`; returns how many files are pointers of Git LFS.
+    /// The mirrors have the commits.
     pub(in super::super) async fn add_submodules(
         &self,
         spec: &BaseSpec<'_>,
         root: &Path,
-    ) -> Result<(), GitError> {
+    ) -> Result<usize, GitError> {
+        let mut pointers = 0;
         let mut left = vec![Above {
             source: spec.source.clone(),
             mirror: mirror_path(spec.mirrors, spec.source),
@@ -41,10 +43,12 @@ impl Git {
             register(&root.join(&above.git_dir).join("config"), &submodules)?;
             for submodule in submodules {
                 let made = self.add_submodule(spec, root, &above, &submodule).await;
-                left.push(made.map_err(|error| submodule.told(error))?);
+                let (made, lacking) = made.map_err(|error| submodule.told(error))?;
+                pointers += lacking;
+                left.push(made);
             }
         }
-        Ok(())
+        Ok(pointers)
     }
 
     async fn add_submodule(
@@ -53,7 +57,7 @@ impl Git {
         root: &Path,
         above: &Above,
         submodule: &Submodule,
-    ) -> Result<Above, GitError> {
+    ) -> Result<(Above, usize), GitError> {
         let made = Above {
             mirror: mirror_path(spec.mirrors, &submodule.source),
             source: submodule.source.clone(),
@@ -86,8 +90,8 @@ impl Git {
             sibling: sibling.as_ref(),
             submodule: Some((&link, &config)),
         };
-        self.check_out_repository(&checkout).await?;
-        Ok(made)
+        let pointers = self.check_out_repository(&checkout).await?;
+        Ok((made, pointers))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Brings the mirrors of submodules up to what a commit needs.
+//! Brings mirrors up to what a base of a commit needs: submodules, and what is in Git LFS.
 
 use std::path::{Path, PathBuf};
 
@@ -16,11 +16,12 @@ struct Wanted {
 }
 
 impl Git {
-    /// Fetches the submodules of a commit, and theirs, as far as their mirrors lack the commits.
+    /// Fetches the submodules of a commit, and theirs, as far as their mirrors lack the commits, and
+    /// what is in Git LFS.
     ///
     /// The commit is in the mirror of `source`. A submodule that a local repository has a clone of may
     /// come from there: its commit need not be published yet.
-    pub async fn fetch_submodules(
+    pub async fn fetch_contents(
         &self,
         source: &Source,
         mirrors: &Path,
@@ -35,6 +36,8 @@ impl Git {
         }];
         let mut count = 0;
         while let Some(one) = wanted.pop() {
+            let Wanted { source, mirror, commit, git_dir } = &one;
+            self.fetch_lfs(source, mirror, commit, git_dir.as_deref(), &mut progress).await?;
             for submodule in self.submodules(&one.source, &one.mirror, &one.commit).await? {
                 count += 1;
                 if count > MOST {

@@ -16,7 +16,7 @@ async fn base(
     let mirror = world.fetch(source).await.unwrap();
     let commit = world.resolve(source, "HEAD").await.unwrap();
     let mirrors = mirror.parent().unwrap();
-    world.git.fetch_submodules(source, mirrors, &commit, |_| {}).await.unwrap();
+    world.git.fetch_contents(source, mirrors, &commit, |_| {}).await.unwrap();
     let dir = world.path(name);
     fs::create_dir(&dir).unwrap();
     world.make_base(source, &commit, &dir, sibling).await.unwrap();

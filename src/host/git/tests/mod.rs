@@ -104,7 +104,7 @@ impl World {
         commit: &str,
         dir: &Path,
         sibling: Option<&Sibling>,
-    ) -> Result<(), GitError> {
+    ) -> Result<Option<String>, GitError> {
         let mirrors = &self.path("cache/mirrors");
         self.git.make_base(&BaseSpec { source, mirrors, commit, sibling }, dir).await
     }

@@ -40,7 +40,7 @@ impl Family {
         let (mirror, mirrors) = (self.world.mirror(&self.source), self.world.path("cache/mirrors"));
         git.update_mirror(&self.source, &mirror, |_| {}).await?;
         let commit = git.resolve(&self.source, &mirror, None).await?;
-        git.fetch_submodules(&self.source, &mirrors, &commit, |_| {}).await?;
+        git.fetch_contents(&self.source, &mirrors, &commit, |_| {}).await?;
         Ok(commit)
     }
 }
@@ -206,7 +206,7 @@ async fn what_a_repository_says_of_its_submodules_is_not_trusted() {
         }
         let from = mirror.to_str().unwrap();
         world.run(&dir, &["clone", "--quiet", "--mirror", from, elsewhere.to_str().unwrap()]);
-        world.git.fetch_submodules(&far, mirrors, &commit, |_| {}).await
+        world.git.fetch_contents(&far, mirrors, &commit, |_| {}).await
     };
     let touch = format!("ext::touch {}", marker.display());
     let victim = victim.to_str().unwrap();

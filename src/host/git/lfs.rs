@@ -1,0 +1,284 @@
+//! Git LFS: files of which a commit holds only a pointer.
+//!
+//! Their contents are fetched into the mirror by the user's git-lfs, or taken from a local repository
+//! that has them. A base gets them without git-lfs, and without any filter being run.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, File, FileTimes};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::super::files::FileError;
+use super::mirror::{interrupted, lock};
+use super::sibling::{is_plain, split};
+use super::{Git, GitError, Source};
+
+/// What a pointer begins with.
+const VERSION: &str = "version https://git-lfs.github.com/spec/v1";
+
+/// Pointers are at least so long, and shorter than this.
+const LENGTHS: std::ops::Range<u64> = 100..1024;
+
+/// What git is told to compare a file in Git LFS with: the pointer that it is known to have. Git quotes
+/// the path for the shell.
+const KNOWN_POINTER: &str = "filter.lfs.clean=git cat-file blob :0:%f";
+
+/// A file's content, elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Pointer {
+    oid: String,
+    size: u64,
+}
+
+impl Pointer {
+    /// Reads a file that may be one.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let mut lines = text.lines();
+        let (version, oid, size) = (lines.next()?, lines.next()?, lines.next()?);
+        let oid = oid.strip_prefix("oid sha256:")?;
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        let is_whole = version == VERSION && oid.len() == 64 && oid.bytes().all(is_digit);
+        let size = size.strip_prefix("size ")?.parse().ok()?;
+        (is_whole && lines.next().is_none()).then(|| Self { oid: oid.to_owned(), size })
+    }
+
+    /// Returns where its content is, below a git directory.
+    fn object(&self, git_dir: &Path) -> PathBuf {
+        let (first, second) = (&self.oid[..2], &self.oid[2..4]);
+        git_dir.join("lfs/objects").join(first).join(second).join(&self.oid)
+    }
+
+    /// Whether a git directory has its content.
+    fn is_in(&self, git_dir: &Path) -> bool {
+        let found = fs::symlink_metadata(self.object(git_dir));
+        found.is_ok_and(|found| found.is_file() && found.len() == self.size)
+    }
+}
+
+impl Git {
+    /// Fetches what a commit has in Git LFS, as far as that is possible: what a base lacks in the end
+    /// it says itself. `clone` is a git directory on this host that may have it.
+    pub(super) async fn fetch_lfs(
+        &self,
+        source: &Source,
+        mirror: &Path,
+        commit: &str,
+        clone: Option<&Path>,
+        progress: &mut (dyn FnMut(String) + Send),
+    ) -> Result<(), GitError> {
+        if !self.uses_lfs(mirror, commit).await {
+            return Ok(());
+        }
+        let missing = |pointers: Vec<Pointer>| -> Vec<Pointer> {
+            pointers.into_iter().filter(|pointer| !pointer.is_in(mirror)).collect()
+        };
+        let mut wanted = missing(self.pointers(mirror, commit).await?);
+        if let (Some(clone), false) = (clone, wanted.is_empty()) {
+            let (from, to, all) = (clone.to_owned(), mirror.to_owned(), wanted.clone());
+            let taking = move || {
+                let there = all.iter().filter(|pointer| pointer.is_in(&from));
+                there.into_iter().try_for_each(|pointer| {
+                    bring(&pointer.object(&from), &pointer.object(&to))
+                })
+            };
+            let taken = tokio::task::spawn_blocking(taking).await;
+            taken.map_err(|error| interrupted("copy what is in Git LFS", &error))??;
+            wanted = missing(wanted);
+        }
+        if wanted.is_empty() || self.offline || !self.has_git_lfs().await {
+            return Ok(());
+        }
+        let located = self.locate(source).await?;
+        let lock = lock(mirror, true).await?;
+        let remote = format!("remote.origin.url={}", located.fetch_url());
+        let run = self.towards(&located).await.dir(mirror).holding(&lock);
+        let run = run.args(["-c", &remote, "lfs", "fetch", "origin", commit]);
+        if let Err(error) = run.talk(&source.public(), progress).await {
+            progress(format!("git lfs: {error}"));
+        }
+        Ok(())
+    }
+
+    /// Whether files of a commit may be in Git LFS.
+    async fn uses_lfs(&self, mirror: &Path, commit: &str) -> bool {
+        let search = ["grep", "--quiet", "-e", "filter=lfs", commit, "--"];
+        let attributes = ":(glob)**/.gitattributes";
+        let run = self.on_this_machine().dir(mirror).args(search).args([attributes]);
+        run.output("look for Git LFS").await.is_ok()
+    }
+
+    async fn has_git_lfs(&self) -> bool {
+        self.as_the_user().args(["lfs", "version"]).output("look for git-lfs").await.is_ok()
+    }
+
+    /// Lists what may be pointers in a commit.
+    async fn pointers(&self, mirror: &Path, commit: &str) -> Result<Vec<Pointer>, GitError> {
+        let doing = "list what is in Git LFS";
+        let run = || self.on_this_machine().dir(mirror);
+        let list = ["ls-tree", "-r", "-l", "-z", "--end-of-options", commit];
+        let list = run().args(list).output(doing).await?;
+        let blobs: Vec<u8> = split(&list).filter_map(short_blob).collect::<Vec<_>>().concat();
+        let contents = run().args(["cat-file", "--batch"]).input(blobs).output(doing).await?;
+        let mut found = BTreeMap::new();
+        let mut rest = contents.as_slice();
+        while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+            let head = String::from_utf8_lossy(&rest[..end]);
+            let size = head.rsplit(' ').next().and_then(|size| size.parse::<usize>().ok());
+            let (from, size) = (end + 1, size.unwrap_or_default());
+            let Some(content) = rest.get(from..from + size) else { break };
+            if let Some(pointer) = Pointer::parse(content) {
+                found.insert(pointer.oid.clone(), pointer);
+            }
+            rest = rest.get(from + size + 1..).unwrap_or_default();
+        }
+        Ok(found.into_values().collect())
+    }
+
+    /// Puts the contents that the mirror has in the place of a checkout's pointers, and returns how
+    /// many it lacks. Git takes the files for unchanged.
+    pub(super) async fn put_lfs(
+        &self,
+        mirror: &Path,
+        commit: &str,
+        dir: &Path,
+        git_dir: &Path,
+    ) -> Result<usize, GitError> {
+        if !self.uses_lfs(mirror, commit).await {
+            return Ok(0);
+        }
+        let doing = "put in place what is in Git LFS";
+        let run = || self.on_this_machine().dir(dir);
+        let list = run().args(["ls-files", "-z", "--", ":(attr:filter=lfs)"]).output(doing).await?;
+        let (from, to, store) = (mirror.to_owned(), dir.to_owned(), git_dir.to_owned());
+        let putting = tokio::task::spawn_blocking(move || {
+            let (mut put, mut lacking) = (0, 0);
+            for path in split(&list).map(|path| Path::new(OsStr::from_bytes(path))) {
+                let Some(pointer) = pointer_at(&to, path) else { continue };
+                if pointer.is_in(&from) {
+                    replace(&pointer, &from, &to.join(path), &store)?;
+                    put += 1;
+                } else {
+                    lacking += 1;
+                }
+            }
+            Ok::<_, FileError>((put, lacking))
+        });
+        let (put, lacking) = putting.await.map_err(|error| interrupted(doing, &error))??;
+        if put > 0 {
+            let refresh = ["-c", KNOWN_POINTER, "update-index", "--refresh"];
+            run().args(refresh).output(doing).await?;
+        }
+        Ok(lacking)
+    }
+
+    /// Says what it means that a base has pointers for files.
+    pub(super) async fn lacks(&self, pointers: usize) -> Option<String> {
+        if pointers == 0 {
+            return None;
+        }
+        let why = match self.has_git_lfs().await {
+            true => "their contents could not be fetched; when they can",
+            false => "git-lfs is not installed on this host; when it is",
+        };
+        Some(format!(
+            "{pointers} files are in Git LFS, and only their pointers are here: {why}, delete the \
+             taskspaces of this commit and create them again"
+        ))
+    }
+}
+
+/// Picks the blobs from the output of `ls-tree -l` that are as long as pointers.
+fn short_blob(entry: &[u8]) -> Option<Vec<u8>> {
+    let tab = entry.iter().position(|&byte| byte == b'\t')?;
+    let text = std::str::from_utf8(&entry[..tab]).ok()?;
+    let mut fields = text.strip_prefix("100")?.split_whitespace().skip(2);
+    let (blob, size) = (fields.next()?, fields.next()?.parse().ok()?);
+    LENGTHS.contains(&size).then(|| format!("{blob}\n").into_bytes())
+}
+
+/// Reads a pointer in a checkout.
+fn pointer_at(dir: &Path, path: &Path) -> Option<Pointer> {
+    let file = dir.join(path);
+    let found = fs::symlink_metadata(&file).ok()?;
+    let is_short = is_plain(path) && found.is_file() && LENGTHS.contains(&found.len());
+    is_short.then(|| fs::read(&file).ok()).flatten().and_then(|bytes| Pointer::parse(&bytes))
+}
+
+/// Puts a content in the place of its pointer, which another base may share.
+fn replace(pointer: &Pointer, mirror: &Path, file: &Path, git_dir: &Path) -> Result<(), FileError> {
+    let (object, beside) = (pointer.object(mirror), git_dir.join("lfs-content"));
+    let written = || {
+        let permissions = fs::metadata(file)?.permissions();
+        fs::copy(&object, &beside)?;
+        fs::set_permissions(&beside, permissions)?;
+        // Git looks into files that are as new as its index, and finds no pointer: so it is older.
+        let times = FileTimes::new().set_modified(SystemTime::now() - Duration::from_secs(5));
+        File::options().write(true).open(&beside)?.set_times(times)?;
+        fs::rename(&beside, file)
+    };
+    written().map_err(FileError::io("write", file))?;
+    // A git-lfs in the taskspace need not fetch it again.
+    bring(&object, &pointer.object(git_dir))
+}
+
+/// Links a content, or copies it to another file system, so that the whole is there or nothing.
+fn bring(from: &Path, to: &Path) -> Result<(), FileError> {
+    let parent = to.parent().unwrap_or(to);
+    let brought = || {
+        fs::create_dir_all(parent)?;
+        match fs::hard_link(from, to) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(_) => {
+                let beside = tempfile::NamedTempFile::new_in(parent)?;
+                fs::copy(from, beside.path())?;
+                beside.persist(to).map(drop).map_err(|error| error.error)
+            }
+            Ok(()) => Ok(()),
+        }
+    };
+    brought().map_err(FileError::io("write", to))
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn only_whole_pointers_are_some() {
+        let oid = "4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393";
+        let good = format!("{VERSION}\noid sha256:{oid}\nsize 12345\n");
+        let pointer = Pointer::parse(good.as_bytes()).unwrap();
+        assert_eq!((pointer.oid.as_str(), pointer.size), (oid, 12345));
+        assert!(LENGTHS.contains(&(good.len() as u64)));
+        assert!(pointer.object(Path::new("/g")).ends_with(format!("4d/7a/{oid}")));
+        for bad in [
+            good.replace("v1", "v9"),
+            good.replace("4d7a", "../."),
+            good.replace("4d7a", "4d7"),
+            good.replace("12345", "-1"),
+            good.replace("oid", "ext-0-foo sha256:00\noid"),
+            format!("{good}more\n"),
+            String::new(),
+        ] {
+            assert_eq!(Pointer::parse(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn blobs_as_long_as_pointers_are_picked() {
+        let cases: [(&[u8], bool); 4] = [
+            (b"100644 blob 0123     130\ta\n b", true),
+            (b"100644 blob 0123      12\ta", false),
+            (b"120000 blob 0123     130\ta", false),
+            (b"160000 commit 0123       -\ta", false),
+        ];
+        for (entry, picked) in cases {
+            let expected = picked.then(|| b"0123\n".to_vec());
+            assert_eq!(short_blob(entry), expected);
+        }
+    }
+}
