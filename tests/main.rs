@@ -29,6 +29,7 @@ mod soak;
 mod ssh;
 mod systemd;
 mod unshared;
+mod work;
 
 #[test]
 fn every_test_file_is_in() {

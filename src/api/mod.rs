@@ -3,12 +3,13 @@
 //! - `listen.rs` takes the socket, from systemd or by itself; `door.rs` lets only the user in;
 //! - `serve.rs` serves until it is told to stop or has nothing to do, and reports to systemd;
 //! - `router.rs` lists the routes, which lie in `system.rs`, `taskspaces.rs`, `streams.rs`,
-//!   `operations.rs`, `events.rs`, `containers.rs`, `images.rs` and `exec.rs`;
+//!   `diff.rs`, `operations.rs`, `events.rs`, `containers.rs`, `images.rs` and `exec.rs`;
 //! - `openapi.rs` generates the document that describes them.
 
 mod app;
 mod connection;
 mod containers;
+mod diff;
 mod door;
 mod events;
 mod exec;

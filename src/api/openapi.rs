@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use super::{containers, events, exec, images, operations, projects, streams, system, taskspaces};
+use super::{containers, diff, events, exec, images, operations, projects, streams, system, taskspaces};
 use crate::model::{Event, ExecRequest};
 
 #[derive(OpenApi)]
@@ -18,7 +18,7 @@ use crate::model::{Event, ExecRequest};
         taskspaces::list, taskspaces::create, taskspaces::show, taskspaces::health,
         taskspaces::delete, taskspaces::fork,
         taskspaces::start, taskspaces::stop, taskspaces::restart,
-        streams::logs, exec::exec,
+        streams::logs, diff::diff, exec::exec,
         operations::list, operations::request, operations::show, operations::update,
         operations::cancel, operations::hold, operations::locks,
         events::events,

@@ -10,7 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::app::App;
 use super::problem::Failure;
-use super::{containers, events, exec, images, operations, projects, streams, system, taskspaces};
+use super::{containers, diff, events, exec, images, operations, projects, streams, system, taskspaces};
 use crate::model::{Code, Problem};
 
 /// The longest body of a request: a prompt of a few hundred pages.
@@ -31,6 +31,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/taskspaces/{id}/stop", post(taskspaces::stop))
         .route("/v1/taskspaces/{id}/restart", post(taskspaces::restart))
         .route("/v1/taskspaces/{id}/logs", get(streams::logs))
+        .route("/v1/taskspaces/{id}/diff", get(diff::diff))
         .route("/v1/taskspaces/{id}/exec", post(exec::exec))
         .route("/v1/taskspaces/{id}/cache", post(projects::promote))
         .route("/v1/projects", get(projects::list))

@@ -3,8 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    cache, completions, containers, create, delete, events, exec, exit, fork, images, lifecycle,
-    list, locks, logs, operations, projects, run_op, serve, show, ssh, ssh_config, status,
+    cache, completions, containers, create, delete, diff, events, exec, exit, fork, images, lifecycle, list, locks, logs, operations, patch, projects, run_op, serve, show, ssh, ssh_config, status,
 };
 
 /// Make, use and remove taskspaces
@@ -71,6 +70,10 @@ pub enum Verb {
     Exec(exec::Exec),
     /// Show what a container of a taskspace wrote
     Logs(logs::Logs),
+    /// Show what a taskspace has changed: commits and everything that is not committed
+    Diff(diff::Diff),
+    /// Write what a taskspace has changed as a patch, for `git apply --binary`
+    Patch(patch::Patch),
     /// Show what happens, and what has happened
     Events(events::Events),
     /// Show, watch or cancel what is done, and what waits for it
@@ -122,7 +125,7 @@ mod tests {
 
     #[test]
     fn what_is_understood() {
-        let good: [&[&str]; 38] = [
+        let good: [&[&str]; 42] = [
             &["create"],
             &["create", "fix-1", "--project", "https://host/x.git", "--ref", "main"],
             &["create", "--type", "auto", "--agent", "my-agent --fast", "--no-wait", "--json"],
@@ -135,6 +138,10 @@ mod tests {
             &["ssh", "a", "--", "ls", "-l", "--agent"],
             &["exec", "a", "--container", "agent", "-t", "--", "ls", "-l"],
             &["logs", "a", "-f", "--tail", "10"],
+            &["diff", "a", "--stat", "--json"],
+            &["diff", "a", "--name-status"],
+            &["diff", "a", "--commits"],
+            &["patch", "a", "-o", "a.patch"],
             &["events", "-f", "--json", "--after", "7", "--taskspace", "a", "--operation", "3"],
             &["events"],
             &["images", "build", "dev-rust", "--force"],
@@ -177,7 +184,7 @@ mod tests {
             let words = ["taskspace"].iter().chain(words);
             assert!(Arguments::try_parse_from(words.clone()).is_ok(), "{words:?}");
         }
-        let bad: [&[&str]; 32] = [
+        let bad: [&[&str]; 34] = [
             &["create", "Fix"],
             &["create", "--type", "cobol"],
             &["create", "a", "b"],
@@ -187,6 +194,8 @@ mod tests {
             &["show"],
             &["exec", "a"],
             &["logs", "a", "--tail", "-3"],
+            &["diff", "a", "--stat", "--commits"],
+            &["patch", "a", "b"],
             &["events", "--after", "now"],
             &["exec", "a", "--container", "db", "--", "ls"],
             &["ssh-config", "--install", "--uninstall"],

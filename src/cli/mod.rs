@@ -12,6 +12,7 @@ mod containers;
 mod context;
 mod create;
 mod delete;
+mod diff;
 mod events;
 mod exec;
 mod exit;
@@ -26,6 +27,8 @@ mod logs;
 mod openapi;
 mod operations;
 mod output;
+mod paint_diff;
+mod patch;
 mod plan;
 mod progress;
 mod projects;
@@ -95,6 +98,8 @@ async fn dispatch(arguments: Arguments, output: Output) -> Outcome {
         Verb::Delete(delete) => delete.run(&context).await,
         Verb::Ssh(ssh) => ssh.run(&context).await,
         Verb::Exec(exec) => exec.run(&context).await,
+        Verb::Diff(diff) => diff.run(&context).await,
+        Verb::Patch(patch) => patch.run(&context).await,
         Verb::Logs(logs) => logs.run(&context).await,
         Verb::Events(events) => events.run(&context).await,
         Verb::Operations(operations) => operations.run(&context).await,

@@ -35,6 +35,8 @@ impl From<ClientError> for Stop {
 pub(super) struct Output {
     /// Without progress and notes.
     pub(super) quiet: bool,
+    /// Standard output is a terminal.
+    pub(super) terminal: bool,
     /// Standard output takes colours.
     pub(super) colour: bool,
     /// Standard error takes colours.
@@ -47,10 +49,11 @@ impl Output {
     /// Looks at where output goes; `NO_COLOR` (when not empty) turns colours off.
     pub(super) fn new(quiet: bool) -> Self {
         let allowed = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let error_terminal = io::stderr().is_terminal();
+        let (terminal, error_terminal) = (io::stdout().is_terminal(), io::stderr().is_terminal());
         Self {
             quiet,
-            colour: allowed && io::stdout().is_terminal(),
+            terminal,
+            colour: allowed && terminal,
             error_colour: allowed && error_terminal,
             error_terminal,
         }

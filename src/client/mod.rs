@@ -5,6 +5,7 @@ mod coordination;
 mod error;
 mod exec;
 mod sse;
+mod work;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -2,6 +2,7 @@
 //! records in the registry what it is about to do, and tells the world by events.
 
 mod caches;
+mod checkout;
 mod containers;
 mod coordination;
 mod driver;

@@ -116,6 +116,61 @@ pub(crate) fn write_beside(
     Ok(file)
 }
 
+/// A file that is replaced once all of its new content is there.
+///
+/// What is no file, such as a pipe, cannot be replaced and is written to at once.
+#[derive(Debug)]
+pub struct Replacement {
+    path: PathBuf,
+    content: File,
+    /// Where the content is meanwhile; it removes itself.
+    beside: Option<tempfile::TempPath>,
+}
+
+impl Replacement {
+    /// Begins with no content; whoever may read the file afterwards is for the umask to say.
+    ///
+    /// # Errors
+    /// When nothing can be written there.
+    pub fn begin(path: &Path) -> Result<Self, FileError> {
+        let path = path.to_owned();
+        if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+            let content = OpenOptions::new().write(true).open(&path);
+            let content = content.map_err(FileError::io("open", &path))?;
+            return Ok(Self { path, content, beside: None });
+        }
+        // What a symbolic link leads to is replaced, and not the link.
+        let path = fs::canonicalize(&path).unwrap_or(path);
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new("."));
+        let file = tempfile::Builder::new()
+            .prefix(TEMPORARY)
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(parent)
+            .map_err(FileError::io("create a file in", parent))?;
+        let (content, beside) = file.into_parts();
+        Ok(Self { path, content, beside: Some(beside) })
+    }
+
+    /// Adds to the content.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), FileError> {
+        self.content.write_all(bytes).map_err(FileError::io("write", &self.path))
+    }
+
+    /// Puts the content in the place of what was there.
+    ///
+    /// # Errors
+    /// When it cannot be written; then what was there is there still.
+    pub fn finish(self) -> Result<(), FileError> {
+        let Some(beside) = self.beside else { return Ok(()) };
+        self.content.sync_data().map_err(FileError::io("write", &self.path))?;
+        beside.persist(&self.path).map_err(|it| FileError::io("replace", &self.path)(it.error))
+    }
+}
+
 /// Removes the temporary files that a writer left that was killed; the caller is the only writer.
 pub(crate) fn remove_leftovers(dir: &Path) -> Result<(), FileError> {
     let entries = match fs::read_dir(dir) {
@@ -243,6 +298,30 @@ mod tests {
         remove_leftovers(dir.path()).unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         assert_eq!(fs::read_to_string(dir.path().join("file")).unwrap(), "whole");
+    }
+
+    #[test]
+    fn a_replacement_is_whole_or_has_not_been() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, link) = (dir.path().join("file"), dir.path().join("link"));
+        fs::write(&path, "old").unwrap();
+        symlink(&path, &link).unwrap();
+        let begin = |path: &Path| {
+            let mut new = Replacement::begin(path).unwrap();
+            new.write(b"one ").unwrap();
+            new
+        };
+        drop(begin(&path));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+        let mut new = begin(&link);
+        new.write(b"two").unwrap();
+        new.finish().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one two");
+        assert!(link.is_symlink() && fs::read_dir(dir.path()).unwrap().count() == 2);
+        begin(Path::new("/dev/null")).finish().unwrap();
+        assert!(!Path::new("/dev/null").is_file());
+        let error = Replacement::begin(Path::new("/nowhere/x")).unwrap_err();
+        assert!(error.to_string().starts_with("cannot create a file in /nowhere: "), "{error}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod asker;
 mod conflict;
 mod coordination;
+mod diff;
 mod event;
 mod id;
 mod operation;
@@ -23,6 +24,7 @@ pub use coordination::{
     CoordinationView, Lease, LockView, MAX_DESCRIPTION, OperationRequest, OperationUpdate, Outcome,
     Totals,
 };
+pub use diff::{Change, ChangedFile, DiffFormat, DiffView, name_as_text};
 pub use event::{Event, EventBody, EventQuery, StepOutcome};
 pub use id::{IdError, TaskspaceId};
 pub use operation::{Operation, OperationKind, OperationState};

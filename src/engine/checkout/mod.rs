@@ -1,0 +1,115 @@
+//! Asks git about a taskspace's checkout, in a container of the taskspace.
+//!
+//! Never on the host: the repository is the agent's, and what its configuration names is run by git,
+//! such as filters. What git says is not relied on either: it is text.
+
+mod diff;
+mod ending;
+mod files;
+
+use std::collections::BTreeMap;
+
+use super::{Inner, problems};
+use crate::model::{Code, Problem, Role, TaskspaceId};
+use crate::plan::names;
+use crate::podman::{ErrorKind, ExecSession, ExecSpec};
+
+/// Where the checkout is.
+const PLACE: &str = "/workspace";
+
+/// Settings that go before those of the repository: nothing is run that git need not run, and nothing
+/// is fetched or written that it need not write.
+const SETTINGS: &[(&str, &str)] = &[
+    ("core.hooksPath", "/dev/null"),
+    ("core.fsmonitor", "false"),
+    ("core.untrackedCache", "false"),
+    ("core.splitIndex", "false"),
+    ("core.attributesFile", "/dev/null"),
+    ("core.excludesFile", "/dev/null"),
+    ("core.fileMode", "true"),
+    ("core.symlinks", "true"),
+    ("core.ignoreCase", "false"),
+    ("core.safecrlf", "false"),
+    ("core.quotePath", "true"),
+    ("core.bigFileThreshold", "512m"),
+    // What is written is removed soon.
+    ("core.fsync", "none"),
+    ("core.looseCompression", "1"),
+    ("advice.addEmbeddedRepo", "false"),
+    ("diff.noPrefix", "false"),
+    ("diff.mnemonicPrefix", "false"),
+    ("diff.suppressBlankEmpty", "false"),
+    ("diff.statNameWidth", "0"),
+    ("diff.statGraphWidth", "0"),
+    ("log.follow", "false"),
+    ("color.ui", "false"),
+    ("gc.auto", "0"),
+    ("maintenance.auto", "false"),
+];
+
+/// Variables of every run of git.
+const VARIABLES: &[(&str, &str)] = &[
+    ("LC_ALL", "C"),
+    // Where the repository is said to be, git does not mind whose it is.
+    ("GIT_DIR", "/workspace/.git"),
+    ("GIT_WORK_TREE", PLACE),
+    ("GIT_CONFIG_GLOBAL", "/dev/null"),
+    ("GIT_CONFIG_NOSYSTEM", "1"),
+    ("GIT_ATTR_NOSYSTEM", "1"),
+    ("GIT_OPTIONAL_LOCKS", "0"),
+    ("GIT_NO_REPLACE_OBJECTS", "1"),
+    ("GIT_NO_LAZY_FETCH", "1"),
+    ("GIT_TERMINAL_PROMPT", "0"),
+    ("GIT_PAGER", "cat"),
+];
+
+/// A script that runs at the top of a checkout.
+struct Work {
+    session: ExecSession,
+}
+
+impl Inner {
+    /// Runs a script at the top of a taskspace's checkout.
+    async fn in_checkout(
+        &self,
+        id: &TaskspaceId,
+        script: &str,
+        arguments: &[&str],
+    ) -> Result<Work, Problem> {
+        let (podman, _) = self.link.get().await?;
+        let container = names::container(id, Role::Dev);
+        let session = podman.exec(&container, command(script, arguments)).await;
+        let session = session.map_err(|error| match error.kind() {
+            ErrorKind::NotFound | ErrorKind::BadState => Problem::new(
+                Code::StateConflict,
+                format!("the dev container of '{id}' does not run"),
+            )
+            .hint(format!("`taskspace start {id}` starts it")),
+            _ => problems::podman(error),
+        })?;
+        Ok(Work { session })
+    }
+}
+
+/// Returns what runs a script at the top of a checkout.
+fn command(script: &str, arguments: &[&str]) -> ExecSpec {
+    let shell = ["sh", "-c", script, "sh"];
+    ExecSpec {
+        cmd: shell.iter().chain(arguments).map(|word| (*word).to_owned()).collect(),
+        user: Some(Role::Dev.user().to_owned()),
+        workdir: Some(PLACE.to_owned()),
+        env: environment(),
+        ..ExecSpec::default()
+    }
+}
+
+fn environment() -> BTreeMap<String, String> {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let mut variables: BTreeMap<String, String> = VARIABLES.iter().map(owned).collect();
+    variables.insert("GIT_CONFIG_COUNT".to_owned(), SETTINGS.len().to_string());
+    for (n, (key, value)) in SETTINGS.iter().enumerate() {
+        variables.insert(format!("GIT_CONFIG_KEY_{n}"), (*key).to_owned());
+        variables.insert(format!("GIT_CONFIG_VALUE_{n}"), (*value).to_owned());
+    }
+    variables
+}

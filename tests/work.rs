@@ -1,0 +1,254 @@
+//! Getting work out of a taskspace: what it has changed, as a diff, a patch, and commits.
+
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::common::repository::Repository;
+use crate::common::{User, succeed, text_of, wait_until};
+
+/// Fills a checkout with a base of everything.
+const BASE: &str = r#"
+set -e
+seq 100 > text; seq 200 | tr 1-9 a-i > moved; printf 'a\0b\0%s' "$(seq 500)" > binary
+echo x > script; ln -s text link; echo gone > gone; mkdir -p deep/er; echo d > deep/er/file
+printf 'old\0%s' "$(seq 300)" > blob; echo 'ignored*' > .gitignore; echo w > 'with space'
+ln -s text becomes-file; echo f > becomes-link
+"#;
+
+/// Changes everything that there is, in every way: committed, staged, changed, untracked.
+const CHANGES: &str = r#"
+set -e
+cd /workspace
+git config user.name Agent; git config user.email agent@example.org
+sed -i s/50/fifty/ text; git add text; git commit -qm 'one'
+git mv moved moved-away; git commit -qm 'two'
+echo staged >> text; git add text; echo unstaged >> text
+chmod +x script; ln -snf binary link; rm gone; printf 'x\0y%s' "$(seq 400)" > binary
+rm becomes-file; echo file > becomes-file; ln -snf text becomes-link
+git mv blob 'bl ob'
+mkdir new; printf 'n\0ew' > new/binary; : > new/empty; echo a > 'new/a b'; echo n > "new/new
+line"; echo u > "$(printf 'new/\377\376')"; echo ü > new/ü; echo q > 'new/"q"\t'; echo t > "new/	tab"
+echo no > new/ignored-file; ln -s nowhere new/dangling; echo e > "$(printf 'new/\033[31mred')"
+rm -r deep; echo '*.log' >> .gitignore; printf 'no end' > new/no-end; mkdir new/none
+printf 'a\r\nb\r\n' > new/crlf
+"#;
+
+/// Makes a repository with a base of everything, and a taskspace in which everything is changed.
+fn changed(user: &User, id: &str) -> Repository {
+    let repository = Repository::new(user, "app");
+    succeed(user.command("sh").arg("-c").arg(BASE).current_dir(&repository.path));
+    repository.commit("more", "more\n");
+    user.run(&["create", "--project", repository.as_str(), id]);
+    user.run(&["exec", id, "--", "bash", "-c", CHANGES]);
+    repository
+}
+
+/// Returns the digest of everything in a checkout but what git ignores, with modes and kinds.
+const SUM: &str = r#"
+git ls-files -z --cached --others --exclude-standard | sort -zu | while IFS= read -r -d '' f; do
+    [ -e "$f" ] || [ -L "$f" ] || continue
+    printf '%q %s ' "$f" "$(stat -c %A "$f" | cut -c1,4)"
+    if [ -L "$f" ]; then readlink "$f"; else sha256sum < "$f"; fi
+done"#;
+
+/// Returns what git remembers of a checkout: the index and all objects.
+const STATE: &str = "cd /workspace/.git && sha256sum index HEAD && find . -type f | sort && \
+    ls -A /tmp | grep taskspace || :";
+
+#[test]
+fn a_patch_makes_a_clean_checkout_what_the_taskspace_is() {
+    let user = User::new();
+    let repository = changed(&user, "patched");
+    let state = |id: &str| user.run(&["exec", id, "--", "sh", "-c", STATE]);
+    let before = state("patched");
+    let patch = user.taskspace(&["patch", "patched"]).output().unwrap();
+    assert!(patch.status.success(), "{}", text_of(&patch));
+    assert_eq!(state("patched"), before, "the index and the objects stay as they are");
+
+    // In a file it is the same, and so is what is there when it fails.
+    let file = user.path("home/a.patch");
+    std::fs::write(&file, "old").unwrap();
+    user.fail(3, &["patch", "nobody", "-o", file.to_str().unwrap()]);
+    assert_eq!(std::fs::read(&file).unwrap(), b"old");
+    user.run(&["patch", "patched", "-o", "a.patch"]);
+    assert_eq!(std::fs::read(&file).unwrap(), patch.stdout);
+
+    let clean = user.path("home/clean");
+    repository.git(&["clone", "--quiet", ".", clean.to_str().unwrap()]);
+    let git = |arguments: &[&str]| {
+        let mut command = user.command("git");
+        command.args(arguments).current_dir(&clean);
+        succeed(&mut command)
+    };
+    git(&["apply", "--binary", "--index", file.to_str().unwrap()]);
+    let sum = |command: &mut std::process::Command| succeed(command);
+    let here = sum(user.command("bash").arg("-c").arg(SUM).current_dir(&clean));
+    let there = user.run(&["exec", "patched", "--", "bash", "-c", SUM]);
+    assert_eq!(here, there);
+    assert!(there.contains("377") && there.contains("no-end") && !there.contains("ignored-file"));
+    // Nothing is lost, and nothing comes twice.
+    assert_eq!(git(&["diff"]), "");
+    assert_eq!(git(&["status", "--porcelain", "--untracked-files"]).matches("??").count(), 0);
+}
+
+#[test]
+fn what_was_changed_is_told_in_several_forms() {
+    let user = User::new();
+    let repository = changed(&user, "told");
+    let view = user.json(&["diff", "told"]);
+    assert_eq!(view["base"], json!(repository.head()));
+    assert_eq!((&view["commits"], &view["branch"]), (&json!(2), &json!("taskspace/told")));
+    assert!(view["uncommitted"].as_u64().unwrap() > 15, "{view}");
+    let file = |path: &str| -> Value {
+        let files = view["files"].as_array().unwrap();
+        files.iter().find(|file| file["path"] == path).cloned().unwrap_or_default()
+    };
+    assert_eq!(file("moved-away")["renamed_from"], "moved");
+    assert_eq!(
+        (&file("moved-away")["change"], &file("moved-away")["added"]),
+        (&json!("renamed"), &json!(0))
+    );
+    assert_eq!((&file("text")["added"], &file("text")["deleted"]), (&json!(3), &json!(1)));
+    assert_eq!((&file("binary")["binary"], &file("binary")["added"]), (&json!(true), &Value::Null));
+    assert_eq!(
+        (&file("script")["old_mode"], &file("script")["mode"]),
+        (&json!("100644"), &json!("100755"))
+    );
+    assert_eq!(file("becomes-link")["change"], "type-changed");
+    assert_eq!((&file("gone")["change"], &file("gone")["mode"]), (&json!("deleted"), &Value::Null));
+    assert_eq!(file("new/new\nline")["change"], "added");
+    assert_eq!(file("new/\u{fffd}\u{fffd}")["path_hex"], "6e65772ffffe");
+    assert_eq!(file("new/ignored-file"), Value::Null);
+
+    let stat = user.run(&["diff", "told", "--stat"]);
+    assert!(stat.contains("moved => moved-away") && stat.contains("files changed"), "{stat}");
+    let names = user.run(&["diff", "told", "--name-status"]);
+    assert!(names.contains("R100\tmoved\tmoved-away\n") && names.contains("D\tgone\n"), "{names}");
+    assert!(names.contains("A\t\"new/\\377\\376\"\n"), "{names}");
+    let commits = user.run(&["diff", "told", "--commits"]);
+    let subjects: Vec<&str> =
+        commits.lines().map(|line| line.rsplit_once(": ").unwrap().1).collect();
+    assert_eq!(subjects, ["two", "one"]);
+    user.fail(2, &["diff", "told", "--commits", "--json"]);
+    user.fail(3, &["diff", "nobody"]);
+
+    // On a terminal it has colours, and nothing that the terminal would obey.
+    let seen = succeed(
+        user.command("script")
+            .args(["--quiet", "--return", "--command"])
+            .arg(format!("env -u NO_COLOR TERM=xterm {} diff told", crate::common::TASKSPACE))
+            .arg("/dev/null"),
+    );
+    assert!(seen.contains("\u{1b}[32m+staged"), "{seen}");
+    assert!(!seen.contains("\u{1b}[31mred") && seen.contains("\u{240d}"), "{seen}");
+}
+
+#[test]
+fn the_repository_has_no_say_in_how_it_is_looked_at() {
+    let user = User::new();
+    let repository = changed(&user, "sly");
+    let plain = user.run(&["patch", "sly"]);
+    let marks = "/tmp/marks";
+    let configure = format!(
+        r#"set -e; cd /workspace; mkdir -m 777 {marks}
+        run() {{ printf '#!/bin/sh\ntouch {marks}/%s\n[ "$1" != cat ] || cat\n' "$1" > /workspace/.git/run-$1; chmod +x .git/run-$1; }}
+        for x in external textconv fsmonitor hook pager; do run $x; done
+        git config diff.external /workspace/.git/run-external
+        git config diff.sly.command /workspace/.git/run-external
+        git config diff.sly.textconv /workspace/.git/run-textconv
+        git config core.fsmonitor /workspace/.git/run-fsmonitor
+        git config core.pager /workspace/.git/run-pager
+        git config pager.diff true; git config color.ui always; git config color.diff always
+        git config diff.noprefix true; git config diff.mnemonicPrefix true
+        git config diff.renames false; git config diff.context 0; git config diff.algorithm patience
+        git config diff.interHunkContext 9; git config diff.relative true
+        git config diff.suppressBlankEmpty true; git config diff.orderFile .git/order
+        git config diff.submodule log; git config core.worktree /tmp; git config core.quotePath false
+        git config diff.wsErrorHighlight all; git config diff.indentHeuristic false
+        git config diff.colorMoved zebra; git config core.abbrev 5; git config core.splitIndex true
+        git config core.excludesFile /workspace/.git/all; git config core.attributesFile .git/attributes
+        git config log.showSignature true; git config gpg.program /workspace/.git/run-external
+        git config alias.diff '!touch {marks}/alias'; git config core.fileMode false
+        echo '*' > .git/all; echo 'text' > .git/order; echo '* diff=sly' > .git/attributes
+        mkdir -p .git/hooks; for h in post-index-change pre-commit post-checkout reference-transaction; do
+            cp .git/run-hook .git/hooks/$h; done
+        rm -f {marks}/*"#
+    );
+    user.run(&["exec", "sly", "--", "bash", "-c", &configure]);
+    assert_eq!(user.run(&["patch", "sly"]), plain);
+    assert!(user.run(&["diff", "sly", "--commits"]).contains(": one"));
+    assert!(user.json(&["diff", "sly"])["files"].as_array().unwrap().len() > 20);
+    assert!(user.run(&["diff", "sly", "--stat"]).contains("files changed"));
+    assert_eq!(user.run(&["exec", "sly", "--", "ls", marks]), "");
+    assert_eq!(repository.git(&["status", "--porcelain"]), "");
+
+    // What it can do is to make it impossible, which is told.
+    user.run(&["exec", "sly", "--", "sh", "-c", "mv .git/objects .git/o && mkdir .git/objects"]);
+    let refused = user.fail(1, &["patch", "sly"]);
+    assert!(refused.contains("git cannot tell what 'sly' has changed"), "{refused}");
+    user.run(&["exec", "sly", "--", "sh", "-c", "rmdir .git/objects && mv .git/o .git/objects"]);
+    // What a diff left that was killed is removed by the next one.
+    user.run(&["exec", "sly", "--", "mkdir", "/tmp/taskspace-diff.999999.x"]);
+    user.run(&["diff", "sly", "--stat"]);
+    let left = user.run(&["exec", "sly", "--", "ls", "/tmp"]);
+    assert!(!left.contains("taskspace-diff"), "{left}");
+}
+
+#[test]
+fn a_large_diff_passes_through_and_a_broken_one_is_none() {
+    const MEGABYTES: u64 = 120;
+    let user = User::new();
+    let repository = Repository::new(&user, "app");
+    user.run(&["create", "--project", repository.as_str(), "large"]);
+    let fill = format!(
+        "head -c {MEGABYTES}M /dev/zero | tr '\\0' 'x' | fold -w 99 > large && echo >> large"
+    );
+    user.run(&["exec", "large", "--", "sh", "-c", &fill]);
+    let memory = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", user.service().unwrap()));
+        let status = status.unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+    };
+    let before = memory();
+    let mut patch = user.taskspace(&["patch", "large"]);
+    let patch = patch.stdout(Stdio::piped()).output().unwrap();
+    assert!(patch.status.success(), "{}", String::from_utf8_lossy(&patch.stderr));
+    assert!(patch.stdout.len() as u64 > MEGABYTES << 20, "{}", patch.stdout.len());
+    assert!(patch.stdout.ends_with(b"x\n"));
+    let after = memory();
+    assert!(after < before + 40, "the service grew from {before} to {after} MB");
+
+    // Git is killed in the middle: what has come is not all, and is not taken for it.
+    let file = user.path("home/large.patch");
+    let mut half = user.taskspace(&["patch", "large"]);
+    let mut half = half.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = [0; 1000];
+    std::io::Read::read_exact(half.stdout.as_mut().unwrap(), &mut first).unwrap();
+    user.run(&["exec", "large", "--", "bash", "-c", KILL_DIFF]);
+    let half = half.wait_with_output().unwrap();
+    assert_eq!(half.status.code(), Some(1), "{}", String::from_utf8_lossy(&half.stderr));
+    assert!((half.stdout.len() as u64) < MEGABYTES << 20);
+    let left = user.run(&["exec", "large", "--", "ls", "/tmp"]);
+    assert!(!left.contains("taskspace-diff"), "{left}");
+    assert!(!file.exists());
+    // The service goes on.
+    assert!(user.run(&["diff", "large", "--stat"]).contains("large"));
+
+    // A client that goes leaves nothing behind.
+    let mut gone = user.taskspace(&["patch", "large"]);
+    let mut gone = gone.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    std::io::Read::read_exact(gone.stdout.as_mut().unwrap(), &mut first).unwrap();
+    gone.kill().unwrap();
+    gone.wait().unwrap();
+    wait_until("the diff is gone", || {
+        !user.run(&["exec", "large", "--", "ls", "/tmp"]).contains("taskspace-diff")
+    });
+}
+
+/// Kills the git that writes a diff.
+const KILL_DIFF: &str = r#"
+for p in /proc/[0-9]*; do
+    case $(tr '\0' ' ' < $p/cmdline 2>/dev/null) in git\ diff*) kill -KILL ${p#/proc/} ;; esac
+done"#;
