@@ -252,3 +252,154 @@ const KILL_DIFF: &str = r#"
 for p in /proc/[0-9]*; do
     case $(tr '\0' ' ' < $p/cmdline 2>/dev/null) in git\ diff*) kill -KILL ${p#/proc/} ;; esac
 done"#;
+
+/// Commits a file in a taskspace.
+fn commit_in(user: &User, id: &str, file: &str) {
+    let script = format!(
+        "cd /workspace && git config user.name Agent && git config user.email a@example.org && \
+         echo {file} > {file} && git add {file} && git commit -qm {file}"
+    );
+    user.run(&["exec", id, "--", "sh", "-c", &script]);
+}
+
+#[test]
+fn commits_are_fetched_into_the_repository_that_they_are_of() {
+    let user = User::new();
+    let repository = Repository::new(&user, "it's an app");
+    user.run(&["create", "--project", repository.as_str(), "work"]);
+    let head = repository.head();
+    let none = user.run(&["fetch", "work"]);
+    assert!(none.contains("fetched 0 commits") && none.contains("taskspace/work"), "{none}");
+    commit_in(&user, "work", "one");
+    commit_in(&user, "work", "two");
+    user.run(&["exec", "work", "--", "sh", "-c", "echo x > /workspace/loose"]);
+    let output = user.taskspace(&["fetch", "work"]).output().unwrap();
+    let text = text_of(&output);
+    assert!(output.status.success() && text.contains("fetched 2 commits into"), "{text}");
+    assert!(text.contains("1 file of work not committed"), "{text}");
+    assert!(text.contains("taskspace patch work"), "{text}");
+    let fetched = || repository.git(&["log", "--format=%s", "taskspace/work", "--not", "main"]);
+    assert_eq!(fetched(), "two\none\n");
+    // Nothing else has changed.
+    assert_eq!(repository.head(), head);
+    assert_eq!(repository.git(&["status", "--porcelain"]), "");
+    assert!(!repository.path.join(".git/FETCH_HEAD").exists());
+    assert!(user.run(&["fetch", "work"]).contains("has all commits already"));
+    assert!(repository.git(&["reflog", "taskspace/work"]).contains("fetch"));
+
+    // What is there is not lost, unless that is wanted.
+    let rewrite = "cd /workspace && git commit -q --amend -m rewritten";
+    user.run(&["exec", "work", "--", "sh", "-c", rewrite]);
+    let refused = user.fail(4, &["fetch", "work"]);
+    assert!(
+        refused.contains("taskspace/work has commits") && refused.contains("--force"),
+        "{refused}"
+    );
+    assert_eq!(fetched(), "two\none\n");
+    let other = user.json(&["fetch", "work", "--branch", "again"]);
+    assert_eq!((&other["commits"], &other["uncommitted"]), (&json!(2), &json!(1)));
+    assert_eq!(other["refs"][0]["name"], "refs/heads/again");
+    user.run(&["fetch", "work", "--force"]);
+    assert_eq!(fetched(), "rewritten\none\n");
+    repository.git(&["checkout", "--quiet", "again"]);
+    commit_in(&user, "work", "three");
+    let refused = user.fail(4, &["fetch", "work", "--branch", "again"]);
+    assert!(refused.contains("again is checked out"), "{refused}");
+    user.fail(2, &["fetch", "work", "--branch", "-x"]);
+
+    // Another branch is checked out in the taskspace, and this one is gone.
+    let switch = "cd /workspace && git checkout -qb side/way && git branch -qD taskspace/work";
+    user.run(&["exec", "work", "--", "sh", "-c", switch]);
+    let refused = user.fail(3, &["fetch", "work"]);
+    assert!(refused.contains("--all"), "{refused}");
+    user.run(&["fetch", "work", "--all"]);
+    assert!(
+        repository
+            .git(&["log", "-1", "--format=%s", "refs/remotes/work/side/way"])
+            .contains("three")
+    );
+    repository.git(&["remote", "add", "work", "/nowhere"]);
+    assert!(user.fail(4, &["fetch", "work", "--all"]).contains("remote 'work' of its own"));
+
+    user.run(&["stop", "work"]);
+    let refused = user.fail(4, &["fetch", "work"]);
+    assert!(
+        refused.contains("work is stopped") && refused.contains("taskspace start work"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn commits_are_fetched_into_a_clone_and_into_no_other_project() {
+    let user = User::new();
+    let upstream = Repository::new(&user, "upstream");
+    let bare = user.path("home/bare.git");
+    upstream.git(&["clone", "--quiet", "--bare", ".", bare.to_str().unwrap()]);
+    let clone = user.path("home/clone");
+    upstream.git(&["clone", "--quiet", ".", clone.to_str().unwrap()]);
+    // A local directory, but by a URL that leads elsewhere for the container.
+    user.run(&["create", "--project", bare.to_str().unwrap(), "cloned"]);
+    commit_in(&user, "cloned", "one");
+    // Into a bare repository, since that is what it is from.
+    assert!(user.run(&["fetch", "cloned"]).contains("bare.git"));
+    let subjects = |path: &std::path::Path| {
+        let mut git = user.command("git");
+        succeed(git.arg("-C").arg(path).args(["log", "-1", "--format=%s", "taskspace/cloned"]))
+    };
+    assert_eq!(subjects(&bare), "one\n");
+    std::fs::create_dir(clone.join("sub")).unwrap();
+    let into = clone.join("sub");
+    let told = user.run(&["fetch", "cloned", "--into", into.to_str().unwrap()]);
+    assert!(told.contains(clone.to_str().unwrap()), "{told}");
+    assert_eq!(subjects(&clone), "one\n");
+    user.fail(1, &["fetch", "cloned", "--into", user.path("run").to_str().unwrap()]);
+    // The repository is gone.
+    std::fs::rename(&bare, user.path("home/elsewhere.git")).unwrap();
+    assert!(user.fail(1, &["fetch", "cloned"]).contains("--into"));
+}
+
+/// A program in the place of `git-upload-pack` that offers what no branch can be called.
+const EVIL: &str = r#"#!/bin/sh
+id=$(git -C /workspace rev-parse HEAD)
+line() { printf '%04x%s\n' $((${#1} + 5)) "$1"; }
+first="$id HEAD"
+printf '%04x%s\0%s\n' $((${#first} + 1 + 21 + 5)) "$first" "ofs-delta agent=git/1"
+for name in refs/heads/../../../../evil refs/heads/-evil 'refs/heads/e vil' refs/heads/evil.lock \
+    "refs/heads/$(printf '\033')[31m" refs/heads/@{1} refs/heads/a..b refs/tags/evil refs/evil \
+    refs/heads/HEAD refs/heads/good; do
+    line "$id $name"
+done
+printf 0000
+cat > /dev/null
+"#;
+
+#[test]
+fn what_a_hostile_taskspace_offers_does_no_harm() {
+    let user = User::new();
+    let repository = Repository::new(&user, "app");
+    user.run(&["create", "--project", repository.as_str(), "evil"]);
+    let script = format!(
+        "cat > /usr/local/bin/git-upload-pack <<'END'\n{EVIL}END\nchmod 755 /usr/local/bin/git-upload-pack"
+    );
+    user.run(&["exec", "evil", "--user", "root", "--", "sh", "-c", &script]);
+    let output = user.taskspace(&["fetch", "evil", "--all"]).output().unwrap();
+    let text = text_of(&output);
+    assert!(!text.contains('\u{1b}'), "{text}");
+    let refs = repository.git(&["for-each-ref", "--format=%(refname)"]);
+    let refs: Vec<&str> = refs.lines().collect();
+    for name in &refs {
+        let ours = [
+            "refs/heads/main",
+            "refs/remotes/evil/good",
+            "refs/remotes/evil/HEAD",
+            "refs/remotes/evil/-evil",
+        ];
+        assert!(ours.contains(name), "{refs:?}");
+    }
+    assert!(refs.contains(&"refs/remotes/evil/good"), "{text}");
+    let found = succeed(user.command("find").arg(".").args(["-name", "*evil*"]));
+    let outside = found
+        .lines()
+        .filter(|line| !line.contains("/refs/remotes/evil") && !line.contains("/logs/"));
+    assert_eq!(outside.collect::<Vec<_>>(), Vec::<&str>::new());
+}

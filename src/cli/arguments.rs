@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    cache, completions, containers, create, delete, diff, events, exec, exit, fork, images, lifecycle, list, locks, logs, operations, patch, projects, run_op, serve, show, ssh, ssh_config, status,
+    cache, completions, containers, create, delete, diff, events, exec, exit, fetch, fork, images, lifecycle, list, locks, logs, operations, patch, projects, run_op, serve, show, ssh, ssh_config, status,
 };
 
 /// Make, use and remove taskspaces
@@ -74,6 +74,8 @@ pub enum Verb {
     Diff(diff::Diff),
     /// Write what a taskspace has changed as a patch, for `git apply --binary`
     Patch(patch::Patch),
+    /// Fetch what a taskspace has committed into a repository here
+    Fetch(fetch::Fetch),
     /// Show what happens, and what has happened
     Events(events::Events),
     /// Show, watch or cancel what is done, and what waits for it
@@ -125,7 +127,7 @@ mod tests {
 
     #[test]
     fn what_is_understood() {
-        let good: [&[&str]; 42] = [
+        let good: [&[&str]; 44] = [
             &["create"],
             &["create", "fix-1", "--project", "https://host/x.git", "--ref", "main"],
             &["create", "--type", "auto", "--agent", "my-agent --fast", "--no-wait", "--json"],
@@ -142,6 +144,8 @@ mod tests {
             &["diff", "a", "--name-status"],
             &["diff", "a", "--commits"],
             &["patch", "a", "-o", "a.patch"],
+            &["fetch", "a", "--into", "d", "--branch", "b", "--force", "--json"],
+            &["fetch", "a", "--all"],
             &["events", "-f", "--json", "--after", "7", "--taskspace", "a", "--operation", "3"],
             &["events"],
             &["images", "build", "dev-rust", "--force"],
@@ -184,7 +188,7 @@ mod tests {
             let words = ["taskspace"].iter().chain(words);
             assert!(Arguments::try_parse_from(words.clone()).is_ok(), "{words:?}");
         }
-        let bad: [&[&str]; 34] = [
+        let bad: [&[&str]; 36] = [
             &["create", "Fix"],
             &["create", "--type", "cobol"],
             &["create", "a", "b"],
@@ -196,6 +200,8 @@ mod tests {
             &["logs", "a", "--tail", "-3"],
             &["diff", "a", "--stat", "--commits"],
             &["patch", "a", "b"],
+            &["fetch", "a", "--all", "--branch", "b"],
+            &["fetch", "a", "--all", "--force"],
             &["events", "--after", "now"],
             &["exec", "a", "--container", "db", "--", "ls"],
             &["ssh-config", "--install", "--uninstall"],

@@ -16,6 +16,7 @@ mod diff;
 mod events;
 mod exec;
 mod exit;
+mod fetch;
 mod follow;
 mod fork;
 mod hold;
@@ -100,6 +101,7 @@ async fn dispatch(arguments: Arguments, output: Output) -> Outcome {
         Verb::Exec(exec) => exec.run(&context).await,
         Verb::Diff(diff) => diff.run(&context).await,
         Verb::Patch(patch) => patch.run(&context).await,
+        Verb::Fetch(fetch) => fetch.run(&context).await,
         Verb::Logs(logs) => logs.run(&context).await,
         Verb::Events(events) => events.run(&context).await,
         Verb::Operations(operations) => operations.run(&context).await,

@@ -60,7 +60,7 @@ impl Projects {
         &self.mirrors
     }
 
-    /// Brings the mirror up to date, finds the commit, and fetches its submodules.
+    /// Brings the mirror up to date, finds the commit, and fetches what a base of it needs besides.
     pub(crate) async fn resolve(
         &self,
         request: &CreateRequest,
@@ -86,7 +86,7 @@ impl Projects {
             }
             None => git.resolve(&source, &mirror, asked).await.map_err(told)?,
         };
-        git.fetch_submodules(&source, &self.mirrors, &commit, &output).await.map_err(told)?;
+        git.fetch_contents(&source, &self.mirrors, &commit, &output).await.map_err(told)?;
         let names = git.top_level_names(&mirror, &commit).await.map_err(told)?;
         Ok(Resolved {
             source: source.public(),
@@ -133,13 +133,32 @@ impl Projects {
             Found::Nothing => {}
         }
         let document = self.registry.read().await.map_err(problems::registry)?;
-        self.record(plan, Some(BaseState::Making)).await?;
-        let made = self.make(podman, plan, document.registry).await;
-        if made.is_err() {
-            podman.remove_volume(&plan.volume, true).await.ok();
+        let base = |state, lacks| BaseRecord {
+            volume: plan.volume.clone(),
+            state,
+            created: Timestamp::now(),
+            lacks,
+        };
+        self.record(plan, Some(base(BaseState::Making, None))).await?;
+        match self.make(podman, plan, document.registry).await {
+            Ok(lacks) => {
+                self.record(plan, Some(base(BaseState::Ready, lacks))).await?;
+                Ok(true)
+            }
+            Err(problem) => {
+                podman.remove_volume(&plan.volume, true).await.ok();
+                self.record(plan, None).await?;
+                Err(problem)
+            }
         }
-        self.record(plan, made.is_ok().then_some(BaseState::Ready)).await?;
-        made.map(|()| true)
+    }
+
+    /// Returns what a base lacks, if it does.
+    pub(crate) async fn lacks(&self, plan: &BasePlan) -> Result<Option<String>, Problem> {
+        let document = self.registry.read().await.map_err(problems::registry)?;
+        let project = document.projects.get(&plan.project);
+        let base = project.and_then(|project| project.bases.get(&plan.commit));
+        Ok(base.and_then(|base| base.lacks.clone()))
     }
 
     async fn lock_of(&self, volume: &str) -> Arc<RwLock<()>> {
@@ -182,7 +201,13 @@ impl Projects {
         usable.then(|| (Sibling::new(volume.mountpoint, commit.clone()), kept))
     }
 
-    async fn make(&self, podman: &Podman, plan: &BasePlan, registry: Uuid) -> Result<(), Problem> {
+    /// Makes a base, and returns what it lacks.
+    async fn make(
+        &self,
+        podman: &Podman,
+        plan: &BasePlan,
+        registry: Uuid,
+    ) -> Result<Option<String>, Problem> {
         let spec = VolumeSpec {
             name: plan.volume.clone(),
             options: BTreeMap::new(),
@@ -200,19 +225,17 @@ impl Projects {
             commit: &plan.commit,
             sibling: sibling.as_ref().map(|(sibling, _kept)| sibling),
         };
-        git.make_base(&spec, &volume.mountpoint).await.map_err(told)?;
+        let lacks = git.make_base(&spec, &volume.mountpoint).await.map_err(told)?;
         fault::point(|| "base: checkout: after".to_owned());
-        Ok(())
+        Ok(lacks)
     }
 
-    async fn record(&self, plan: &BasePlan, state: Option<BaseState>) -> Result<(), Problem> {
+    async fn record(&self, plan: &BasePlan, base: Option<BaseRecord>) -> Result<(), Problem> {
         let plan = plan.clone();
         let updated = self.registry.update(move |document| {
             if let Some(project) = document.projects.get_mut(&plan.project) {
-                let base =
-                    |state| BaseRecord { volume: plan.volume, state, created: Timestamp::now() };
-                match state {
-                    Some(state) => project.bases.insert(plan.commit, base(state)),
+                match base {
+                    Some(base) => project.bases.insert(plan.commit, base),
                     None => project.bases.remove(&plan.commit),
                 };
             }

@@ -141,6 +141,12 @@ impl Run {
         self
     }
 
+    /// Sets a variable.
+    pub(super) fn variable(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
     /// Gives git something to read.
     pub(super) fn input(mut self, input: Vec<u8>) -> Self {
         self.command.stdin(Stdio::piped());

@@ -212,6 +212,18 @@ impl Source {
         Ok(found)
     }
 
+    /// Returns the directory of a repository on this host, also when it is given as a URL.
+    pub fn directory(&self) -> Option<PathBuf> {
+        match self {
+            Self::Local(path) => Some(path.clone()),
+            Self::Url { public, .. } => {
+                let path = public.strip_prefix("file://")?;
+                Some(percent_decode(path).into())
+            }
+            Self::Scp(_) => None,
+        }
+    }
+
     /// Returns the project's name, `[a-z0-9][a-z0-9._-]*`: the last part of the path without `.git`.
     pub fn project_name(&self) -> String {
         let public = self.public();

@@ -7,6 +7,7 @@ use super::*;
 mod base;
 mod carry;
 mod kinds;
+mod fetch;
 mod mirror;
 mod resolve;
 mod sibling;
