@@ -31,6 +31,13 @@ fn what_differs_is_seen() {
     sees("taskspace-x-ghost");
     podman(&["pod", "rm", "--force", "taskspace-x-ghost"]);
 
+    let aside = ["--label=io.symposium.role=aside", "--label=io.symposium.taskspace=x-agrees"];
+    let image = "localhost/symposium/dev-generic:latest";
+    let create = ["create", "--label", &label, "--name", "taskspace-x-agrees-aside-x"];
+    podman(&[&create, aside.as_slice(), &[image]].concat());
+    sees("taskspace-x-agrees-aside-x");
+    podman(&["rm", "--force", "taskspace-x-agrees-aside-x"]);
+
     let directory = user.path("state/symposium/taskspaces/x-ghost");
     std::fs::create_dir(&directory).unwrap();
     sees("x-ghost");

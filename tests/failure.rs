@@ -66,8 +66,8 @@ fn work_in_one_that_was_handed_over_is_never_made_anew() {
     let commit = "cd /workspace && git -c user.name=T -c user.email=t@e.org commit -q \
                   --allow-empty -m 'a day of work'";
     podman(&["exec", "--user=developer", "taskspace-c-worked-dev", "sh", "-c", commit]);
-    // Nobody can tell whether there is work in it.
-    assert!(user.fail(4, &["delete", "c-worked"]).contains("unsaved work"));
+    let refused = user.fail(4, &["delete", "c-worked"]);
+    assert!(refused.contains("unsaved work") && refused.contains("a day of work"), "{refused}");
     podman(&["pod", "rm", "--force", "--time=0", "taskspace-c-worked"]);
     user.run(&["start", "c-worked"]);
     let log = succeed(&mut user.ssh("c-worked-dev", &["cd /workspace && git log --oneline"]));

@@ -4,6 +4,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
+use crate::common::podman::TestPodman;
 use crate::common::repository::Repository;
 use crate::common::{User, succeed, text_of, wait_until};
 
@@ -402,4 +403,137 @@ fn what_a_hostile_taskspace_offers_does_no_harm() {
         .lines()
         .filter(|line| !line.contains("/refs/remotes/evil") && !line.contains("/logs/"));
     assert_eq!(outside.collect::<Vec<_>>(), Vec::<&str>::new());
+}
+
+/// Returns the containers that were made beside a taskspace.
+fn asides(id: &str) -> Vec<String> {
+    let label = format!("io.symposium.taskspace={id}");
+    let role = "--filter=label=io.symposium.role=aside";
+    TestPodman::shared().list(&["ps", "--all", "--format={{.Names}}", role], &label)
+}
+
+#[test]
+fn one_that_does_not_run_is_looked_at_and_nothing_of_it_is_started() {
+    let user = User::with_own_ports(&TestPodman::shared().container_host);
+    changed(&user, "resting");
+    let awake = user.taskspace(&["patch", "resting"]).output().unwrap().stdout;
+    let told = user.json(&["diff", "resting"]);
+    user.run(&["stop", "resting"]);
+    let before = user.registry()["taskspaces"]["resting"].clone();
+    let asleep = user.taskspace(&["patch", "resting"]).output().unwrap();
+    assert!(asleep.status.success(), "{}", text_of(&asleep));
+    assert!(asleep.stdout == awake, "it is the same");
+    assert_eq!(user.json(&["diff", "resting"]), told);
+    assert_eq!(asides("resting"), Vec::<String>::new());
+    assert_eq!(user.registry()["taskspaces"]["resting"], before);
+    assert_eq!(user.disagreement(&[]), Vec::<String>::new());
+    // Without its pod, too.
+    succeed(TestPodman::shared().command().args(["pod", "rm", "--force", "taskspace-resting"]));
+    assert!(user.run(&["diff", "resting", "--stat"]).contains("files changed"));
+    // Somebody removed the checkout's volume, which Podman must not make anew by itself.
+    succeed(TestPodman::shared().command().args(["volume", "rm", "taskspace-resting-project"]));
+    assert!(user.fail(4, &["diff", "resting"]).contains("taskspace start resting"));
+    assert!(!user.left_in_podman().contains(&"taskspace-resting-project".to_owned()));
+    user.run(&["start", "resting"]);
+    assert!(user.taskspace(&["patch", "resting"]).output().unwrap().stdout == awake);
+    assert_eq!(user.disagreement(&[]), Vec::<String>::new());
+}
+
+/// Has git run what does not end when it looks at a file.
+const SLOW: &str = "cd /workspace && echo '* filter=slow' > .git/info/attributes && echo x > new && \
+    git config filter.slow.clean 'sleep 1000; cat' && git config filter.slow.required true";
+
+#[test]
+fn who_looks_is_in_nobodys_way_and_leaves_nothing_behind() {
+    let user = User::with_own_ports(&TestPodman::shared().container_host);
+    let repository = Repository::new(&user, "app");
+    user.run(&["create", "--project", repository.as_str(), "slow"]);
+    user.run(&["exec", "slow", "--", "sh", "-c", SLOW]);
+    user.run(&["stop", "slow"]);
+    let look = || {
+        let mut diff = user.taskspace(&["diff", "slow"]);
+        let diff = diff.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        wait_until("somebody looks", || {
+            asides("slow").iter().any(|name| {
+                let mut top = TestPodman::shared().command();
+                let seen = top.args(["top", name, "args"]).output().unwrap();
+                String::from_utf8_lossy(&seen.stdout).contains("sleep 1000")
+            })
+        });
+        diff
+    };
+    // It is started, works and is stopped meanwhile.
+    let mut diff = look();
+    assert_eq!(asides("slow").len(), 1);
+    user.run(&["start", "slow"]);
+    assert!(user.ssh("slow-dev", &["touch /workspace/y"]).status().unwrap().success());
+    user.run(&["restart", "slow"]);
+    assert_eq!(user.json(&["show", "slow"])["status"], "running");
+    assert_eq!(user.json(&["show", "slow"])["restarts"], 0);
+    user.run(&["stop", "slow"]);
+    assert_eq!(user.json(&["show", "slow"])["status"], "stopped");
+    assert_eq!(asides("slow").len(), 1);
+    // Who asked goes.
+    diff.kill().unwrap();
+    diff.wait().unwrap();
+    wait_until("nobody looks", || asides("slow").is_empty());
+
+    // The service is killed: its next run removes what it finds.
+    let mut diff = look();
+    user.kill_service();
+    assert!(!diff.wait().unwrap().success());
+    assert_eq!(asides("slow").len(), 1);
+    user.run(&["list"]);
+    wait_until("what was left is gone", || asides("slow").is_empty());
+    assert_eq!(user.disagreement(&[]), Vec::<String>::new());
+    assert_eq!(user.json(&["status"])["strays"], json!([]));
+
+    // The taskspace is deleted.
+    let mut diff = look();
+    user.run(&["delete", "--force", "--purge", "slow"]);
+    assert!(!diff.wait().unwrap().success());
+    assert_eq!(asides("slow"), Vec::<String>::new());
+    assert_eq!(user.disagreement(&["slow"]), Vec::<String>::new());
+}
+
+#[test]
+fn one_that_does_not_run_is_deleted_without_force_when_nothing_is_lost() {
+    let user = User::new();
+    let repository = Repository::new(&user, "app");
+    let create = |id: &str| user.run(&["create", "--project", repository.as_str(), id]);
+    create("clean");
+    user.run(&["stop", "clean"]);
+    user.run(&["delete", "--dry-run", "clean"]);
+    user.run(&["delete", "--purge", "clean"]);
+
+    create("work");
+    commit_in(&user, "work", "one");
+    commit_in(&user, "work", "two");
+    user.run(&[
+        "exec",
+        "work",
+        "--",
+        "sh",
+        "-c",
+        "cd /workspace && echo > x && echo > y && git branch side",
+    ]);
+    user.run(&["stop", "work"]);
+    let refused = user.fail(4, &["delete", "work"]);
+    let told = "'work' has unsaved work: 2 files not committed and 2 commits on side";
+    assert!(refused.contains(told) && refused.contains("?? x"), "{refused}");
+    assert!(refused.contains(" two\n") && refused.contains("--force"), "{refused}");
+    user.run(&["start", "work"]);
+    assert_eq!(user.fail(4, &["delete", "work"]), refused);
+    // What was fetched into the project's own repository is saved.
+    user.run(&["fetch", "work"]);
+    let refused = user.fail(4, &["delete", "work"]);
+    assert!(refused.contains("unsaved work: 2 files not committed\n"), "{refused}");
+    user.run(&["exec", "work", "--", "sh", "-c", "cd /workspace && rm x y"]);
+    // But not when nothing there leads to it any more.
+    repository.git(&["branch", "--quiet", "-D", "taskspace/work"]);
+    assert!(user.fail(4, &["delete", "work"]).contains("2 commits on side"));
+    user.run(&["fetch", "work", "--branch", "kept"]);
+    user.run(&["stop", "work"]);
+    user.run(&["delete", "--purge", "work"]);
+    assert_eq!(repository.git(&["log", "-1", "--format=%s", "kept"]), "two\n");
 }

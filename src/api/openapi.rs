@@ -2,7 +2,9 @@
 
 use utoipa::OpenApi;
 
-use super::{containers, diff, events, exec, images, operations, projects, streams, system, taskspaces};
+use super::{
+    containers, diff, events, exec, images, operations, projects, streams, system, taskspaces,
+};
 use crate::model::{Event, ExecRequest};
 
 #[derive(OpenApi)]

@@ -10,7 +10,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::app::App;
 use super::problem::Failure;
-use super::{containers, diff, events, exec, images, operations, projects, streams, system, taskspaces};
+use super::{
+    containers, diff, events, exec, images, operations, projects, streams, system, taskspaces,
+};
 use crate::model::{Code, Problem};
 
 /// The longest body of a request: a prompt of a few hundred pages.

@@ -3,7 +3,9 @@
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    cache, completions, containers, create, delete, diff, events, exec, exit, fetch, fork, images, lifecycle, list, locks, logs, operations, patch, projects, run_op, serve, show, ssh, ssh_config, status,
+    cache, completions, containers, create, delete, diff, events, exec, exit, fetch, fork, images,
+    lifecycle, list, locks, logs, operations, patch, projects, run_op, serve, show, ssh,
+    ssh_config, status,
 };
 
 /// Make, use and remove taskspaces

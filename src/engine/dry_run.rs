@@ -47,7 +47,7 @@ impl Engine {
         let plan = match document.taskspaces.get(id) {
             Some(record) => {
                 if !options.force {
-                    self.check_unsaved_work(id, record).await?;
+                    self.inner.check_unsaved_work(id, record).await?;
                 }
                 delete::plan(id, record, options.purge)
             }

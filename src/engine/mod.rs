@@ -81,6 +81,8 @@ struct Inner {
     up: watch::Sender<usize>,
     health: health::Health,
     usage: usage::Meter,
+    /// The containers that were made beside taskspaces for a moment.
+    asides: Mutex<HashSet<String>>,
     metrics: metrics::Metrics,
     /// What is registered outside of taskspaces.
     containers: containers::Containers,
@@ -112,6 +114,7 @@ impl Engine {
                 .map_err(problems::registry)?,
             health: health::Health::new(settings.health),
             usage: usage::Meter::default(),
+            asides: Mutex::default(),
             metrics: metrics::Metrics::new(),
             containers: containers::Containers::new(
                 settings.coordination.containers.clone(),

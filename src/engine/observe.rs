@@ -15,6 +15,8 @@ use crate::podman::{ContainerSummary, Podman};
 pub(super) struct World {
     pods: HashMap<String, SeenPod>,
     volumes: HashSet<String>,
+    /// Containers that are made beside taskspaces for a moment, and are no parts of them.
+    asides: Vec<String>,
     /// What belongs to a taskspace by its label: object, taskspace.
     owned: BTreeSet<(String, String)>,
 }
@@ -27,6 +29,8 @@ impl World {
         let (containers, volumes) =
             tokio::try_join!(podman.containers(&labels, true), podman.volumes(&labels))
                 .map_err(problems::podman)?;
+        let (asides, containers): (Vec<_>, Vec<_>) = containers.into_iter().partition(is_aside);
+        let asides = asides.iter().map(|container| container.name().to_owned()).collect();
         let owner = |labels: &names::Labels| labels.get(names::TASKSPACE_LABEL).cloned();
         let owned_pods = containers
             .iter()
@@ -41,13 +45,18 @@ impl World {
         }
         let pods = of_pod.into_iter().map(|(pod, containers)| (pod, seen_pod(&containers)));
         let volumes = volumes.into_iter().map(|volume| volume.name).collect();
-        Ok(Self { pods: pods.collect(), volumes, owned })
+        Ok(Self { pods: pods.collect(), volumes, asides, owned })
     }
 
     /// Returns what there is of one taskspace.
     pub(super) fn of(&self, id: &TaskspaceId, record: &Record) -> Seen {
         let lost = irreplaceable(id, record).filter(|name| !self.volumes.contains(name));
         Seen { pod: self.pods.get(&names::pod(id)).cloned(), lost: lost.collect() }
+    }
+
+    /// Returns the names of the containers that were made beside taskspaces for a moment.
+    pub(super) fn asides(&self) -> &[String] {
+        &self.asides
     }
 
     /// Returns what belongs to taskspaces that are not `known`: each object with its taskspace.
@@ -69,7 +78,8 @@ pub(super) async fn one(
     let registry = registry.to_string();
     let labels =
         [(names::REGISTRY_LABEL, registry.as_str()), (names::TASKSPACE_LABEL, id.as_str())];
-    let containers = podman.containers(&labels, true).await.map_err(problems::podman)?;
+    let mut containers = podman.containers(&labels, true).await.map_err(problems::podman)?;
+    containers.retain(|container| !is_aside(container));
     let pod = (!containers.is_empty()).then(|| seen_pod(&containers));
     let mut lost = Vec::new();
     for name in irreplaceable(id, record) {
@@ -80,6 +90,11 @@ pub(super) async fn one(
         }
     }
     Ok(Seen { pod, lost })
+}
+
+/// Whether a container was made beside a taskspace for a moment.
+fn is_aside(container: &ContainerSummary) -> bool {
+    container.labels.get(names::ROLE_LABEL).is_some_and(|role| role == names::ASIDE)
 }
 
 /// The volumes with what cannot be made anew: the work, and what the agent remembers.

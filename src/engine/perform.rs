@@ -57,7 +57,10 @@ impl Performer for Acting {
             Act::EnsureBase(plan) => {
                 let made = self.engine.projects.ensure_base(podman, plan).await?;
                 self.made_base.store(made, Ordering::Relaxed);
-                Ok(())
+                match self.engine.projects.lacks(plan).await? {
+                    Some(lacks) => self.engine.note_warning(&self.id, lacks).await,
+                    None => Ok(()),
+                }
             }
             // What was there before is not ours to take back.
             Act::DropBase { .. } if !self.made_base.load(Ordering::Relaxed) => Ok(()),
@@ -235,27 +238,7 @@ impl Acting {
         let registry = self.engine.document().await?.registry;
         let begun = Timestamp::now();
         self.ask_for_container(spec, registry).await?;
-        let mut not_ours = Vec::new();
-        for volume in &spec.volumes {
-            let there = self.podman.inspect_volume(&volume.name).await.map_err(problems::podman)?;
-            if !is_ours(&there.labels, registry) {
-                not_ours.push(there);
-            }
-        }
-        let Some(first) = not_ours.first() else { return Ok(()) };
-        let removed = Problem::new(
-            Code::PodmanFailed,
-            format!("somebody removed the volume '{}' at this moment", first.name),
-        )
-        .hint("try again");
-        absent_is_fine(self.podman.remove_container(&spec.name, true).await)?;
-        for volume in not_ours {
-            let is_new = volume.created_at.is_some_and(|at| at >= begun);
-            if is_new && volume.labels.is_empty() && volume.options.is_empty() {
-                absent_is_fine(self.podman.remove_volume(&volume.name, true).await)?;
-            }
-        }
-        Err(removed)
+        stands_on_our_volumes(&self.podman, registry, spec, begun).await
     }
 
     /// Removes the pod; one of that name that is somebody else's is left alone.
@@ -422,6 +405,37 @@ impl Inner {
         fault::point(|| "forget: ssh_config: before".to_owned());
         self.ssh.publish().await
     }
+}
+
+/// Makes sure that a container stands on volumes of ours, which was asked for not before `begun`; else it
+/// is removed, with those that Podman made for it.
+pub(super) async fn stands_on_our_volumes(
+    podman: &Podman,
+    registry: Uuid,
+    spec: &ContainerSpec,
+    begun: Timestamp,
+) -> Result<(), Problem> {
+    let mut not_ours = Vec::new();
+    for volume in &spec.volumes {
+        let there = podman.inspect_volume(&volume.name).await.map_err(problems::podman)?;
+        if !is_ours(&there.labels, registry) {
+            not_ours.push(there);
+        }
+    }
+    let Some(first) = not_ours.first() else { return Ok(()) };
+    let removed = Problem::new(
+        Code::PodmanFailed,
+        format!("somebody removed the volume '{}' at this moment", first.name),
+    )
+    .hint("try again");
+    absent_is_fine(podman.remove_container(&spec.name, true).await)?;
+    for volume in not_ours {
+        let is_new = volume.created_at.is_some_and(|at| at >= begun);
+        if is_new && volume.labels.is_empty() && volume.options.is_empty() {
+            absent_is_fine(podman.remove_volume(&volume.name, true).await)?;
+        }
+    }
+    Err(removed)
 }
 
 /// Returns the last lines that a container wrote.

@@ -416,6 +416,7 @@ mod tests {
                 volume: names::base_volume("app", commit),
                 state: BaseState::Ready,
                 created: Timestamp::from_second(i64::try_from(second).unwrap()).unwrap(),
+                lacks: None,
             };
             document.projects.get_mut("app").unwrap().bases.insert((*commit).to_owned(), base);
         }

@@ -172,7 +172,8 @@ impl Inner {
         if label.is_some_and(|label| label != registry) {
             return false;
         }
-        if !TELLING.contains(&event.action.as_str()) {
+        let is_aside = event.labels.get(names::ROLE_LABEL).is_some_and(|it| it == names::ASIDE);
+        if is_aside || !TELLING.contains(&event.action.as_str()) {
             return false;
         }
         match event.labels.get(names::TASKSPACE_LABEL).map(|id| id.parse()) {
@@ -193,6 +194,7 @@ impl Inner {
         }
         let (podman, _) = self.link.get().await?;
         let world = World::look(&podman, before.registry).await?;
+        self.sweep_asides(&podman, world.asides());
         // Read again: what was made meanwhile is not gone.
         let document = self.document().await?;
         found.retain(&document);

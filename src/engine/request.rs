@@ -10,22 +10,13 @@ use super::{Engine, make, problems};
 use crate::host::git::Source;
 use crate::model::{
     Asker, BuildRequest, Code, CreateRequest, DeleteOptions, EventBody, Operation, OperationKind,
-    OperationState, Problem, Record, Role, Status, StepOutcome, TaskspaceId,
+    OperationState, Problem, StepOutcome, TaskspaceId,
 };
-use crate::plan::names;
-use crate::podman::ExecSpec;
 
 /// How many random characters make a derived id unlike others of the same project.
 const SUFFIX: usize = 4;
 /// Characters that are not mistaken for one another.
 const ALPHABET: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
-/// How many lines of a `git status` are told.
-const LAST_LINES: usize = 20;
-
-/// What the dev container is asked about work that is saved nowhere else: changed files, and
-/// commits that are on no branch of `origin`, and stashes.
-const UNSAVED_WORK: &str = "git status --porcelain && \
-    git log --oneline --no-decorate HEAD --branches --not --remotes \"$1\" && git stash list";
 
 impl Engine {
     /// Begins to make a taskspace.
@@ -144,7 +135,7 @@ impl Engine {
         match document.taskspaces.get(id) {
             Some(record) => {
                 if !options.force {
-                    self.check_unsaved_work(id, record).await?;
+                    self.inner.check_unsaved_work(id, record).await?;
                 }
                 self.ask(id, Job::Delete { purge: options.purge }, asker).await
             }
@@ -210,57 +201,6 @@ impl Engine {
             self.kept(operation.id).await?;
         }
         Ok(operation)
-    }
-
-    /// Asks the dev container afresh; nothing is remembered from earlier.
-    pub(super) async fn check_unsaved_work(
-        &self,
-        id: &TaskspaceId,
-        record: &Record,
-    ) -> Result<(), Problem> {
-        let status = record.status;
-        let unsaved = |detail: String| {
-            Problem::new(Code::UnsavedWork, detail)
-                .hint("save it first, or delete with --force to lose it")
-        };
-        match status {
-            Status::Running | Status::Degraded => {}
-            // It was never ready, or it was asked before.
-            Status::Creating | Status::Deleting => return Ok(()),
-            // It was never handed over.
-            Status::Failed if record.is_half_made() => return Ok(()),
-            Status::Stopped | Status::Starting | Status::Stopping | Status::Failed => {
-                return Err(unsaved(format!(
-                    "'{id}' is {status}, so nobody can tell whether it has unsaved work"
-                ))
-                .hint("start it to find out, or delete with --force"));
-            }
-        }
-        let (podman, _) = self.inner.link.get().await?;
-        let command = ["sh", "-c", UNSAVED_WORK, "sh", &format!("^{}", record.spec.project.commit)];
-        let spec = ExecSpec {
-            cmd: command.map(str::to_owned).to_vec(),
-            user: Some(Role::Dev.user().to_owned()),
-            workdir: Some("/workspace".to_owned()),
-            ..ExecSpec::default()
-        };
-        let checked = podman.exec(&names::container(id, Role::Dev), spec).await;
-        let session = checked.map_err(problems::podman)?;
-        let result = session.finish().await.map_err(problems::podman)?;
-        let output = [result.stdout, result.stderr].concat();
-        let lines: Vec<String> =
-            String::from_utf8_lossy(&output).lines().map(str::to_owned).collect();
-        let shown: Vec<String> = lines.iter().take(LAST_LINES).cloned().collect();
-        match (result.exit_code, lines.len()) {
-            (0, 0) => Ok(()),
-            (0, count) => Err(unsaved(format!(
-                "'{id}' has {count} changed files or commits that are saved nowhere else"
-            ))
-            .log(shown)),
-            _ => {
-                Err(unsaved(format!("git cannot tell whether '{id}' has unsaved work")).log(shown))
-            }
-        }
     }
 
     async fn purge_agent_state(&self, id: &TaskspaceId) -> Result<Operation, Problem> {

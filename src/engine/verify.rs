@@ -3,7 +3,7 @@
 
 use crate::model::{Code, Problem};
 use crate::plan::pod::USER;
-use crate::podman::{Container, ContainerSpec};
+use crate::podman::{Container, ContainerSpec, Mount, NetworkNamespace};
 
 /// Capabilities with which a container could undo or evade its network policy.
 const FORBIDDEN: &[&str] = &["NET_ADMIN", "NET_RAW", "SYS_ADMIN"];
@@ -27,13 +27,16 @@ pub(super) fn container(spec: &ContainerSpec, made: &Container) -> Result<(), Pr
         }
     }
     for volume in &spec.volumes {
-        let there = made
-            .mounts
-            .iter()
-            .any(|mount| mount.name == volume.name && mount.destination == volume.dest && mount.rw);
-        if !there {
-            let (name, at) = (&volume.name, volume.dest.display());
-            differences.push(format!("the volume {name} is not mounted at {at}"));
+        let (name, at) = (&volume.name, volume.dest.display());
+        let is_it = |mount: &&Mount| mount.name == *name && mount.destination == volume.dest;
+        let read_only = volume.options.iter().any(|option| option == "ro");
+        match made.mounts.iter().find(is_it) {
+            None => differences.push(format!("the volume {name} is not mounted at {at}")),
+            Some(mount) if mount.rw == read_only => {
+                let how = if read_only { "is writable" } else { "cannot be written" };
+                differences.push(format!("the volume {name} at {at} {how}"));
+            }
+            Some(_) => {}
         }
     }
     for bind in &spec.mounts {
@@ -66,11 +69,14 @@ pub(super) fn container(spec: &ContainerSpec, made: &Container) -> Result<(), Pr
     if made.mounts.len() > expected {
         differences.push(format!("it has {} mounts instead of {expected}", made.mounts.len()));
     }
-    if made.pod_id.is_none() || !made.network_mode.starts_with("container:") {
-        differences.push(format!(
-            "it is not in the pod's network (its network mode is '{}')",
-            made.network_mode
-        ));
+    let mode = &made.network_mode;
+    match spec.network {
+        Some(NetworkNamespace::None) if mode != "none" => {
+            differences.push(format!("it has a network (its network mode is '{mode}')"));
+        }
+        None if made.pod_id.is_none() || !mode.starts_with("container:") => differences
+            .push(format!("it is not in the pod's network (its network mode is '{mode}')")),
+        Some(NetworkNamespace::None) | None => {}
     }
     if differences.is_empty() {
         return Ok(());
@@ -85,7 +91,7 @@ pub(super) fn container(spec: &ContainerSpec, made: &Container) -> Result<(), Pr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::podman::{BindMount, Mount, NamedVolume};
+    use crate::podman::{BindMount, NamedVolume};
 
     fn spec() -> ContainerSpec {
         ContainerSpec {
@@ -128,6 +134,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_only_to_look_can_neither_write_nor_reach_anything() {
+        let mut spec = ContainerSpec { network: Some(NetworkNamespace::None), ..spec() };
+        spec.volumes[0].options.push("ro".to_owned());
+        let mut made = Container { network_mode: "none".to_owned(), pod_id: None, ..as_asked() };
+        assert!(container(&spec, &made).unwrap_err().detail.contains("volume v at /v is writable"));
+        made.mounts[0].rw = false;
+        assert_eq!(container(&spec, &made), Ok(()));
+        made.network_mode = "pasta".to_owned();
+        assert!(container(&spec, &made).unwrap_err().detail.contains("'pasta'"));
+    }
+
+    #[test]
     fn everything_that_protects_is_compared() {
         assert_eq!(container(&spec(), &as_asked()), Ok(()));
         type Change = fn(&mut Container);
@@ -140,6 +158,7 @@ mod tests {
             (|made| made.mounts[1].rw = true, "/d is writable"),
             (|made| made.mounts[1].source = "/etc".into(), "/d shows /etc"),
             (|made| made.mounts.push(Mount::default()), "3 mounts"),
+            (|made| made.mounts[0].rw = false, "cannot be written"),
             (|made| made.network_mode = "host".to_owned(), "'host'"),
             (|made| made.pod_id = None, "pod's network"),
             (|made| made.uid_map.clear(), "uid 1000"),

@@ -1,6 +1,7 @@
 //! What has to be done, as data: computed purely from the specification, the registry and what the
 //! host can do; run by `engine::execute`, printed by who only wants to see it.
 
+pub mod aside;
 pub mod assess;
 pub mod cache;
 pub mod capability;

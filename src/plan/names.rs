@@ -25,6 +25,9 @@ pub const NAME_LABEL: &str = "io.symposium.name";
 /// The label with what such a container depends on, with commas in between.
 pub const DEPENDS_ON_LABEL: &str = "io.symposium.depends-on";
 
+/// The role of a container that is made beside a taskspace for a moment, and is no part of it.
+pub const ASIDE: &str = "aside";
+
 /// What the names of a taskspace's pod and volumes begin with.
 pub const PREFIX: &str = "taskspace-";
 
@@ -73,6 +76,12 @@ pub fn pod(id: &TaskspaceId) -> String {
 /// Returns a container's name.
 pub fn container(id: &TaskspaceId, role: Role) -> String {
     format!("{PREFIX}{id}-{role}")
+}
+
+/// Returns the name of a container that is made beside a taskspace for a moment; `mark` tells it from
+/// others of that taskspace.
+pub fn aside(id: &TaskspaceId, mark: &str) -> String {
+    format!("{PREFIX}{id}-{ASIDE}-{mark}")
 }
 
 /// Returns the name of the overlay that is mounted at `/workspace`.

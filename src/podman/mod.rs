@@ -23,8 +23,8 @@ pub use objects::{
     Mount, Pod, PodContainer, PodSummary, PodmanEvent, PublishedPorts, Version, Volume,
 };
 pub use spec::{
-    BindMount, ContainerSpec, Labels, LogConfiguration, NamedVolume, PodSpec, PortMapping,
-    UserNamespace, VolumeSpec,
+    BindMount, ContainerSpec, Labels, LogConfiguration, NamedVolume, NetworkNamespace, PodSpec,
+    PortMapping, UserNamespace, VolumeSpec,
 };
 pub use streams::{
     BuildSpec, ExecControl, ExecInput, ExecOutput, ExecResult, ExecSession, ExecSpec, LogChunk,

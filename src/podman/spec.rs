@@ -72,6 +72,14 @@ impl Serialize for UserNamespace {
     }
 }
 
+/// The network that a container has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "nsmode", rename_all = "lowercase")]
+pub enum NetworkNamespace {
+    /// None but a loopback of its own.
+    None,
+}
+
 /// A port of a pod that is published on the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct PortMapping {
@@ -93,6 +101,15 @@ pub struct ContainerSpec {
     /// The pod that it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
+    /// How user ids inside are mapped; within a pod it is the pod that says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub userns: Option<UserNamespace>,
+    /// Its network; the user's default, or that of its pod, if not given.
+    #[serde(rename = "netns", skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkNamespace>,
+    /// Whether Podman removes it when it has ended.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub remove: bool,
     /// The user, and group, that its command runs as; the image's if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
@@ -241,6 +258,9 @@ mod tests {
             name: "c".into(),
             image: "i".into(),
             pod: Some("p".into()),
+            userns: Some(UserNamespace::KeepId { uid: 1000, gid: 1001 }),
+            network: Some(NetworkNamespace::None),
+            remove: true,
             user: Some("0:0".into()),
             command: list(&["run"]),
             entrypoint: Some(list(&["/e"])),
@@ -270,7 +290,8 @@ mod tests {
         assert_eq!(
             serde_json::to_value(spec).unwrap(),
             json!({
-                "name": "c", "image": "i", "pod": "p", "user": "0:0", "hostname": "h",
+                "name": "c", "image": "i", "pod": "p", "remove": true, "netns": {"nsmode": "none"},
+                "userns": {"nsmode": "keep-id", "value": "uid=1000,gid=1001"}, "user": "0:0", "hostname": "h",
                 "command": ["run"], "entrypoint": ["/e"], "env": {"K": "v"}, "labels": {"a": "b"},
                 "volumes": [{"Name": "v", "Dest": "/v", "Options": ["ro"]}],
                 "mounts": [{"type": "bind", "source": "/s", "destination": "/d", "options": ["ro"]}],

@@ -3,16 +3,22 @@
 //! Never on the host: the repository is the agent's, and what its configuration names is run by git,
 //! such as filters. What git says is not relied on either: it is text.
 
+mod aside;
 mod diff;
 mod ending;
 mod files;
+mod output;
+mod unsaved;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use self::ending::Ending;
+use self::output::Output;
 use super::{Inner, problems};
-use crate::model::{Code, Problem, Role, TaskspaceId};
+use crate::model::{Code, Problem, Record, Role, Status, TaskspaceId};
 use crate::plan::names;
-use crate::podman::{ErrorKind, ExecSession, ExecSpec};
+use crate::podman::{ErrorKind, ExecSpec, PodmanError};
 
 /// Where the checkout is.
 const PLACE: &str = "/workspace";
@@ -63,32 +69,42 @@ const VARIABLES: &[(&str, &str)] = &[
     ("GIT_PAGER", "cat"),
 ];
 
-/// A script that runs at the top of a checkout.
-struct Work {
-    session: ExecSession,
-}
-
 impl Inner {
-    /// Runs a script at the top of a taskspace's checkout.
-    async fn in_checkout(
-        &self,
+    /// Runs a script at the top of a taskspace's checkout: in the dev container, or beside the
+    /// taskspace when that does not run. The script's last argument is the word that it has to end with.
+    async fn ask_git(
+        self: &Arc<Self>,
         id: &TaskspaceId,
+        record: &Record,
+        question: String,
         script: &str,
         arguments: &[&str],
-    ) -> Result<Work, Problem> {
+    ) -> Result<Output, Problem> {
+        if record.is_half_made() || record.status == Status::Deleting {
+            let detail = format!("'{id}' is {}, and has no checkout to look at", record.status);
+            return Err(Problem::new(Code::StateConflict, detail));
+        }
         let (podman, _) = self.link.get().await?;
-        let container = names::container(id, Role::Dev);
-        let session = podman.exec(&container, command(script, arguments)).await;
-        let session = session.map_err(|error| match error.kind() {
-            ErrorKind::NotFound | ErrorKind::BadState => Problem::new(
-                Code::StateConflict,
-                format!("the dev container of '{id}' does not run"),
-            )
-            .hint(format!("`taskspace start {id}` starts it")),
-            _ => problems::podman(error),
-        })?;
-        Ok(Work { session })
+        let ending = Ending::new();
+        let words = [arguments, &[ending.word()]].concat();
+        let spec = command(script, &words);
+        let (session, aside) =
+            match podman.exec(&names::container(id, Role::Dev), spec.clone()).await {
+                Ok(session) => (session, None),
+                Err(error) if is_down(&error) => {
+                    let aside = self.make_aside(&podman, id, record).await?;
+                    let session = podman.exec(aside.name(), spec).await;
+                    (session.map_err(problems::podman)?, Some(aside))
+                }
+                Err(error) => return Err(problems::podman(error)),
+            };
+        Ok(Output::new(question, session, ending, aside))
     }
+}
+
+/// Whether a command could not be started for want of a container that runs.
+fn is_down(error: &PodmanError) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::BadState)
 }
 
 /// Returns what runs a script at the top of a checkout.

@@ -81,9 +81,9 @@ impl Git {
             let (from, to, all) = (clone.to_owned(), mirror.to_owned(), wanted.clone());
             let taking = move || {
                 let there = all.iter().filter(|pointer| pointer.is_in(&from));
-                there.into_iter().try_for_each(|pointer| {
-                    bring(&pointer.object(&from), &pointer.object(&to))
-                })
+                there
+                    .into_iter()
+                    .try_for_each(|pointer| bring(&pointer.object(&from), &pointer.object(&to)))
             };
             let taken = tokio::task::spawn_blocking(taking).await;
             taken.map_err(|error| interrupted("copy what is in Git LFS", &error))??;

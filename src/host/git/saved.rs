@@ -32,10 +32,9 @@ impl Git {
         let there = ask(&["cat-file", format], &questions).await?;
         let commit = |line: &str| line.strip_prefix("commit ").map(str::to_owned);
         let mut kept: BTreeSet<String> = there.lines().filter_map(commit).collect();
-        let mut questions: String = kept.iter().map(|id| format!("{id}\n")).collect();
-        questions += "--not\n--all\n";
+        let questions: String = kept.iter().map(|id| format!("{id}\n")).collect();
         // Those are left that no ref leads to.
-        let loose = ask(&["rev-list", "--stdin"], &questions).await?;
+        let loose = ask(&["rev-list", "--stdin", "--not", "--all"], &questions).await?;
         for id in loose.lines() {
             kept.remove(id);
         }

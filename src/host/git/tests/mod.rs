@@ -6,8 +6,8 @@ use super::*;
 
 mod base;
 mod carry;
-mod kinds;
 mod fetch;
+mod kinds;
 mod mirror;
 mod resolve;
 mod sibling;
