@@ -78,8 +78,10 @@ contention: cargo ## 50 agents that act on the same 8 containers (CONTENTION_SEC
 test-reboot: build ## log out, shut down and cut the power of a test host of its own (root only, a minute)
 	@tests/reboot $(target)/debug/taskspace
 
-bench: cargo ## what the registry's updates and reads cost, and how many operations are admitted
+bench: cargo ## what the registry, admissions, and taskspaces of projects of several sizes cost
 	$(CARGO) bench --locked --bench registry --bench admission
+	@$(test_environment); \
+	$(CARGO) bench --locked --bench storage
 
 demo: build ## the main job from end to end, shown step by step
 	@where=$$(tests/host/select jq tmux); \

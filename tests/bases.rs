@@ -153,7 +153,7 @@ fn uncommitted_changes_come_along() {
     assert_eq!(git_inside(&user, "b-clean", &["status", "--porcelain"]), b"");
     // The user's own files are as they were, and work in it counts as unsaved.
     assert_eq!(fs::read_to_string(repository.path.join("README.md")).unwrap(), "changed\n");
-    assert!(user.fail(4, &["delete", "b-dirty"]).contains("saved nowhere else"));
+    assert!(user.fail(4, &["delete", "b-dirty"]).contains("has unsaved work: "));
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! What happens behind the service's back is noticed, and what the user wants is brought about again.
 
 use std::collections::HashSet;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -254,6 +254,37 @@ fn what_was_killed_between_its_making_and_its_start_starts_all_the_same() {
         user.run(&["start", "inited"]);
         user.run(&["stop", "inited"]);
     }
+}
+
+#[test]
+fn what_did_not_end_in_time_starts_all_the_same() {
+    let user = User::new();
+    let repository = Repository::new(&user, "app");
+    user.run(&["create", "--project", repository.as_str(), "slow-end"]);
+    user.run(&["stop", "slow-end"]);
+    let container = podman(&["inspect", "--format={{.Id}}", "taskspace-slow-end-dev"]);
+    let pod = podman(&["pod", "inspect", "--format={{.Id}}", "taskspace-slow-end"]);
+    // As when the end of a monitor takes longer than systemd waits, which then remembers the failure.
+    let scope = format!("libpod-conmon-{}.scope", container.trim());
+    let slice = format!("user-libpod_pod_{}.slice", pod.trim());
+    let manager = |arguments: &[&str]| {
+        Command::new("systemctl").arg("--user").args(arguments).output().unwrap()
+    };
+    let mut stubborn = Command::new("systemd-run")
+        .args(["--user", "--scope", "--property=TimeoutStopSec=100ms"])
+        .args([format!("--unit={scope}"), format!("--slice={slice}")])
+        .args(["sh", "-c", "trap '' TERM; echo; while :; do read -r line; done"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(stubborn.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    manager(&["stop", &scope, &slice]);
+    stubborn.wait().unwrap();
+    assert!(manager(&["is-failed", &scope]).status.success());
+    user.run(&["start", "slow-end"]);
+    assert!(!manager(&["is-failed", &scope]).status.success());
 }
 
 #[test]

@@ -482,7 +482,6 @@ fn who_looks_is_in_nobodys_way_and_leaves_nothing_behind() {
     let mut diff = look();
     user.kill_service();
     assert!(!diff.wait().unwrap().success());
-    assert_eq!(asides("slow").len(), 1);
     user.run(&["list"]);
     wait_until("what was left is gone", || asides("slow").is_empty());
     assert_eq!(user.disagreement(&[]), Vec::<String>::new());
@@ -506,34 +505,34 @@ fn one_that_does_not_run_is_deleted_without_force_when_nothing_is_lost() {
     user.run(&["delete", "--dry-run", "clean"]);
     user.run(&["delete", "--purge", "clean"]);
 
-    create("work");
-    commit_in(&user, "work", "one");
-    commit_in(&user, "work", "two");
+    create("saved");
+    commit_in(&user, "saved", "one");
+    commit_in(&user, "saved", "two");
     user.run(&[
         "exec",
-        "work",
+        "saved",
         "--",
         "sh",
         "-c",
         "cd /workspace && echo > x && echo > y && git branch side",
     ]);
-    user.run(&["stop", "work"]);
-    let refused = user.fail(4, &["delete", "work"]);
-    let told = "'work' has unsaved work: 2 files not committed and 2 commits on side";
+    user.run(&["stop", "saved"]);
+    let refused = user.fail(4, &["delete", "saved"]);
+    let told = "'saved' has unsaved work: 2 files not committed and 2 commits on side";
     assert!(refused.contains(told) && refused.contains("?? x"), "{refused}");
     assert!(refused.contains(" two\n") && refused.contains("--force"), "{refused}");
-    user.run(&["start", "work"]);
-    assert_eq!(user.fail(4, &["delete", "work"]), refused);
+    user.run(&["start", "saved"]);
+    assert_eq!(user.fail(4, &["delete", "saved"]), refused);
     // What was fetched into the project's own repository is saved.
-    user.run(&["fetch", "work"]);
-    let refused = user.fail(4, &["delete", "work"]);
+    user.run(&["fetch", "saved"]);
+    let refused = user.fail(4, &["delete", "saved"]);
     assert!(refused.contains("unsaved work: 2 files not committed\n"), "{refused}");
-    user.run(&["exec", "work", "--", "sh", "-c", "cd /workspace && rm x y"]);
+    user.run(&["exec", "saved", "--", "sh", "-c", "cd /workspace && rm x y"]);
     // But not when nothing there leads to it any more.
-    repository.git(&["branch", "--quiet", "-D", "taskspace/work"]);
-    assert!(user.fail(4, &["delete", "work"]).contains("2 commits on side"));
-    user.run(&["fetch", "work", "--branch", "kept"]);
-    user.run(&["stop", "work"]);
-    user.run(&["delete", "--purge", "work"]);
+    repository.git(&["branch", "--quiet", "-D", "taskspace/saved"]);
+    assert!(user.fail(4, &["delete", "saved"]).contains("2 commits on side"));
+    user.run(&["fetch", "saved", "--branch", "kept"]);
+    user.run(&["stop", "saved"]);
+    user.run(&["delete", "--purge", "saved"]);
     assert_eq!(repository.git(&["log", "-1", "--format=%s", "kept"]), "two\n");
 }

@@ -21,6 +21,7 @@ mod observe;
 mod operations;
 mod patience;
 mod perform;
+mod pods;
 mod problems;
 mod project_views;
 mod projects;

@@ -5,10 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::execute::Performer;
 use super::projects::{foreign_volume, forget_unused_project, is_ours, remove_volume};
@@ -21,17 +19,11 @@ use crate::model::{
     AgentStateRecord, BaseState, Code, EventBody, Hold, Problem, Record, Role, StepOutcome,
     TaskspaceId,
 };
-use crate::plan::assess::Life;
 use crate::plan::{Act, names};
-use crate::podman::{
-    self, ContainerSpec, ErrorKind, LogOptions, Pod, PodSpec, Podman, PodmanError, VolumeSpec,
-};
+use crate::podman::{ErrorKind, LogOptions, Pod, Podman, VolumeSpec};
 
 /// How many log lines are told of a container that does not come up.
 const LAST_LINES: u64 = 20;
-
-/// How often a container is started that Podman refuses to start without a reason of its own.
-const STARTS: usize = 3;
 
 /// Performs acts for one operation on one taskspace.
 pub(super) struct Acting {
@@ -118,25 +110,14 @@ impl Performer for Acting {
             Act::HandOver => self.engine.hand_over_to_user(&self.id).await,
             Act::Pause => self.pause().await,
             Act::Unpause => self.unpause().await,
-            Act::StartInfra => {
-                let own = self.engine.own_pod(podman, &self.id).await?;
-                let pod = own.ok_or_else(|| foreign_pod(&names::pod(&self.id)))?;
-                let infra = pod.containers.iter().find(|container| container.id == pod.infra_id);
-                if infra.is_none_or(|infra| Life::of(&infra.state) == Life::Down) {
-                    self.free_ports().await?;
-                }
-                let patience = self.engine.stop_seconds();
-                start(podman, &pod.infra_id, patience).await.map_err(problems::podman)
-            }
+            Act::StartInfra => self.start_infra().await,
             Act::StartContainer(role) => {
-                let (name, patience) =
-                    (names::container(&self.id, *role), self.engine.stop_seconds());
-                start(podman, &name, patience).await.map_err(problems::podman)
+                let name = names::container(&self.id, *role);
+                self.start_container(&name).await
             }
             Act::StopContainer(role) => {
                 let name = names::container(&self.id, *role);
-                let patience = self.engine.stop_seconds();
-                absent_is_fine(twice(|| podman.stop_container(&name, patience)).await)
+                self.stop_container(&name).await
             }
             Act::StopPod => self.stop_pod().await,
             Act::AwaitSsh(role) => self.await_ssh(*role).await,
@@ -198,102 +179,6 @@ impl Acting {
             Err(error) if error.is_not_found() => Err(problems::lost(name)),
             Err(error) => Err(problems::podman(error)),
         }
-    }
-
-    /// Makes the pod. What an earlier run of the service asked Podman for may be made only now, after
-    /// all that was left of it has been removed: then it goes, too.
-    async fn create_pod(&self, spec: &PodSpec) -> Result<(), Problem> {
-        let mut made = self.podman.create_pod(spec).await;
-        if exists(&made) {
-            let Some(late) = self.engine.own_pod(&self.podman, &self.id).await? else {
-                return Err(foreign_pod(&spec.name));
-            };
-            let patience = self.engine.stop_seconds();
-            absent_is_fine(self.podman.remove_pod(&late.id, true, patience).await)?;
-            made = self.podman.create_pod(spec).await;
-        }
-        made.map(drop).map_err(problems::podman)
-    }
-
-    /// Asks Podman for a container; what an earlier run of the service asked for goes, as with pods. So
-    /// does what a Podman left that was ended meanwhile: the container's storage, with its name.
-    async fn ask_for_container(&self, spec: &ContainerSpec, registry: Uuid) -> Result<(), Problem> {
-        let mut made = self.podman.create_container(spec).await;
-        if exists(&made) {
-            let is_superfluous = match self.podman.inspect_container(&spec.name).await {
-                Ok(late) => is_ours(&late.labels, registry),
-                Err(error) => error.is_not_found(),
-            };
-            if is_superfluous {
-                absent_is_fine(self.podman.remove_container(&spec.name, true).await)?;
-                made = self.podman.create_container(spec).await;
-            }
-        }
-        made.map(drop).map_err(problems::podman)
-    }
-
-    /// Makes a container on the volumes that are there. Podman makes one that is missing by itself, an
-    /// empty one, for whoever removes one at this moment: then neither that nor the container is kept.
-    async fn create_container(&self, spec: &ContainerSpec) -> Result<(), Problem> {
-        let registry = self.engine.document().await?.registry;
-        let begun = Timestamp::now();
-        self.ask_for_container(spec, registry).await?;
-        stands_on_our_volumes(&self.podman, registry, spec, begun).await
-    }
-
-    /// Removes the pod; one of that name that is somebody else's is left alone.
-    async fn remove_pod(&self) -> Result<(), Problem> {
-        if let Some(pod) = self.engine.own_pod(&self.podman, &self.id).await? {
-            let patience = self.engine.stop_seconds();
-            absent_is_fine(twice(|| self.podman.remove_pod(&pod.id, true, patience)).await)?;
-        }
-        self.free_ports().await
-    }
-
-    /// Ends what still forwards the ports to a network that is gone.
-    async fn free_ports(&self) -> Result<(), Problem> {
-        self.engine.free_ports(&self.podman, &self.id, self.record.ports()).await
-    }
-
-    /// Stops the pod; one of that name that is somebody else's is left alone.
-    async fn stop_pod(&self) -> Result<(), Problem> {
-        let Some(pod) = self.engine.own_pod(&self.podman, &self.id).await? else {
-            return self.free_ports().await;
-        };
-        let patience = self.engine.stop_seconds();
-        // Podman refuses to stop what is paused.
-        self.unpause().await?;
-        absent_is_fine(twice(|| self.podman.stop_pod(&pod.id, patience)).await)?;
-        // Podman takes a pod whose infra container has ended for stopped, whatever else runs in it.
-        let left = self.engine.own_pod(&self.podman, &self.id).await?;
-        for container in left.into_iter().flat_map(|pod| pod.containers) {
-            if Life::of(&container.state) != Life::Down {
-                let stop = || self.podman.stop_container(&container.id, patience);
-                absent_is_fine(twice(stop).await)?;
-            }
-        }
-        self.free_ports().await
-    }
-
-    /// Pauses the containers that run: what is copied meanwhile is what a crash would have left. A
-    /// later run of the service finds them paused, and lets them go on.
-    async fn pause(&self) -> Result<(), Problem> {
-        let Some(pod) = self.engine.own_pod(&self.podman, &self.id).await? else { return Ok(()) };
-        let up = pod.containers.iter().filter(|it| Life::of(&it.state) == Life::Up);
-        let ours = up.filter(|container| container.id != pod.infra_id);
-        let paused = join_all(ours.map(|it| self.podman.pause_container(&it.id))).await;
-        paused.into_iter().try_for_each(absent_is_fine)
-    }
-
-    /// Lets the containers go on that somebody paused.
-    async fn unpause(&self) -> Result<(), Problem> {
-        let pod = self.engine.own_pod(&self.podman, &self.id).await?;
-        for container in pod.into_iter().flat_map(|pod| pod.containers) {
-            if Life::of(&container.state) == Life::Paused {
-                absent_is_fine(self.podman.unpause_container(&container.id).await)?;
-            }
-        }
-        Ok(())
     }
 
     async fn await_ssh(&self, role: Role) -> Result<(), Problem> {
@@ -407,37 +292,6 @@ impl Inner {
     }
 }
 
-/// Makes sure that a container stands on volumes of ours, which was asked for not before `begun`; else it
-/// is removed, with those that Podman made for it.
-pub(super) async fn stands_on_our_volumes(
-    podman: &Podman,
-    registry: Uuid,
-    spec: &ContainerSpec,
-    begun: Timestamp,
-) -> Result<(), Problem> {
-    let mut not_ours = Vec::new();
-    for volume in &spec.volumes {
-        let there = podman.inspect_volume(&volume.name).await.map_err(problems::podman)?;
-        if !is_ours(&there.labels, registry) {
-            not_ours.push(there);
-        }
-    }
-    let Some(first) = not_ours.first() else { return Ok(()) };
-    let removed = Problem::new(
-        Code::PodmanFailed,
-        format!("somebody removed the volume '{}' at this moment", first.name),
-    )
-    .hint("try again");
-    absent_is_fine(podman.remove_container(&spec.name, true).await)?;
-    for volume in not_ours {
-        let is_new = volume.created_at.is_some_and(|at| at >= begun);
-        if is_new && volume.labels.is_empty() && volume.options.is_empty() {
-            absent_is_fine(podman.remove_volume(&volume.name, true).await)?;
-        }
-    }
-    Err(removed)
-}
-
 /// Returns the last lines that a container wrote.
 pub(super) async fn last_lines(podman: &Podman, container: &str) -> Vec<String> {
     use futures_util::StreamExt;
@@ -450,50 +304,6 @@ pub(super) async fn last_lines(podman: &Podman, container: &str) -> Vec<String> 
     String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
 }
 
-/// Starts a container. If Podman refuses it without a reason of its own, it is stopped and started
-/// again: one whose process was killed between its making and its start cannot be started until it is
-/// stopped, and under load crun is now and then refused a setting of a new network namespace.
-async fn start(podman: &Podman, name: &str, patience: u32) -> podman::Result<()> {
-    for _ in 1..STARTS {
-        match podman.start_container(name).await {
-            Err(error) if error.kind() == ErrorKind::Other => {
-                tracing::debug!("tried again: {error}");
-            }
-            result => return result,
-        }
-        if let Err(error) = podman.stop_container(name, patience).await {
-            tracing::debug!("cannot be stopped: {error}");
-        }
-    }
-    podman.start_container(name).await
-}
-
-/// Does something, and once more if Podman refuses it: that a container's monitor was killed Podman
-/// learns only from the attempt to end the container, which fails for it.
-async fn twice<F>(act: impl Fn() -> F) -> podman::Result<()>
-where
-    F: Future<Output = podman::Result<()>>,
-{
-    match act().await {
-        Err(PodmanError::Refused { message, .. }) => {
-            tracing::debug!("tried again: {message}");
-            act().await
-        }
-        result => result,
-    }
-}
-
-fn exists<T>(made: &podman::Result<T>) -> bool {
-    made.as_ref().is_err_and(|error| error.kind() == ErrorKind::Exists)
-}
-
-fn absent_is_fine(result: podman::Result<()>) -> Result<(), Problem> {
-    match result {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(problems::podman(error)),
-        _ => Ok(()),
-    }
-}
-
 pub(super) async fn make_directories(paths: Vec<PathBuf>) -> Result<(), Problem> {
     blocking(move || {
         paths.iter().try_for_each(|path| {
@@ -503,12 +313,4 @@ pub(super) async fn make_directories(paths: Vec<PathBuf>) -> Result<(), Problem>
         })
     })
     .await
-}
-
-fn foreign_pod(name: &str) -> Problem {
-    Problem::new(
-        Code::TaskspaceExists,
-        format!("there is a pod '{name}' already that is not in this registry"),
-    )
-    .hint("choose another id, or remove the pod if nobody needs it")
 }

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::unistd::getuid;
 use zbus::connection::Builder;
 use zbus::zvariant::DynamicType;
 use zbus::{Connection, Message, OwnedVariant};
@@ -52,6 +53,12 @@ impl UserManager {
         connected.inspect_err(|error| tracing::debug!(%error, "no systemd of the user")).ok()
     }
 
+    /// Connects to the systemd of this user where it always listens, whatever `$XDG_RUNTIME_DIR` says.
+    /// See user-runtime-dir@.service(5).
+    pub async fn of_this_user() -> Option<Self> {
+        Self::connect(Path::new(&format!("/run/user/{}", getuid()))).await
+    }
+
     /// Returns systemd's version, as it tells it.
     pub async fn version(&self) -> Result<String, SystemdError> {
         let reply = self.call(PROPERTIES, "Get", &(MANAGER, "Version")).await?;
@@ -62,6 +69,11 @@ impl UserManager {
     /// Starts a unit; that it is up is for the caller to see.
     pub async fn start_unit(&self, name: &str) -> Result<(), SystemdError> {
         self.call(MANAGER, "StartUnit", &(name, "replace")).await.map(|_| ())
+    }
+
+    /// Has it forget that a unit failed, and with that the unit, if it has no file.
+    pub async fn reset_failed(&self, name: &str) -> Result<(), SystemdError> {
+        self.call(MANAGER, "ResetFailedUnit", &(name,)).await.map(drop)
     }
 
     /// Whether there is a file for a unit.

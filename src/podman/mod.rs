@@ -46,6 +46,11 @@ pub struct Podman {
     volume_removal: Arc<Mutex<()>>,
 }
 
+/// Returns the units of systemd in which a container and its monitor run.
+pub fn scopes(container: &str) -> [String; 2] {
+    [format!("libpod-{container}.scope"), format!("libpod-conmon-{container}.scope")]
+}
+
 impl Podman {
     /// Returns the Podman behind a socket; nothing is sent yet.
     pub fn new(socket: PathBuf) -> Self {

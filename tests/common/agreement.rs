@@ -16,7 +16,7 @@ use super::{User, text_of};
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// How long Podman's helpers may outlive their container.
-const AFTERMATH: Duration = Duration::from_secs(5);
+const AFTERMATH: Duration = Duration::from_secs(30);
 
 /// How often to look meanwhile.
 const PAUSE: Duration = Duration::from_millis(50);

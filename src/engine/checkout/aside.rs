@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
-use super::super::perform::stands_on_our_volumes;
+use super::super::pods::stands_on_our_volumes;
 use super::super::projects::is_ours;
 use super::super::{Inner, problems, verify};
 use crate::fault;

@@ -1,0 +1,254 @@
+//! Acts on a taskspace's pod and its containers.
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::perform::Acting;
+use super::projects::is_ours;
+use super::{problems, verify};
+use crate::host::systemd::UserManager;
+use crate::model::{Code, Problem};
+use crate::plan::assess::Life;
+use crate::plan::capability::Capabilities;
+use crate::plan::names;
+use crate::podman::{self, ContainerSpec, ErrorKind, PodSpec, Podman, PodmanError};
+
+/// How often a pod is made that Podman gives too few users.
+const POD_TRIES: usize = 5;
+
+impl Acting {
+    /// Makes the pod. What an earlier run of the service asked Podman for may be made only now, after
+    /// all that was left of it has been removed: then it goes, too.
+    ///
+    /// A Podman that makes several pods at the same time now and then gives one of them a user
+    /// namespace with a single user: it reads the user's subordinate ids by a library (libsubid) that
+    /// cannot be used side by side. Such a pod cannot be started; it is made anew.
+    pub(super) async fn create_pod(&self, spec: &PodSpec) -> Result<(), Problem> {
+        let (_, capabilities) = self.engine.link.get().await?;
+        let mut lacking = Ok(());
+        for _ in 0..POD_TRIES {
+            let pod = self.ask_for_pod(spec).await?;
+            lacking = self.has_all_users(&pod, &capabilities).await;
+            let Err(problem) = &lacking else { break };
+            tracing::warn!(id = %self.id, "the pod is made anew: {problem}");
+            let patience = self.engine.stop_seconds();
+            absent_is_fine(self.podman.remove_pod(&pod, true, patience).await)?;
+        }
+        lacking
+    }
+
+    async fn ask_for_pod(&self, spec: &PodSpec) -> Result<String, Problem> {
+        let mut made = self.podman.create_pod(spec).await;
+        if exists(&made) {
+            let Some(late) = self.engine.own_pod(&self.podman, &self.id).await? else {
+                return Err(foreign_pod(&spec.name));
+            };
+            let patience = self.engine.stop_seconds();
+            absent_is_fine(self.podman.remove_pod(&late.id, true, patience).await)?;
+            made = self.podman.create_pod(spec).await;
+        }
+        made.map_err(problems::podman)
+    }
+
+    async fn has_all_users(&self, pod: &str, capabilities: &Capabilities) -> Result<(), Problem> {
+        let pod = self.podman.inspect_pod(pod).await.map_err(problems::podman)?;
+        let infra = self.podman.inspect_container(&pod.infra_id).await;
+        verify::users(capabilities, &infra.map_err(problems::podman)?)
+    }
+
+    /// Asks Podman for a container; what an earlier run of the service asked for goes, as with pods. So
+    /// does what a Podman left that was ended meanwhile: the container's storage, with its name.
+    async fn ask_for_container(&self, spec: &ContainerSpec, registry: Uuid) -> Result<(), Problem> {
+        let mut made = self.podman.create_container(spec).await;
+        if exists(&made) {
+            let is_superfluous = match self.podman.inspect_container(&spec.name).await {
+                Ok(late) => is_ours(&late.labels, registry),
+                Err(error) => error.is_not_found(),
+            };
+            if is_superfluous {
+                absent_is_fine(self.podman.remove_container(&spec.name, true).await)?;
+                made = self.podman.create_container(spec).await;
+            }
+        }
+        made.map(drop).map_err(problems::podman)
+    }
+
+    /// Makes a container on the volumes that are there. Podman makes one that is missing by itself, an
+    /// empty one, for whoever removes one at this moment: then neither that nor the container is kept.
+    pub(super) async fn create_container(&self, spec: &ContainerSpec) -> Result<(), Problem> {
+        let registry = self.engine.document().await?.registry;
+        let begun = Timestamp::now();
+        self.ask_for_container(spec, registry).await?;
+        stands_on_our_volumes(&self.podman, registry, spec, begun).await
+    }
+
+    /// Removes the pod; one of that name that is somebody else's is left alone.
+    pub(super) async fn remove_pod(&self) -> Result<(), Problem> {
+        if let Some(pod) = self.engine.own_pod(&self.podman, &self.id).await? {
+            let patience = self.engine.stop_seconds();
+            absent_is_fine(twice(|| self.podman.remove_pod(&pod.id, true, patience)).await)?;
+        }
+        self.free_ports().await
+    }
+
+    /// Ends what still forwards the ports to a network that is gone.
+    async fn free_ports(&self) -> Result<(), Problem> {
+        self.engine.free_ports(&self.podman, &self.id, self.record.ports()).await
+    }
+
+    /// Stops the pod; one of that name that is somebody else's is left alone.
+    pub(super) async fn stop_pod(&self) -> Result<(), Problem> {
+        let Some(pod) = self.engine.own_pod(&self.podman, &self.id).await? else {
+            return self.free_ports().await;
+        };
+        let patience = self.engine.stop_seconds();
+        // Podman refuses to stop what is paused.
+        self.unpause().await?;
+        absent_is_fine(twice(|| self.podman.stop_pod(&pod.id, patience)).await)?;
+        // Podman takes a pod whose infra container has ended for stopped, whatever else runs in it.
+        let left = self.engine.own_pod(&self.podman, &self.id).await?;
+        for container in left.into_iter().flat_map(|pod| pod.containers) {
+            if Life::of(&container.state) != Life::Down {
+                self.stop_container(&container.id).await?;
+            }
+        }
+        self.free_ports().await
+    }
+
+    /// Starts the container that keeps the pod's network, and with it the published ports.
+    pub(super) async fn start_infra(&self) -> Result<(), Problem> {
+        let own = self.engine.own_pod(&self.podman, &self.id).await?;
+        let pod = own.ok_or_else(|| foreign_pod(&names::pod(&self.id)))?;
+        let infra = pod.containers.iter().find(|container| container.id == pod.infra_id);
+        if infra.is_none_or(|infra| Life::of(&infra.state) == Life::Down) {
+            self.free_ports().await?;
+        }
+        self.start_container(&pod.infra_id).await
+    }
+
+    /// Starts a container, and once more when what may be in the way of that has been cleared.
+    pub(super) async fn start_container(&self, name: &str) -> Result<(), Problem> {
+        match self.podman.start_container(name).await {
+            Err(error) if error.kind() == ErrorKind::Other => {
+                tracing::debug!("tried again: {error}");
+            }
+            result => return result.map_err(problems::podman),
+        }
+        // One whose process was killed between its making and its start cannot be started until it is
+        // stopped.
+        if let Err(error) = self.podman.stop_container(name, self.engine.stop_seconds()).await {
+            tracing::debug!("cannot be stopped: {error}");
+        }
+        self.forget_failed_scopes().await?;
+        self.podman.start_container(name).await.map_err(problems::podman)
+    }
+
+    /// Has systemd forget the containers' scopes that have failed: Podman makes the pod's slice anew at
+    /// each start, which systemd refuses as long as it knows the old one, which a scope in it that did
+    /// not end in time keeps.
+    async fn forget_failed_scopes(&self) -> Result<(), Problem> {
+        let Some(manager) = UserManager::of_this_user().await else { return Ok(()) };
+        let pod = self.engine.own_pod(&self.podman, &self.id).await?;
+        for container in pod.into_iter().flat_map(|pod| pod.containers) {
+            for scope in podman::scopes(&container.id) {
+                if let Err(error) = manager.reset_failed(&scope).await {
+                    tracing::debug!(%scope, "{error}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops a container, if it is there.
+    pub(super) async fn stop_container(&self, name: &str) -> Result<(), Problem> {
+        let patience = self.engine.stop_seconds();
+        absent_is_fine(twice(|| self.podman.stop_container(name, patience)).await)
+    }
+
+    /// Pauses the containers that run: what is copied meanwhile is what a crash would have left. A
+    /// later run of the service finds them paused, and lets them go on.
+    pub(super) async fn pause(&self) -> Result<(), Problem> {
+        let Some(pod) = self.engine.own_pod(&self.podman, &self.id).await? else { return Ok(()) };
+        let up = pod.containers.iter().filter(|it| Life::of(&it.state) == Life::Up);
+        let ours = up.filter(|container| container.id != pod.infra_id);
+        let paused = join_all(ours.map(|it| self.podman.pause_container(&it.id))).await;
+        paused.into_iter().try_for_each(absent_is_fine)
+    }
+
+    /// Lets the containers go on that somebody paused.
+    pub(super) async fn unpause(&self) -> Result<(), Problem> {
+        let pod = self.engine.own_pod(&self.podman, &self.id).await?;
+        for container in pod.into_iter().flat_map(|pod| pod.containers) {
+            if Life::of(&container.state) == Life::Paused {
+                absent_is_fine(self.podman.unpause_container(&container.id).await)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes sure that a container stands on volumes of ours, which was asked for not before `begun`; else it
+/// is removed, with those that Podman made for it.
+pub(super) async fn stands_on_our_volumes(
+    podman: &Podman,
+    registry: Uuid,
+    spec: &ContainerSpec,
+    begun: Timestamp,
+) -> Result<(), Problem> {
+    let mut not_ours = Vec::new();
+    for volume in &spec.volumes {
+        let there = podman.inspect_volume(&volume.name).await.map_err(problems::podman)?;
+        if !is_ours(&there.labels, registry) {
+            not_ours.push(there);
+        }
+    }
+    let Some(first) = not_ours.first() else { return Ok(()) };
+    let removed = Problem::new(
+        Code::PodmanFailed,
+        format!("somebody removed the volume '{}' at this moment", first.name),
+    )
+    .hint("try again");
+    absent_is_fine(podman.remove_container(&spec.name, true).await)?;
+    for volume in not_ours {
+        let is_new = volume.created_at.is_some_and(|at| at >= begun);
+        if is_new && volume.labels.is_empty() && volume.options.is_empty() {
+            absent_is_fine(podman.remove_volume(&volume.name, true).await)?;
+        }
+    }
+    Err(removed)
+}
+
+/// Does something, and once more if Podman refuses it: that a container's monitor was killed Podman
+/// learns only from the attempt to end the container, which fails for it.
+async fn twice<F>(act: impl Fn() -> F) -> podman::Result<()>
+where
+    F: Future<Output = podman::Result<()>>,
+{
+    match act().await {
+        Err(PodmanError::Refused { message, .. }) => {
+            tracing::debug!("tried again: {message}");
+            act().await
+        }
+        result => result,
+    }
+}
+
+fn exists<T>(made: &podman::Result<T>) -> bool {
+    made.as_ref().is_err_and(|error| error.kind() == ErrorKind::Exists)
+}
+
+fn absent_is_fine(result: podman::Result<()>) -> Result<(), Problem> {
+    match result {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(problems::podman(error)),
+        _ => Ok(()),
+    }
+}
+
+fn foreign_pod(name: &str) -> Problem {
+    Problem::new(
+        Code::TaskspaceExists,
+        format!("there is a pod '{name}' already that is not in this registry"),
+    )
+    .hint("choose another id, or remove the pod if nobody needs it")
+}
