@@ -1,6 +1,7 @@
 //! Brings about what is asked for: one driver for each taskspace runs plans on Podman and the host,
 //! records in the registry what it is about to do, and tells the world by events.
 
+mod cache_layout;
 mod caches;
 mod checkout;
 mod containers;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::cache_layout::lay_out_cache;
 use super::execute::Performer;
 use super::projects::{foreign_volume, forget_unused_project, is_ours, remove_volume};
 use super::ssh::blocking;
@@ -96,6 +97,7 @@ impl Performer for Acting {
                 let paths: Vec<_> = directories.iter().map(|name| root.join(name)).collect();
                 make_directories(paths).await
             }
+            Act::LayOutCache(root) => lay_out_cache(root.clone()).await,
             Act::SeedChanges(plan) => self.seed_changes(plan).await,
             Act::CopyFrom(copy) => self.copy_from(copy).await,
             Act::CopyOut(paths) => self.copy_out(paths).await,

@@ -156,10 +156,7 @@ pub fn plan(inputs: &Inputs<'_>, again: bool) -> Plan {
     let needs: Vec<usize> = after_copy(cache);
     let cache = plan.push(
         "directories of the build cache",
-        Act::MakeDirectories {
-            root: volumes::own_cache(id, record, capabilities),
-            directories: volumes::BUILD_CACHE_DIRECTORIES,
-        },
+        Act::LayOutCache(volumes::own_cache(id, record, capabilities)),
         None,
         &needs,
     );

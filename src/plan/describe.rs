@@ -2,7 +2,7 @@
 
 use super::{Act, Plan, Step};
 use crate::model::{PlanView, StepView, TaskspaceId};
-use crate::plan::names;
+use crate::plan::{names, volumes};
 use crate::podman::PortMapping;
 
 impl Plan {
@@ -63,6 +63,10 @@ impl Act {
             Self::RemoveVolume(volume) => format!("remove the volume {volume}"),
             Self::MakeDirectories { root, directories } => {
                 format!("make {} in {}", directories.join(", "), root.display())
+            }
+            Self::LayOutCache(root) => {
+                let directories = volumes::BUILD_CACHE_DIRECTORIES.join(", ");
+                format!("make {directories} in {}", root.display())
             }
             Self::SeedChanges(seed) => {
                 let (branch, origin) = (&seed.branch, &seed.origin);

@@ -94,8 +94,7 @@ pub(super) fn push_build_cache(plan: &mut Plan, inputs: &Inputs<'_>, needs: &[us
     let cache = volumes::build_cache(registry, id, record, capabilities);
     let root = volumes::own_cache(id, record, capabilities);
     let cache = plan.push("the build cache", Act::CreateVolume(cache), None, needs);
-    let directories = Act::MakeDirectories { root, directories: volumes::BUILD_CACHE_DIRECTORIES };
-    plan.push("directories of the build cache", directories, None, &[cache])
+    plan.push("directories of the build cache", Act::LayOutCache(root), None, &[cache])
 }
 
 /// Appends the comparison of a container with what is asked for.

@@ -75,6 +75,8 @@ pub enum Act {
         /// The directories, relative to it.
         directories: &'static [&'static str],
     },
+    /// Put into a build cache what is in each, as far as that is not there.
+    LayOutCache(PathBuf),
     /// Put what differs from the base into the overlay's upper directory: branch, origin, identity.
     SeedChanges(SeedPlan),
     /// Copy what another taskspace has into the volumes of this one.

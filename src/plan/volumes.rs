@@ -35,7 +35,20 @@ pub(crate) const BUILD_CACHE: &str = "/workspace/.build-cache";
 /// What is in a new build cache. cargo finds these through links in its home, which must lead
 /// somewhere. And a fresh volume belongs to whoever mounts it first, unless there is something in it:
 /// so the cache stays the user's although the dev container starts as root.
-pub(crate) const BUILD_CACHE_DIRECTORIES: &[&str] = &["cargo/git", "cargo/registry"];
+pub(crate) const BUILD_CACHE_DIRECTORIES: &[&str] =
+    &["cargo/git", "cargo/registry", ".git/objects", ".git/refs"];
+
+/// Files of a new build cache. They make it look like a repository of its own, which is what
+/// `git clean -x` and `git stash --all` in the checkout leave alone; and like one of a format that no
+/// git opens, so that nothing takes it for one.
+pub(crate) const BUILD_CACHE_FILES: &[(&str, &str)] = &[
+    (".git/HEAD", "ref: refs/heads/none\n"),
+    (
+        ".git/config",
+        "# No repository: it keeps `git clean -x` from removing the build cache.\n\
+         [core]\n\trepositoryformatversion = 99\n",
+    ),
+];
 
 /// The variables that have tools keep what they build and download in the build cache.
 ///
