@@ -304,10 +304,12 @@ impl Projects {
     }
 }
 
-/// Returns the commits of unused bases, without the newest one that is whole.
+/// Returns the commits of unused bases, without the newest one that is whole: one that lacks something
+/// is made again the next time, when perhaps that can be had.
 pub(crate) fn superfluous(document: &Document, project: &str) -> Vec<String> {
     let Some(record) = document.projects.get(project) else { return Vec::new() };
-    let ready = record.bases.iter().filter(|(_, base)| base.state == BaseState::Ready);
+    let is_whole = |base: &BaseRecord| base.state == BaseState::Ready && base.lacks.is_none();
+    let ready = record.bases.iter().filter(|(_, base)| is_whole(base));
     let newest = ready.max_by_key(|(_, base)| base.created).map(|(commit, _)| commit);
     let used = |commit: &String| document.uses_base(project, commit);
     record.bases.keys().filter(|commit| Some(*commit) != newest && !used(commit)).cloned().collect()
@@ -421,6 +423,9 @@ mod tests {
             document.projects.get_mut("app").unwrap().bases.insert((*commit).to_owned(), base);
         }
         assert_eq!(superfluous(&document, "app"), ["old", "older"]);
+        let bases = &mut document.projects.get_mut("app").unwrap().bases;
+        bases.get_mut("new").unwrap().lacks = Some("what is in Git LFS".to_owned());
+        assert_eq!(superfluous(&document, "app"), ["new", "old"]);
         assert!(superfluous(&document, "unknown").is_empty());
     }
 }

@@ -78,12 +78,10 @@ impl Git {
         };
         let mut wanted = missing(self.pointers(mirror, commit).await?);
         if let (Some(clone), false) = (clone, wanted.is_empty()) {
-            let (from, to, all) = (clone.to_owned(), mirror.to_owned(), wanted.clone());
+            let (from, to, all) = (common_dir(clone), mirror.to_owned(), wanted.clone());
             let taking = move || {
-                let there = all.iter().filter(|pointer| pointer.is_in(&from));
-                there
-                    .into_iter()
-                    .try_for_each(|pointer| bring(&pointer.object(&from), &pointer.object(&to)))
+                let mut there = all.iter().filter(|pointer| pointer.is_in(&from));
+                there.try_for_each(|pointer| bring(&pointer.object(&from), &pointer.object(&to)))
             };
             let taken = tokio::task::spawn_blocking(taking).await;
             taken.map_err(|error| interrupted("copy what is in Git LFS", &error))??;
@@ -152,24 +150,37 @@ impl Git {
         }
         let doing = "put in place what is in Git LFS";
         let run = || self.on_this_machine().dir(dir);
-        let list = run().args(["ls-files", "-z", "--", ":(attr:filter=lfs)"]).output(doing).await?;
+        let list = ["ls-files", "--stage", "-z", "--", ":(attr:filter=lfs)"];
+        let list = run().args(list).output(doing).await?;
+        let pointers = self.pointers(mirror, commit).await?;
         let (from, to, store) = (mirror.to_owned(), dir.to_owned(), git_dir.to_owned());
         let putting = tokio::task::spawn_blocking(move || {
-            let (mut put, mut lacking) = (0, 0);
-            for path in split(&list).map(|path| Path::new(OsStr::from_bytes(path))) {
+            let (mut put, mut lacking) = (Vec::new(), 0);
+            for entry in split(&list) {
+                let Some(tab) = entry.iter().position(|&byte| byte == b'\t') else { continue };
+                let path = Path::new(OsStr::from_bytes(&entry[tab + 1..]));
                 let Some(pointer) = pointer_at(&to, path) else { continue };
                 if pointer.is_in(&from) {
-                    replace(&pointer, &from, &to.join(path), &store)?;
-                    put += 1;
+                    replace(&pointer.object(&from), &to.join(path), &store)?;
+                    put.extend_from_slice(entry);
+                    put.push(0);
                 } else {
                     lacking += 1;
                 }
             }
+            // A git-lfs in the taskspace need not fetch them again.
+            let mut there = pointers.iter().filter(|pointer| pointer.is_in(&from));
+            there.try_for_each(|pointer| bring(&pointer.object(&from), &pointer.object(&store)))?;
             Ok::<_, FileError>((put, lacking))
         });
         let (put, lacking) = putting.await.map_err(|error| interrupted(doing, &error))??;
-        if put > 0 {
-            let refresh = ["-c", KNOWN_POINTER, "update-index", "--refresh"];
+        if !put.is_empty() {
+            // Entered once more, since git takes a file that has another size than it had for changed,
+            // and does not compare it.
+            let enter = run().args(["update-index", "-z", "--index-info"]).input(put);
+            enter.output(doing).await?;
+            // Quiet, since it is no error that git takes other files for changed.
+            let refresh = ["-c", KNOWN_POINTER, "update-index", "-q", "--refresh"];
             run().args(refresh).output(doing).await?;
         }
         Ok(lacking)
@@ -177,17 +188,16 @@ impl Git {
 
     /// Says what it means that a base has pointers for files.
     pub(super) async fn lacks(&self, pointers: usize) -> Option<String> {
-        if pointers == 0 {
-            return None;
-        }
+        let what = match pointers {
+            0 => return None,
+            1 => "1 file is in Git LFS, and only its pointer is here".to_owned(),
+            _ => format!("{pointers} files are in Git LFS, and only their pointers are here"),
+        };
         let why = match self.has_git_lfs().await {
-            true => "their contents could not be fetched; when they can",
+            true => "the rest could not be fetched; when it can be",
             false => "git-lfs is not installed on this host; when it is",
         };
-        Some(format!(
-            "{pointers} files are in Git LFS, and only their pointers are here: {why}, delete the \
-             taskspaces of this commit and create them again"
-        ))
+        Some(format!("{what}: {why}, delete the taskspaces of this commit and create them again"))
     }
 }
 
@@ -209,20 +219,27 @@ fn pointer_at(dir: &Path, path: &Path) -> Option<Pointer> {
 }
 
 /// Puts a content in the place of its pointer, which another base may share.
-fn replace(pointer: &Pointer, mirror: &Path, file: &Path, git_dir: &Path) -> Result<(), FileError> {
-    let (object, beside) = (pointer.object(mirror), git_dir.join("lfs-content"));
+fn replace(object: &Path, file: &Path, git_dir: &Path) -> Result<(), FileError> {
+    let beside = git_dir.join("lfs-content");
     let written = || {
         let permissions = fs::metadata(file)?.permissions();
-        fs::copy(&object, &beside)?;
+        fs::copy(object, &beside)?;
         fs::set_permissions(&beside, permissions)?;
         // Git looks into files that are as new as its index, and finds no pointer: so it is older.
         let times = FileTimes::new().set_modified(SystemTime::now() - Duration::from_secs(5));
         File::options().write(true).open(&beside)?.set_times(times)?;
         fs::rename(&beside, file)
     };
-    written().map_err(FileError::io("write", file))?;
-    // A git-lfs in the taskspace need not fetch it again.
-    bring(&object, &pointer.object(git_dir))
+    written().map_err(FileError::io("write", file))
+}
+
+/// Returns the git directory that a work tree of several shares with the others.
+fn common_dir(git_dir: &Path) -> PathBuf {
+    let common = fs::read(git_dir.join("commondir"));
+    common.map_or_else(
+        |_| git_dir.to_owned(),
+        |common| git_dir.join(OsStr::from_bytes(common.trim_ascii_end())),
+    )
 }
 
 /// Links a content, or copies it to another file system, so that the whole is there or nothing.

@@ -8,6 +8,7 @@ mod base;
 mod carry;
 mod fetch;
 mod kinds;
+mod lfs;
 mod mirror;
 mod resolve;
 mod sibling;
