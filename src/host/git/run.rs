@@ -168,6 +168,16 @@ impl Run {
         self.run(&mut |_| {}).await?.map_err(|log| local(doing, log))
     }
 
+    /// The same, with the lines that it wrote to its standard error.
+    pub(super) async fn output_and_warnings(
+        self,
+        doing: &str,
+    ) -> Result<(Vec<u8>, Vec<String>), GitError> {
+        let mut lines = Vec::new();
+        let output = self.run(&mut |line| lines.push(line)).await?;
+        output.map(|output| (output, lines)).map_err(|log| local(doing, log))
+    }
+
     /// Runs a git that talks to a repository, and tells the lines that it writes meanwhile.
     pub(super) async fn talk(
         self,

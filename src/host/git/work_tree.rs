@@ -67,15 +67,28 @@ impl Git {
     ///
     /// It is the user's own repository, so the user's configuration counts: it says what is ignored.
     pub async fn uncommitted(&self, dir: &Path) -> Result<Uncommitted, GitError> {
-        let output = self
+        let (output, lines) = self
             .as_the_user()
             .dir(dir)
             .args(["--no-optional-locks", "status", "--porcelain=v2", "-z", "--no-renames"])
             .args(["--untracked-files=all", "--ignored=no", "--ignore-submodules=none"])
-            .output("list the uncommitted changes")
+            .output_and_warnings("list the uncommitted changes")
             .await?;
-        Ok(parse(&output))
+        let mut found = parse(&output);
+        found.warnings.extend(closed(&lines));
+        Ok(found)
     }
+}
+
+/// Says which directories git could not look into: of these it lists nothing.
+fn closed(lines: &[String]) -> Option<String> {
+    let directory = |line: &String| {
+        let rest = line.strip_prefix("warning: could not open directory '")?;
+        Some(rest.split("/':").next().unwrap_or(rest).to_owned())
+    };
+    let closed: Vec<String> = lines.iter().filter_map(directory).collect();
+    let what = "these directories cannot be read, so nothing in them comes along";
+    (!closed.is_empty()).then(|| format!("{what}: {}", some_of(&closed)))
 }
 
 /// Reads the output of `git status --porcelain=v2 -z --no-renames`.
@@ -189,6 +202,16 @@ mod unit {
         repositories within the work tree do not come along: nested/
         the build cache is mounted over them, so they do not come along: .build-cache/x
         ");
+    }
+
+    #[test]
+    fn closed_directories_are_told() {
+        let lines =
+            ["a/b: Permission denied", "warning: could not open directory 'a/': Permission denied"];
+        let lines = lines.map(str::to_owned);
+        let told = "these directories cannot be read, so nothing in them comes along: a";
+        assert_eq!(closed(&lines).as_deref(), Some(told));
+        assert_eq!(closed(&lines[..1]), None);
     }
 
     #[test]
