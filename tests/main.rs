@@ -23,6 +23,7 @@ mod interference;
 mod overlay;
 mod podman_faults;
 mod reconcile;
+mod repositories;
 mod rooms;
 mod run_op;
 mod service;

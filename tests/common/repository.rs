@@ -14,10 +14,15 @@ pub struct Repository {
 impl Repository {
     /// Makes a repository with one commit on `main`.
     pub fn new(user: &User, name: &str) -> Self {
+        Self::with(user, name, &[])
+    }
+
+    /// The same, with arguments for `git init`.
+    pub fn with(user: &User, name: &str, arguments: &[&str]) -> Self {
         let path = user.path("home").join(name);
         std::fs::create_dir_all(&path).unwrap();
         let repository = Self { path };
-        repository.git(&["init", "--quiet", "--initial-branch=main"]);
+        repository.git(&[&["init", "--quiet", "--initial-branch=main"], arguments].concat());
         repository.git(&["config", "user.name", "Test"]);
         repository.git(&["config", "user.email", "test@example.org"]);
         // The same content in the same second would be the same commit, and the same base, for all
