@@ -76,6 +76,7 @@ fn end_with(mut input: impl Read + Send + 'static) {
 fn answer(request: Request, output: &mut impl Write) -> io::Result<()> {
     match request {
         Request::Measure { directories } => tell(tree::measure(&directories), output),
+        Request::Empty { directories } => tell(tree::empty(&directories), output),
         Request::Copy { from, to, excludes } => tell(tree::copy(&from, &to, &excludes), output),
         Request::Merge { lower, upper, to, upper_excludes, only } => {
             tell(tree::merge(lower.as_deref(), &upper, &to, &upper_excludes, &only), output)

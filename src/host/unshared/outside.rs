@@ -44,6 +44,15 @@ impl Unshared {
         self.ask(&Request::Measure { directories }).await
     }
 
+    /// Removes all that is in directories, and leaves them. Nobody may have them mounted, or be at work
+    /// in them. What broke off is gone on with by doing it again.
+    ///
+    /// # Errors
+    /// When there is no such directory, or something in it cannot be removed.
+    pub async fn empty(&self, directories: Vec<PathBuf>) -> Result<(), UnsharedError> {
+        self.ask(&Request::Empty { directories }).await
+    }
+
     /// Copies what is in the directory `from`, and what `from` itself is like, to the empty directory
     /// `to`, except what is at the relative paths `excludes`.
     ///

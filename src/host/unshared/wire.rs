@@ -15,6 +15,8 @@ pub const VERB: &str = "in-user-namespace";
 pub(super) enum Request {
     /// See [`super::Unshared::measure`].
     Measure { directories: Vec<PathBuf> },
+    /// See [`super::Unshared::empty`].
+    Empty { directories: Vec<PathBuf> },
     /// See [`super::Unshared::copy`].
     Copy { from: PathBuf, to: PathBuf, excludes: Vec<PathBuf> },
     /// See [`super::Unshared::merge`].

@@ -1,4 +1,4 @@
-//! Trees that containers wrote: measured, copied and merged.
+//! Trees that containers wrote: measured, copied, merged and emptied.
 //!
 //! Who wrote such a tree is not trusted and may be at work on it. So nothing is reached by a path:
 //! each name is looked up in a directory that is already open, and a symbolic link is never
@@ -7,6 +7,7 @@
 //! `make.rs` makes a tree of one or two others, a directory at a time; `queue.rs` has several threads
 //! do so; `file.rs`, `metadata.rs` and `links.rs` know what a copy has to keep.
 
+mod empty;
 mod error;
 mod file;
 mod find;
@@ -19,6 +20,7 @@ mod queue;
 #[cfg(test)]
 mod tests;
 
+pub(super) use empty::empty;
 pub use error::TreeError;
 pub use make::Copied;
 pub(super) use make::{copy, merge};

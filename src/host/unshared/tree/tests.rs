@@ -1,6 +1,7 @@
-//! What measuring, copying and merging promise. They pass as root and as anyone else.
+//! What measuring, copying, merging and emptying promise. They pass as root and as anyone else.
 
 mod copying;
+mod emptying;
 mod measuring;
 mod merging;
 mod properties;
