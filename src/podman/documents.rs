@@ -12,7 +12,7 @@ use super::objects::{
     PodSummary, Volume,
 };
 use super::spec::{ContainerSpec, PodSpec, VolumeSpec};
-use super::transport::{image_segment, label_filter, segment};
+use super::transport::{filter, image_segment, label_filter, segment};
 
 /// What is waited for, and how often Podman looks.
 const ENDED: &str = "condition=stopped&condition=exited&interval=50ms";
@@ -158,6 +158,12 @@ impl Podman {
         self.list(format!("/containers/json?all={all}&filters={filter}")).await
     }
 
+    /// Returns the containers that have a volume, those that do not run too.
+    pub async fn containers_with(&self, volume: &str) -> Result<Vec<ContainerSummary>> {
+        let filter = filter("volume", &[volume.to_owned()]);
+        self.list(format!("/containers/json?all=true&filters={filter}")).await
+    }
+
     /// Measures containers, by name or id; those that do not run are left out.
     ///
     /// It takes some milliseconds and does not wait between two measurements. One container that
@@ -229,6 +235,7 @@ mod tests {
         let podman = Podman::new(fake.socket().to_owned());
         podman.pods(&[("k", "v w")]).await.unwrap();
         podman.containers(&[], true).await.unwrap();
+        podman.containers_with("v").await.unwrap();
         podman.networks().await.unwrap();
         podman.stop_pod("p", 3).await.unwrap();
         podman.remove_pod("p", true, 0).await.unwrap();
@@ -241,6 +248,7 @@ mod tests {
             [
                 "GET /pods/json?filters=%7B%22label%22%3A%5B%22k%3Dv%20w%22%5D%7D",
                 "GET /containers/json?all=true&filters=%7B%22label%22%3A%5B%5D%7D",
+                "GET /containers/json?all=true&filters=%7B%22volume%22%3A%5B%22v%22%5D%7D",
                 "GET /networks/json",
                 "POST /pods/p/stop?t=3",
                 "DELETE /pods/p?force=true&timeout=0",

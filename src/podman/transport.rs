@@ -214,7 +214,12 @@ pub(super) fn encode(text: &str) -> String {
 /// Returns the query that asks for the objects with all of these labels.
 pub(super) fn label_filter(labels: &[(&str, &str)]) -> String {
     let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    encode(&serde_json::json!({ "label": labels }).to_string())
+    filter("label", &labels)
+}
+
+/// Writes a filter of lists.
+pub(super) fn filter(key: &str, values: &[String]) -> String {
+    encode(&serde_json::json!({ key: values }).to_string())
 }
 
 fn shorten(body: &[u8]) -> String {

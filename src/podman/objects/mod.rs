@@ -44,6 +44,9 @@ pub struct Volume {
     /// When it was made.
     #[serde(default, deserialize_with = "moment")]
     pub created_at: Option<Timestamp>,
+    /// How many containers have it mounted, if it is of a kind that is mounted at all.
+    #[serde(default, deserialize_with = "nullable")]
+    pub mount_count: u64,
 }
 
 /// A pod, with what is in it.
