@@ -176,6 +176,8 @@ fn record(id: &TaskspaceId, number: usize) -> Record {
         agent_state_from: None,
         cache: None,
         forked: None,
+        snapshots: Default::default(),
+        restoring: None,
         underway: None,
         failure: None,
         warnings: vec!["the memory limit is not enforced: no cgroup controller".to_owned()],

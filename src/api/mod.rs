@@ -23,6 +23,7 @@ mod problem;
 mod projects;
 mod router;
 mod serve;
+mod snapshots;
 mod streams;
 mod system;
 mod taskspaces;

@@ -3,7 +3,8 @@
 use utoipa::OpenApi;
 
 use super::{
-    containers, diff, events, exec, images, operations, projects, streams, system, taskspaces,
+    containers, diff, events, exec, images, operations, projects, snapshots, streams, system,
+    taskspaces,
 };
 use crate::model::{Event, ExecRequest};
 
@@ -20,6 +21,7 @@ use crate::model::{Event, ExecRequest};
         taskspaces::list, taskspaces::create, taskspaces::show, taskspaces::health,
         taskspaces::delete, taskspaces::fork,
         taskspaces::start, taskspaces::stop, taskspaces::restart,
+        snapshots::list, snapshots::take, snapshots::restore, snapshots::delete,
         streams::logs, diff::diff, exec::exec,
         operations::list, operations::request, operations::show, operations::update,
         operations::cancel, operations::hold, operations::locks,

@@ -11,7 +11,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::app::App;
 use super::problem::Failure;
 use super::{
-    containers, diff, events, exec, images, operations, projects, streams, system, taskspaces,
+    containers, diff, events, exec, images, operations, projects, snapshots, streams, system,
+    taskspaces,
 };
 use crate::model::{Code, Problem};
 
@@ -35,6 +36,9 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/taskspaces/{id}/logs", get(streams::logs))
         .route("/v1/taskspaces/{id}/diff", get(diff::diff))
         .route("/v1/taskspaces/{id}/exec", post(exec::exec))
+        .route("/v1/taskspaces/{id}/snapshots", get(snapshots::list).post(snapshots::take))
+        .route("/v1/taskspaces/{id}/snapshots/{name}", delete(snapshots::delete))
+        .route("/v1/taskspaces/{id}/snapshots/{name}/restore", post(snapshots::restore))
         .route("/v1/taskspaces/{id}/cache", post(projects::promote))
         .route("/v1/projects", get(projects::list))
         .route("/v1/projects/{name}/cache", delete(projects::withdraw))

@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     cache, completions, containers, create, delete, diff, events, exec, exit, fetch, fork, images,
-    lifecycle, list, locks, logs, operations, patch, projects, run_op, serve, show, ssh,
-    ssh_config, status,
+    lifecycle, list, locks, logs, operations, patch, projects, restore, run_op, serve, show,
+    snapshot, snapshots, ssh, ssh_config, status,
 };
 
 /// Make, use and remove taskspaces
@@ -52,6 +52,12 @@ pub enum Verb {
     Create(create::Create),
     /// Create a taskspace that begins where another one is
     Fork(fork::Fork),
+    /// Keep what a taskspace has now, to go back to it later
+    Snapshot(snapshot::Snapshot),
+    /// List the snapshots of taskspaces
+    Snapshots(snapshots::Snapshots),
+    /// Give a taskspace back what it had when a snapshot was made
+    Restore(restore::Restore),
     /// List the taskspaces
     #[command(visible_alias = "ls")]
     List(list::List),
@@ -129,7 +135,7 @@ mod tests {
 
     #[test]
     fn what_is_understood() {
-        let good: [&[&str]; 44] = [
+        let good: [&[&str]; 52] = [
             &["create"],
             &["create", "fix-1", "--project", "https://host/x.git", "--ref", "main"],
             &["create", "--type", "auto", "--agent", "my-agent --fast", "--no-wait", "--json"],
@@ -181,6 +187,14 @@ mod tests {
             &["containers", "forget", "a", "b"],
             &["fork", "a"],
             &["fork", "a", "b", "--agent-state", "--agent", "x", "--prompt", "y", "--no-wait"],
+            &["fork", "a", "b", "--snapshot", "s"],
+            &["snapshot", "a"],
+            &["snapshot", "a", "s", "--note", "x y", "--agent-state", "--no-wait", "--json"],
+            &["snapshot", "--delete", "a", "s"],
+            &["snapshots"],
+            &["snapshots", "a", "--json"],
+            &["restore", "a", "s", "--save", "t", "--agent-state"],
+            &["restore", "a", "s", "--force", "--dry-run"],
             &["projects", "--json"],
             &["projects", "list"],
             &["cache", "promote", "a", "--no-wait", "--as", "me"],
@@ -190,7 +204,7 @@ mod tests {
             let words = ["taskspace"].iter().chain(words);
             assert!(Arguments::try_parse_from(words.clone()).is_ok(), "{words:?}");
         }
-        let bad: [&[&str]; 36] = [
+        let bad: [&[&str]; 43] = [
             &["create", "Fix"],
             &["create", "--type", "cobol"],
             &["create", "a", "b"],
@@ -224,6 +238,13 @@ mod tests {
             &["containers", "register", "--name", "a b"],
             &["containers", "forget"],
             &["fork"],
+            &["fork", "a", "--snapshot", "../x"],
+            &["snapshot"],
+            &["snapshot", "a", "S"],
+            &["snapshot", "--delete", "a"],
+            &["snapshot", "--delete", "a", "s", "--note", "x"],
+            &["restore", "a"],
+            &["restore", "a", "s", "--save", "a.b"],
             &["cache"],
             &["cache", "promote"],
             &["cache", "withdraw", "../x"],

@@ -95,7 +95,7 @@ impl Delete {
         if !context.output.error_terminal || !io::stdin().is_terminal() {
             return Err(Stop::Problem(refused));
         }
-        if !ask(context.output, id, &refused)? {
+        if !ask(context.output, &refused, &format!("Delete {id} all the same?"))? {
             context.output.note(&format!("{id} stays"));
             return Ok(None);
         }
@@ -116,10 +116,11 @@ impl Delete {
     }
 }
 
-fn ask(output: Output, id: &TaskspaceId, problem: &Problem) -> Result<bool, Problem> {
+/// Tells why something is refused, and asks whether it is to be done all the same.
+pub(super) fn ask(output: Output, problem: &Problem, question: &str) -> Result<bool, Problem> {
     output.report(&Problem { hint: None, ..problem.clone() });
     let mut answer = String::new();
-    let asked = write!(io::stderr(), "Delete {id} all the same? [y/N] ")
+    let asked = write!(io::stderr(), "{question} [y/N] ")
         .and_then(|()| io::stdin().lock().read_line(&mut answer));
     asked.map_err(|error| super::internal("ask", &error))?;
     Ok(is_yes(&answer))

@@ -7,7 +7,7 @@ use super::arguments::Json;
 use super::asking::Asking;
 use super::context::Context;
 use super::create::{self, Shown};
-use crate::model::{ForkRequest, TaskspaceId};
+use crate::model::{ForkRequest, SnapshotName, TaskspaceId};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,6 +26,9 @@ pub struct Fork {
     /// The id of the new one [default: from the project's name]
     #[arg(value_name = "NAME")]
     id: Option<TaskspaceId>,
+    /// Begin where this snapshot of the other one is, not where that is now
+    #[arg(long, value_name = "NAME")]
+    snapshot: Option<SnapshotName>,
     /// Copy the agent's state, too
     #[arg(long)]
     agent_state: bool,
@@ -54,6 +57,7 @@ impl Fork {
         let request = ForkRequest {
             id: self.id,
             agent_state: self.agent_state,
+            snapshot: self.snapshot,
             agent: self.agent,
             prompt: self.prompt,
             keep_on_failure: self.keep_on_failure,

@@ -33,10 +33,13 @@ mod patch;
 mod plan;
 mod progress;
 mod projects;
+mod restore;
 mod run_op;
 mod serve;
 mod service;
 mod show;
+mod snapshot;
+mod snapshots;
 mod ssh;
 mod ssh_config;
 mod status;
@@ -109,6 +112,9 @@ async fn dispatch(arguments: Arguments, output: Output) -> Outcome {
         Verb::RunOp(run_op) => run_op.run(&context).await,
         Verb::SshConfig(ssh_config) => ssh_config.run(&context).await,
         Verb::Fork(fork) => fork.run(&context).await,
+        Verb::Snapshot(snapshot) => snapshot.run(&context).await,
+        Verb::Snapshots(snapshots) => snapshots.run(&context).await,
+        Verb::Restore(restore) => restore.run(&context).await,
         Verb::Containers(containers) => containers.run(&context).await,
         Verb::Projects(projects) => projects.run(&context).await,
         Verb::Cache(cache) => cache.run(&context).await,

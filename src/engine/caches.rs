@@ -11,7 +11,7 @@ use super::driver::{Context, Job};
 use super::perform::{Acting, make_directories};
 use super::projects::{foreign_volume, forget_unused_project, is_ours, remove_volume};
 use super::ssh::blocking;
-use super::{Engine, Inner, lifecycle, problems};
+use super::{Engine, Inner, lifecycle, problems, restore};
 use crate::config::settings::Promote;
 use crate::fault;
 use crate::host::files;
@@ -69,6 +69,7 @@ pub(super) async fn promote(context: &Context) -> Result<(), Problem> {
             format!("'{}' is {}, and its build cache not whole", context.id, record.status);
         return Err(Problem::new(Code::StateConflict, detail).hint("wait until it is ready"));
     }
+    restore::refuse_half(&context.id, &record)?;
     let (_, capabilities) = engine.link.get().await?;
     let plan = cache::promote(&cache::Inputs {
         registry: engine.document().await?.registry,

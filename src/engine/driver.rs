@@ -11,9 +11,11 @@ use tokio::sync::mpsc;
 use super::execute::{Failure, OnFailure};
 use super::fork::Forking;
 use super::perform::Acting;
-use super::{Inner, caches, execute, fork, lifecycle, make, settle};
-use crate::model::{Code, CreateRequest, Hold, OperationKind, Problem, TaskspaceId};
-use crate::plan::{CopyPath, Plan};
+use super::restore::Restoration;
+use super::{Inner, caches, execute, fork, lifecycle, make, restore, settle, snapshots};
+use crate::model::{Code, CreateRequest, Hold, OperationKind, Problem, SnapshotName, TaskspaceId};
+use crate::plan::snapshot::Taking;
+use crate::plan::{CopyPlan, Plan};
 
 /// What can be asked of a driver.
 #[derive(Debug)]
@@ -37,10 +39,16 @@ pub(super) enum Job {
     },
     /// Make its build cache the one of its project.
     Promote,
+    /// Make a snapshot of it.
+    Snapshot(Taking),
+    /// Remove a snapshot of it.
+    DeleteSnapshot(SnapshotName),
+    /// Give it back what a snapshot has.
+    Restore(Restoration),
     /// Make it begin where another one is.
     Fork(Box<Forking>),
     /// Copy what it has, for another one.
-    Copy(Vec<CopyPath>),
+    Copy(CopyPlan),
 }
 
 impl Job {
@@ -53,8 +61,21 @@ impl Job {
             Self::Restart => OperationKind::Restart,
             Self::Delete { .. } | Self::TakeBack => OperationKind::Delete,
             Self::Promote => OperationKind::Promote,
+            Self::Snapshot(_) => OperationKind::Snapshot,
+            Self::DeleteSnapshot(_) => OperationKind::DeleteSnapshot,
+            Self::Restore(_) => OperationKind::Restore,
             Self::Fork(_) => OperationKind::Fork,
             Self::Copy(_) => OperationKind::Copy,
+        }
+    }
+
+    /// Returns the name of the snapshot that it is about, if it is about one.
+    pub(super) fn snapshot(&self) -> Option<&SnapshotName> {
+        match self {
+            Self::Snapshot(taking) => Some(&taking.name),
+            Self::DeleteSnapshot(name) => Some(name),
+            Self::Restore(restoration) => Some(&restoration.name),
+            _ => None,
         }
     }
 }
@@ -184,8 +205,11 @@ pub(super) async fn run(
         }
         Job::Delete { purge } => lifecycle::delete(&context, purge).await,
         Job::Promote => caches::promote(&context).await,
+        Job::Snapshot(taking) => snapshots::take(&context, &taking).await,
+        Job::DeleteSnapshot(name) => snapshots::delete(&context, &name).await,
+        Job::Restore(restoration) => restore::restore(&context, restoration).await,
         Job::Fork(forking) => fork::fork(&context, *forking).await,
-        Job::Copy(paths) => fork::copy_out(&context, paths).await,
+        Job::Copy(copy) => fork::copy_out(&context, copy).await,
     }
 }
 

@@ -4,10 +4,10 @@ use super::driver::{Context, Job};
 use super::make::{self, Wanted};
 use super::perform::Acting;
 use super::projects::Resolved;
-use super::{Engine, lifecycle, problems};
+use super::{Engine, lifecycle, problems, restore, snapshots};
 use crate::model::{
     AgentSpec, Asker, Code, CreateRequest, Desired, ForkRequest, Forked, GitEnvironment, Hold,
-    Operation, Problem, Record, Role, TaskspaceId,
+    Operation, Problem, Record, Role, SnapshotName, TaskspaceId,
 };
 use crate::plan::{CopyPath, CopyPlan, fork as plan, names};
 use crate::podman::ExecSpec;
@@ -50,7 +50,7 @@ impl Engine {
         asker: &Asker,
     ) -> Result<Operation, Problem> {
         let record = self.inner.record(from).await?;
-        check(from, &record)?;
+        check_origin(from, &record, request.snapshot.as_ref(), request.agent_state)?;
         let project = &record.spec.project.name;
         let id = self.choose_id(request.id.take(), project, None).await?;
         request.id = Some(id.clone());
@@ -63,12 +63,13 @@ impl Engine {
 pub(super) async fn fork(context: &Context, forking: Forking) -> Result<(), Problem> {
     let Forking { from, request, .. } = forking;
     let record = context.engine.record(&from).await?;
-    check(&from, &record)?;
+    check_origin(&from, &record, request.snapshot.as_ref(), request.agent_state)?;
     let project = record.spec.project;
     let origin = Origin {
         forked: Forked {
             from,
             agent_state: request.agent_state.then_some(record.agent_state_volume),
+            snapshot: request.snapshot,
         },
         cache: record.cache,
         agent: AgentSpec { prompt: None, ..record.spec.agent },
@@ -99,7 +100,7 @@ pub(super) async fn fork(context: &Context, forking: Forking) -> Result<(), Prob
 }
 
 /// Checks whether a taskspace has something that can be copied.
-fn check(id: &TaskspaceId, record: &Record) -> Result<(), Problem> {
+pub(super) fn check(id: &TaskspaceId, record: &Record) -> Result<(), Problem> {
     if record.is_half_made() {
         let detail = format!("the creation of '{id}' has not been finished");
         return Err(Problem::new(Code::StateConflict, detail).hint("wait until it is ready"));
@@ -107,13 +108,32 @@ fn check(id: &TaskspaceId, record: &Record) -> Result<(), Problem> {
     if record.desired == Desired::Absent {
         return Err(Problem::new(Code::StateConflict, format!("'{id}' is being removed")));
     }
-    Ok(())
+    restore::refuse_half(id, record)
+}
+
+/// Checks whether a taskspace has what is to be copied, of now or of a snapshot.
+fn check_origin(
+    id: &TaskspaceId,
+    record: &Record,
+    snapshot: Option<&SnapshotName>,
+    agent_state: bool,
+) -> Result<(), Problem> {
+    match snapshot {
+        None => check(id, record),
+        Some(name) => snapshots::find_with(id, record, name, agent_state).map(drop),
+    }
 }
 
 /// Copies what a taskspace has, for another one.
-pub(super) async fn copy_out(context: &Context, paths: Vec<CopyPath>) -> Result<(), Problem> {
-    check(&context.id, &context.engine.record(&context.id).await?)?;
-    lifecycle::run(context, &plan::copy_out(paths)).await
+pub(super) async fn copy_out(context: &Context, copy: CopyPlan) -> Result<(), Problem> {
+    let CopyPlan { paths, snapshot, .. } = copy;
+    let record = context.engine.record(&context.id).await?;
+    check_origin(&context.id, &record, snapshot.as_ref(), false)?;
+    let plan = match snapshot {
+        None => plan::copy_out(paths),
+        Some(_) => plan::copy_of_snapshot(paths),
+    };
+    lifecycle::run(context, &plan).await
 }
 
 impl Forking {
@@ -127,7 +147,7 @@ impl Acting {
     /// Has the other taskspace's driver copy what that has: in between nobody stops or removes it.
     pub(super) async fn copy_from(&self, copy: &CopyPlan) -> Result<(), Problem> {
         let asker = Asker { lock: self.lock, ..Asker::default() };
-        let asked = self.engine.request(&copy.of, Job::Copy(copy.paths.clone()), &asker)?;
+        let asked = self.engine.request(&copy.of, Job::Copy(copy.clone()), &asker)?;
         let ended = self.engine.operations.wait(asked.id).await?;
         ended.problem.map_or(Ok(()), Err)
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::driver::Context;
 use super::execute::OnFailure;
 use super::make::pick_ports;
-use super::{caches, make, problems};
+use super::{caches, make, problems, restore};
 use crate::host::ports;
 use crate::model::{Code, Desired, OperationKind, Ports, Problem, Record, Status};
 use crate::plan::assess::Life;
@@ -52,8 +52,10 @@ pub(super) async fn start(context: &Context, kind: OperationKind) -> Result<(), 
     }
 }
 
-/// Starts the pod, or makes it anew on the volumes that are there.
+/// Starts the pod, or makes it anew on the volumes that are there; what is half restored is restored
+/// before.
 pub(super) async fn bring_up(context: &Context) -> Result<(), Problem> {
+    restore::finish(context).await?;
     let ports = context.engine.record(&context.id).await?.ports();
     let mut result = match pod_is_there(context).await? {
         true => start_pod(context).await,

@@ -313,6 +313,8 @@ impl Draft {
             agent_state_from: request.agent_state_of,
             forked,
             cache,
+            snapshots: Default::default(),
+            restoring: None,
             underway: Some(Underway {
                 keep: request.keep_on_failure,
                 ..Underway::new(OperationKind::Create, operation, now)

@@ -28,8 +28,10 @@ mod project_views;
 mod projects;
 mod reconcile;
 mod request;
+mod restore;
 mod seed;
 mod settle;
+mod snapshots;
 mod ssh;
 mod state;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::observe::World;
 use super::settle::{is_recovery, unfinished};
-use super::{Inner, network, problems, projects};
+use super::{Inner, network, problems, projects, snapshots};
 use crate::model::{
     Document, EventBody, OperationKind, Problem, ProjectRecord, Record, Status, TaskspaceId,
 };
@@ -210,7 +210,7 @@ impl Inner {
                 Verdict::Settled => {
                     found.forget(id);
                     self.patience.over(id);
-                    if network::is_left(record) {
+                    if network::is_left(record) || snapshots::are_left(record) {
                         self.have_settled(id, false);
                     }
                     continue;
@@ -263,8 +263,10 @@ impl Inner {
             let kept = |volume: &str| object.strip_prefix("volume ") == Some(volume);
             let id = id.parse::<TaskspaceId>();
             let in_document = |document: &&Document| {
-                id.as_ref().is_ok_and(|id| document.taskspaces.contains_key(id))
-                    || document.agent_states.values().any(|state| kept(&state.volume))
+                id.as_ref().is_ok_and(|id| {
+                    let record = document.taskspaces.get(id);
+                    record.is_some_and(|record| snapshots::knows(id, record, object))
+                }) || document.agent_states.values().any(|state| kept(&state.volume))
                     || document.taskspaces.values().any(|record| kept(&record.agent_state_volume))
             };
             documents.iter().any(in_document) || id.is_ok_and(|id| self.is_driven(&id))

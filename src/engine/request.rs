@@ -212,7 +212,7 @@ impl Engine {
     }
 }
 
-fn random_suffix() -> String {
+pub(super) fn random_suffix() -> String {
     let mut rng = rand::rng();
     (0..SUFFIX).map(|_| char::from(ALPHABET[rng.random_range(..ALPHABET.len())])).collect()
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::driver::{self, Context, Job};
 use super::perform::last_lines;
+use super::restore::Restoration;
 use super::{Inner, lifecycle, make, network, observe, problems};
 use crate::host::banner::{self, BannerError};
 use crate::host::ports;
@@ -47,6 +48,7 @@ pub(super) async fn settle(
             if network::is_left(record) {
                 engine.free_ports(&podman, id, record.ports()).await?;
             }
+            engine.drop_unfinished(&podman, id, record).await?;
             engine.patience.over(id);
         }
         Verdict::Unsettled if is_stuck => {
@@ -99,14 +101,16 @@ pub(super) fn is_recovery(record: &Record) -> bool {
 pub(super) fn unfinished(record: &Record) -> Job {
     let underway = record.underway.as_ref();
     let kind = underway.map(|underway| underway.kind);
-    match (record.desired, kind) {
-        (Desired::Absent, Some(OperationKind::Create)) => Job::TakeBack,
-        (Desired::Absent, _) | (_, Some(OperationKind::Delete)) => {
+    let restoring = record.restoring.as_ref().filter(|_| kind == Some(OperationKind::Restore));
+    match (record.desired, kind, restoring) {
+        (Desired::Absent, Some(OperationKind::Create), _) => Job::TakeBack,
+        (Desired::Absent, _, _) | (_, Some(OperationKind::Delete), _) => {
             Job::Delete { purge: underway.is_some_and(|underway| underway.purge) }
         }
-        (_, Some(OperationKind::Create)) => Job::Resume,
-        (Desired::Running, _) => Job::Restart,
-        (Desired::Stopped, _) => Job::Stop,
+        (_, Some(OperationKind::Create), _) => Job::Resume,
+        (_, _, Some(restoring)) => Job::Restore(Restoration::go_on(restoring)),
+        (Desired::Running, _, None) => Job::Restart,
+        (Desired::Stopped, _, None) => Job::Stop,
     }
 }
 
@@ -404,11 +408,12 @@ async fn note_endings(engine: &Inner, podman: &Podman, id: &TaskspaceId) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Restoring;
 
     #[test]
     fn what_was_under_way_decides_what_is_taken_up() {
         use Desired::{Absent, Running, Stopped};
-        use OperationKind::{Create, Delete, Recover, Restart, Start, Stop};
+        use OperationKind::{Create, Delete, Recover, Restart, Restore, Start, Stop};
         let taken_up = |desired, kind| {
             let underway =
                 Underway { purge: true, ..Underway::new(kind, 7, Timestamp::UNIX_EPOCH) };
@@ -421,6 +426,19 @@ mod tests {
         assert!(matches!(taken_up(Running, Restart), Job::Restart));
         assert!(matches!(taken_up(Running, Recover), Job::Restart));
         assert!(matches!(taken_up(Stopped, Stop), Job::Stop));
+        // What is restored is so in any case; what was, is only started again.
+        let restoring =
+            Some(Restoring { snapshot: "s".parse().unwrap(), agent_state: true, begun: true });
+        for (desired, restoring) in [(Running, &restoring), (Stopped, &restoring), (Running, &None)]
+        {
+            let underway = Some(Underway::new(Restore, 7, Timestamp::UNIX_EPOCH));
+            let restoring = restoring.clone();
+            let job = unfinished(&Record { desired, restoring, underway, ..Record::example() });
+            match job {
+                Job::Restore(restoration) => assert!(restoration.agent_state),
+                job => assert!(matches!(job, Job::Restart), "{job:?}"),
+            }
+        }
         let forgotten = Record { desired: Absent, ..Record::example() };
         assert!(matches!(unfinished(&forgotten), Job::Delete { purge: false }));
     }

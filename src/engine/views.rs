@@ -42,6 +42,9 @@ impl Engine {
             volume(record.agent_state_volume.clone(), "agent-state"),
             volume(names::base_volume(&project.name, &project.commit), "base"),
         ];
+        let snapshots = record.snapshots.keys();
+        let snapshots = snapshots.map(|name| volume(names::snapshot_volume(id, name), "snapshot"));
+        let volumes = volumes.into_iter().chain(snapshots).collect();
         Ok(DetailView {
             ssh_dev: names::ssh_host(id, Role::Dev),
             ssh_agent: names::ssh_host(id, Role::Agent),

@@ -13,6 +13,7 @@ mod project_view;
 mod record;
 mod registration;
 mod shared;
+mod snapshot;
 mod spec;
 mod status;
 mod target;
@@ -40,6 +41,10 @@ pub use registration::{
     RegisteredContainer, Registration, Source,
 };
 pub use shared::Shared;
+pub use snapshot::{
+    MAX_NOTE, RestoreRequest, Restoring, SnapshotName, SnapshotRecord, SnapshotRequest,
+    SnapshotView,
+};
 pub use spec::{
     AgentSpec, CreateRequest, ForkRequest, GitEnvironment, ImageRef, ProjectSpec, ProjectType,
     Role, Spec,

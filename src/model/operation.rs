@@ -27,6 +27,12 @@ pub enum OperationKind {
     Copy,
     /// Make the build cache the one of the project.
     Promote,
+    /// Make a snapshot of a taskspace.
+    Snapshot,
+    /// Remove a snapshot of a taskspace.
+    DeleteSnapshot,
+    /// Give a taskspace back what a snapshot has.
+    Restore,
     /// Bring back what ended by itself or was removed by somebody else.
     Recover,
     /// Build images.
@@ -48,15 +54,18 @@ impl OperationKind {
     ///
     /// A recovery is a `start`, so that a restart that is asked for meanwhile waits and is not
     /// refused; a removal begins with a `stop`. While something is copied the containers are paused,
-    /// which goes together with what goes together with a change of their configuration.
+    /// which goes together with what goes together with a change of their configuration. What is
+    /// restored is another version.
     pub const fn class(self) -> Option<OperationClass> {
         Some(match self {
-            Self::Create | Self::Fork | Self::Deploy => OperationClass::Deploy,
+            Self::Create | Self::Fork | Self::Restore | Self::Deploy => OperationClass::Deploy,
             Self::Start | Self::Recover => OperationClass::Start,
             Self::Stop | Self::Delete => OperationClass::Stop,
             Self::Restart => OperationClass::Restart,
             Self::Read => OperationClass::Read,
-            Self::Config | Self::Copy | Self::Promote => OperationClass::Config,
+            Self::Config | Self::Copy | Self::Promote | Self::Snapshot | Self::DeleteSnapshot => {
+                OperationClass::Config
+            }
             Self::Scale => OperationClass::Scale,
             Self::Health => OperationClass::Health,
             Self::BuildImages => return None,
@@ -90,6 +99,9 @@ impl fmt::Display for OperationKind {
             Self::Fork => "fork",
             Self::Copy => "copy",
             Self::Promote => "promote",
+            Self::Snapshot => "snapshot",
+            Self::DeleteSnapshot => "delete-snapshot",
+            Self::Restore => "restore",
             Self::Recover => "recover",
             Self::BuildImages => "build-images",
             Self::Read => "read",

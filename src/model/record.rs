@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     Code, ContainerName, Desired, Operation, OperationKind, Problem, ProjectRecord, Registration,
-    Role, Shared, Spec, Status, TaskspaceId, Totals,
+    Restoring, Role, Shared, SnapshotName, SnapshotRecord, Spec, Status, TaskspaceId, Totals,
 };
 
 /// The document's format; a file of a newer one is refused.
@@ -80,7 +80,7 @@ pub struct KeptOperation {
 }
 
 /// What the service is to do to a taskspace when nothing is in the way any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeptJob {
     /// Start it.
@@ -96,6 +96,29 @@ pub enum KeptJob {
     },
     /// Make its build cache the one of its project.
     Promote,
+    /// Make a snapshot of it.
+    Snapshot {
+        /// The snapshot's name.
+        name: SnapshotName,
+        /// What it is about.
+        note: Option<String>,
+        /// With the agent's state.
+        agent_state: bool,
+    },
+    /// Remove a snapshot of it.
+    DeleteSnapshot {
+        /// The snapshot's name.
+        name: SnapshotName,
+    },
+    /// Give it back what a snapshot has.
+    Restore {
+        /// The snapshot's name.
+        name: SnapshotName,
+        /// With the agent's state.
+        agent_state: bool,
+        /// As what to keep what there is now.
+        save: Option<SnapshotName>,
+    },
 }
 
 impl Document {
@@ -185,9 +208,14 @@ pub struct Forked {
     /// The taskspace whose changes and build cache it has a copy of.
     #[schema(value_type = String)]
     pub from: TaskspaceId,
-    /// The volume of the agent state that it has a copy of, if it has.
+    /// The volume of the agent state that it has a copy of, if it has. Of a snapshot it is the state of
+    /// then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_state: Option<String>,
+    /// The snapshot of that taskspace that they were copied from, if it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub snapshot: Option<SnapshotName>,
 }
 
 /// How a container ended by itself, or by somebody else's hand.
@@ -238,6 +266,13 @@ pub struct Record {
     /// The volume of the project's build cache over which its own lies, if it began with one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<String>,
+    /// What it had at earlier times, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, SnapshotRecord>)]
+    pub snapshots: BTreeMap<SnapshotName, SnapshotRecord>,
+    /// The restoration of a snapshot that is not over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restoring: Option<Restoring>,
     /// What is being done to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub underway: Option<Underway>,
@@ -321,6 +356,8 @@ impl Record {
             agent_state_from: None,
             forked: None,
             cache: None,
+            snapshots: BTreeMap::new(),
+            restoring: None,
             underway: None,
             failure: None,
             warnings: Vec::new(),

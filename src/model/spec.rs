@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::TaskspaceId;
+use super::{SnapshotName, TaskspaceId};
 
 /// One of the two containers of a taskspace.
 #[derive(
@@ -279,6 +279,10 @@ pub struct ForkRequest {
     /// Whether its agent begins with the state of the other's.
     #[serde(default)]
     pub agent_state: bool,
+    /// The snapshot of the other one with which it begins; with what that has now when it is not given.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub snapshot: Option<SnapshotName>,
     /// `claude-code`, `q-cli`, `shell` or a command line; that of the other one when it is not given.
     #[serde(default)]
     pub agent: Option<String>,

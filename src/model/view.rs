@@ -131,7 +131,7 @@ pub struct Usage {
 pub struct VolumeView {
     /// Its name.
     pub name: String,
-    /// What it is for: `project`, `changes`, `agent-state`, `build-cache` or `base`.
+    /// What it is for: `project`, `changes`, `agent-state`, `build-cache`, `base` or `snapshot`.
     pub role: String,
 }
 

@@ -22,6 +22,10 @@ pub fn plan(id: &TaskspaceId, record: &Record, purge: bool) -> Plan {
         plan.push("remove the changes", remove(names::changes_volume(id)), None, &[project]),
         plan.push("remove the build cache", remove(names::build_cache_volume(id)), None, &[pod]),
     ];
+    for name in record.snapshots.keys() {
+        let volume = names::snapshot_volume(id, name);
+        last.push(plan.push(format!("remove the snapshot {name}"), remove(volume), None, &[pod]));
+    }
     if keep_state_as.is_none() {
         let volume = record.agent_state_volume.clone();
         last.push(plan.push("remove the agent's state", remove(volume), None, &[pod]));

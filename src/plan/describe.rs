@@ -1,6 +1,8 @@
 //! Plans in words.
 
-use super::{Act, Plan, Step};
+use std::path::PathBuf;
+
+use super::{Act, CopyPath, Plan, Step};
 use crate::model::{PlanView, StepView, TaskspaceId};
 use crate::plan::{names, volumes};
 use crate::podman::PortMapping;
@@ -87,6 +89,27 @@ impl Act {
                 let from: Vec<_> =
                     paths.iter().map(|path| path.from.display().to_string()).collect();
                 format!("copy {}", from.join(", "))
+            }
+            Self::EnterSnapshot(taking) => format!("record that {} is being made", taking.name),
+            Self::PublishSnapshot(name) => format!("record that the snapshot {name} is whole"),
+            Self::DropSnapshot(name) => {
+                format!("remove the volume {}", names::snapshot_volume(id, name))
+            }
+            Self::RefuseOtherUsers(volumes) => {
+                format!("check that no other container uses {}", volumes.join(", "))
+            }
+            Self::AwaitUnused(volumes) => {
+                format!("wait until no container uses {}", volumes.join(", "))
+            }
+            Self::BeginRefill => format!("record that what {id} has is being replaced"),
+            Self::Refill { copies, emptied } => {
+                let copy = |CopyPath { from, to }: &CopyPath| {
+                    format!("empty {} and copy {} to it", to.display(), from.display())
+                };
+                let empty = |path: &PathBuf| format!("empty {}", path.display());
+                let parts: Vec<_> =
+                    copies.iter().map(copy).chain(emptied.iter().map(empty)).collect();
+                parts.join(", ")
             }
             Self::RenameBranch { from, to } => format!("rename the branch {from} to {to}"),
             Self::CreatePod(spec) => {

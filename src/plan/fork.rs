@@ -2,7 +2,7 @@
 
 use super::capability::Capabilities;
 use super::volumes::{self, UPPER};
-use super::{Act, CopyPath, CopyPlan, Plan, names};
+use super::{Act, CopyPath, CopyPlan, Plan, names, snapshot};
 use crate::model::{Forked, Record, TaskspaceId};
 
 /// Returns what is copied: the changes, the build cache and perhaps the agent's state. Both taskspaces
@@ -14,6 +14,11 @@ pub(super) fn copies(
     capabilities: &Capabilities,
 ) -> CopyPlan {
     let from = &forked.from;
+    if let Some(name) = &forked.snapshot {
+        let with_state = forked.agent_state.is_some();
+        let paths = snapshot::copies(id, record, (from, name), with_state, capabilities);
+        return CopyPlan { of: from.clone(), snapshot: Some(name.clone()), paths };
+    }
     let directory = |volume: &str| capabilities.volume_directory(volume);
     let changes = |id| directory(&names::changes_volume(id)).join(UPPER);
     let cache = |id| volumes::own_cache(id, record, capabilities);
@@ -24,7 +29,7 @@ pub(super) fn copies(
     if let Some(state) = &forked.agent_state {
         paths.push(CopyPath { from: directory(state), to: directory(&record.agent_state_volume) });
     }
-    CopyPlan { of: from.clone(), paths }
+    CopyPlan { of: from.clone(), snapshot: None, paths }
 }
 
 /// Returns the plan that copies what a taskspace has as it is at one moment, which is what a crash then
@@ -34,5 +39,12 @@ pub fn copy_out(paths: Vec<CopyPath>) -> Plan {
     let paused = plan.push("pause the containers", Act::Pause, Some(Act::Unpause), &[]);
     let copied = plan.push("copy what it has", Act::CopyOut(paths), None, &[paused]);
     plan.push("let the containers go on", Act::Unpause, None, &[copied]);
+    plan
+}
+
+/// Returns the plan that copies what a snapshot has: that does not change any more.
+pub fn copy_of_snapshot(paths: Vec<CopyPath>) -> Plan {
+    let mut plan = Plan::new("copy");
+    plan.push("copy what the snapshot has", Act::CopyOut(paths), None, &[]);
     plan
 }

@@ -12,11 +12,12 @@ pub mod fork;
 pub mod lifecycle;
 pub mod names;
 pub mod pod;
+pub mod snapshot;
 pub mod volumes;
 
 use std::path::PathBuf;
 
-use crate::model::{ImageRef, Role, TaskspaceId};
+use crate::model::{ImageRef, Role, SnapshotName, TaskspaceId};
 use crate::podman::{ContainerSpec, PodSpec, VolumeSpec};
 
 /// One act on Podman or the host. Each can be done again without harm.
@@ -83,6 +84,26 @@ pub enum Act {
     CopyFrom(CopyPlan),
     /// Copy directories while the containers are paused.
     CopyOut(Vec<CopyPath>),
+    /// Record that a snapshot is being made.
+    EnterSnapshot(snapshot::Taking),
+    /// Record that a snapshot is whole.
+    PublishSnapshot(SnapshotName),
+    /// Remove a snapshot, if it is there.
+    DropSnapshot(SnapshotName),
+    /// Refuse to go on when a container that runs, and is none of the taskspace's, uses these volumes.
+    RefuseOtherUsers(Vec<String>),
+    /// Wait until no container that runs uses these volumes, and none of them is mounted.
+    AwaitUnused(Vec<String>),
+    /// Record that what the taskspace has is about to be replaced: from here on it is whole only when
+    /// that is done.
+    BeginRefill,
+    /// Replace what is in directories.
+    Refill {
+        /// What is copied into those that are emptied before.
+        copies: Vec<CopyPath>,
+        /// Those that are only emptied.
+        emptied: Vec<PathBuf>,
+    },
     /// Give the branch that came along with a copy the name of this taskspace's.
     RenameBranch {
         /// What it is called.
@@ -153,6 +174,8 @@ pub struct BasePlan {
 pub struct CopyPlan {
     /// The other one.
     pub of: TaskspaceId,
+    /// The snapshot of it that is copied; what it has now, if there is none.
+    pub snapshot: Option<SnapshotName>,
     /// What is copied, all of it as it is at one moment.
     pub paths: Vec<CopyPath>,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use crate::model::{Role, TaskspaceId};
+use crate::model::{Role, SnapshotName, TaskspaceId};
 
 /// The label with the id of the taskspace that an object belongs to.
 pub const TASKSPACE_LABEL: &str = "io.symposium.taskspace";
@@ -97,6 +97,16 @@ pub fn changes_volume(id: &TaskspaceId) -> String {
 /// Returns the name of the build cache's volume.
 pub fn build_cache_volume(id: &TaskspaceId) -> String {
     format!("{PREFIX}{id}-build-cache")
+}
+
+/// Returns the name of a snapshot's volume. An id has no dot, so no two taskspaces mean the same one.
+pub fn snapshot_volume(id: &TaskspaceId, name: &SnapshotName) -> String {
+    format!("{PREFIX}{id}-snapshot.{name}")
+}
+
+/// Whether a volume of ours is that of a snapshot.
+pub fn is_snapshot_volume(volume: &str) -> bool {
+    volume.contains("-snapshot.")
 }
 
 /// Returns the first name for the volume with a new agent state that is not `taken`: another

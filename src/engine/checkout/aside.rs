@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::super::pods::stands_on_our_volumes;
 use super::super::projects::is_ours;
-use super::super::{Inner, problems, verify};
+use super::super::{Inner, problems, restore, verify};
 use crate::fault;
 use crate::model::{Code, ImageRef, Problem, Record, Role, TaskspaceId};
 use crate::plan::{aside, names};
@@ -80,6 +80,11 @@ impl Inner {
         let spec = aside::spec(registry, id, &mark[..12], image);
         // Known before it is there: what is not known is removed.
         self.asides().insert(spec.name.clone());
+        // Asked only now: who replaces the files records that, and then looks who looks at them.
+        if let Err(problem) = restore::refuse_half(id, &self.record(id).await?) {
+            self.asides().remove(&spec.name);
+            return Err(problem);
+        }
         let (engine, podman) = (self.clone(), podman.clone());
         let made = Aside { engine, podman, name: spec.name.clone(), is_there: true };
         match made.start(registry, &spec).await {
@@ -99,6 +104,12 @@ impl Inner {
             let (engine, podman, name) = (self.clone(), podman.clone(), name.clone());
             tokio::spawn(async move { engine.remove_aside(&podman, &name).await });
         }
+    }
+
+    /// Whether somebody looks at the checkout of a taskspace, or is about to.
+    pub(in super::super) fn is_looked_at(&self, id: &TaskspaceId) -> bool {
+        let prefix = names::aside(id, "");
+        self.asides().iter().any(|name| name.starts_with(&prefix))
     }
 
     async fn remove_aside(&self, podman: &Podman, name: &str) {

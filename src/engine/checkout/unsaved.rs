@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::Inner;
 use crate::host::git::{Git, Source};
-use crate::model::{Code, GitEnvironment, Problem, Record, Status, TaskspaceId};
+use crate::model::{Code, GitEnvironment, Problem, Record, SnapshotName, Status, TaskspaceId};
 
 /// What is run in the container.
 const SCRIPT: &str = include_str!("../../../templates/checkout/unsaved.sh");
@@ -61,11 +61,11 @@ impl Inner {
         let mut found = self.look_for_unsaved(id, record).await.map_err(unknown)?;
         let saved = saved_in_source(record, &found.commits).await;
         found.commits.retain(|commit| !saved.contains(&commit.id));
-        match found.told() {
-            None => Ok(()),
-            Some(what) => {
-                Err(unsaved(format!("'{id}' has unsaved work: {what}")).log(found.lines()))
-            }
+        let told = found.told().map(|what| format!("'{id}' has unsaved work: {what}"));
+        let told: Vec<String> = told.into_iter().chain(snapshots_of(id, record)).collect();
+        match told.is_empty() {
+            true => Ok(()),
+            false => Err(unsaved(told.join("; ")).log(found.lines())),
         }
     }
 
@@ -134,6 +134,16 @@ impl Unsaved {
         let room = LAST_LINES - lines.len();
         lines.extend(self.files.iter().take(room).cloned());
         lines
+    }
+}
+
+/// Says which snapshots go with a taskspace, if there are any: there is work in them, too.
+fn snapshots_of(id: &TaskspaceId, record: &Record) -> Option<String> {
+    let names: Vec<&str> = record.snapshots.keys().map(SnapshotName::as_str).collect();
+    match names.as_slice() {
+        [] => None,
+        [name] => Some(format!("the snapshot {name} of '{id}' goes with it")),
+        names => Some(format!("the snapshots {} of '{id}' go with it", names.join(", "))),
     }
 }
 

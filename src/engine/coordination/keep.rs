@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::driver::Job;
+use super::super::restore::Restoration;
 use super::super::{Inner, problems};
 use super::Coordination;
 use crate::model::{Document, KeptJob, KeptOperation, Operation, Problem, Totals};
+use crate::plan::snapshot::Taking;
 
 /// How many tokens are set aside in the registry at a time, so that a later run of the service gives
 /// greater ones.
@@ -54,7 +56,7 @@ impl Inner {
         operations.retain(|kept| kept.job.is_none() || !begun(kept.operation.id));
         for kept in &operations {
             self.operations.put(kept.operation.clone());
-            if let Some(job) = kept.job {
+            if let Some(job) = kept.job.clone() {
                 self.coordination.lock().jobs.insert(kept.operation.id, job.into());
             }
         }
@@ -128,6 +130,17 @@ impl Job {
             Self::Restart => KeptJob::Restart,
             Self::Delete { purge } => KeptJob::Delete { purge: *purge },
             Self::Promote => KeptJob::Promote,
+            Self::Snapshot(Taking { name, note, agent_state }) => KeptJob::Snapshot {
+                name: name.clone(),
+                note: note.clone(),
+                agent_state: *agent_state,
+            },
+            Self::DeleteSnapshot(name) => KeptJob::DeleteSnapshot { name: name.clone() },
+            Self::Restore(Restoration { name, agent_state, save }) => KeptJob::Restore {
+                name: name.clone(),
+                agent_state: *agent_state,
+                save: save.clone(),
+            },
             Self::Create(_) | Self::Resume | Self::TakeBack | Self::Fork(_) | Self::Copy(_) => {
                 return None;
             }
@@ -143,6 +156,13 @@ impl From<KeptJob> for Job {
             KeptJob::Restart => Self::Restart,
             KeptJob::Delete { purge } => Self::Delete { purge },
             KeptJob::Promote => Self::Promote,
+            KeptJob::Snapshot { name, note, agent_state } => {
+                Self::Snapshot(Taking { name, note, agent_state })
+            }
+            KeptJob::DeleteSnapshot { name } => Self::DeleteSnapshot(name),
+            KeptJob::Restore { name, agent_state, save } => {
+                Self::Restore(Restoration { name, agent_state, save })
+            }
         }
     }
 }

@@ -183,6 +183,7 @@ impl Inner {
         let mut operation = self.own(self.operations.next_number(), job.kind(), id);
         operation.agent = asker.agent.clone().unwrap_or_else(AgentName::user);
         operation.priority = asker.priority.unwrap_or_default();
+        operation.description = job.snapshot().map(ToString::to_string);
         let (number, lock) = (operation.id, asker.lock);
         self.coordination.lock().jobs.insert(number, job);
         self.coordinate(|coordinator, now| {
