@@ -13,7 +13,7 @@ mod walk;
 
 use cases::{
     CREATE, CREATE_IN_VAIN, CREATE_WITH_BASE, Case, DELETE, DELETE_AND_KEEP, DELETE_OLD, FORK,
-    KEEP, PROMOTE, REBUILD, RECOVER, RECOVER_REMOVED, RESTART, START, STOP,
+    KEEP, PROMOTE, REBUILD, RECOVER, RECOVER_REMOVED, RESTART, RESTORE, SNAPSHOT, START, STOP,
 };
 use points::{FIRST_WRITE, is_step, is_taken, is_write};
 use walk::Walk;
@@ -141,6 +141,29 @@ fn forks_are_killed() {
 fn promotions_of_caches_are_killed() {
     let walk = Walk::new("w-promote");
     kill_everywhere(&walk, PROMOTE, 0, 1);
+    walk.finish();
+}
+
+#[test]
+fn snapshots_are_killed() {
+    let walk = Walk::new("w-snap");
+    kill_everywhere(&walk, SNAPSHOT, 0, 1);
+    walk.finish();
+}
+
+#[test]
+fn restorations_are_killed() {
+    let walk = Walk::new("w-restore");
+    kill_everywhere(&walk, RESTORE, 0, 1);
+    walk.finish();
+}
+
+#[test]
+fn steps_of_snapshots_and_restorations_fail() {
+    let walk = Walk::new("w-back");
+    for case in [SNAPSHOT, RESTORE] {
+        fail_everywhere(&walk, case, 0, 1);
+    }
     walk.finish();
 }
 

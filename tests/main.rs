@@ -27,6 +27,7 @@ mod repositories;
 mod rooms;
 mod run_op;
 mod service;
+mod snapshot;
 mod soak;
 mod ssh;
 mod systemd;

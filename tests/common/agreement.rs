@@ -230,6 +230,16 @@ impl Look<'_> {
                 self.differences.push(format!("the base of {id} is not in the registry"));
             }
             own.push(format!("project-base-{name}-{commit}"));
+            for (snapshot, entry) in record["snapshots"].as_object().into_iter().flatten() {
+                if entry["state"] != "ready" {
+                    let difference = format!("the snapshot {snapshot} of {id} is half made");
+                    self.differences.push(difference);
+                }
+                own.push(format!("taskspace-{id}-snapshot.{snapshot}"));
+            }
+            if !record["restoring"].is_null() && self.is_whole(id) {
+                self.differences.push(format!("{id} is half restored"));
+            }
             most.extend(own.clone());
             if self.is_whole(id) {
                 least.extend(own);

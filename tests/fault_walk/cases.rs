@@ -29,6 +29,8 @@ pub(super) struct Case {
     pub(super) ask: fn(&Walk) -> Output,
     /// A step that always fails.
     pub(super) failing: Option<&'static str>,
+    /// Whether what is in it, while it runs, is what may be.
+    pub(super) is_whole: fn(&Walk) -> Result<(), String>,
 }
 
 pub(super) const CREATE: Case = Case {
@@ -38,6 +40,7 @@ pub(super) const CREATE: Case = Case {
     meanwhile: nothing,
     ask: |walk| walk.create(&[]),
     failing: None,
+    is_whole: |_| Ok(()),
 };
 
 /// The first taskspace of a commit, whose base has to be made.
@@ -115,6 +118,33 @@ pub(super) const PROMOTE: Case = Case {
     ..CREATE
 };
 
+pub(super) const SNAPSHOT: Case = Case {
+    name: "snapshot",
+    before: End::Running,
+    after: End::Running,
+    ask: |walk| walk.run(&["snapshot", "--agent-state"]),
+    ..CREATE
+};
+
+/// Of two files one is removed after the snapshot, and another one made.
+pub(super) const RESTORE: Case = Case {
+    name: "restore",
+    before: End::Running,
+    after: End::Running,
+    meanwhile: |walk| {
+        walk.bring_snapshot();
+        walk.dev("cd /workspace && rm -f kept new && touch other");
+        walk.end_service();
+    },
+    ask: |walk| walk.user.taskspace(&["restore", "--force", &walk.id(), "s"]).output().unwrap(),
+    is_whole: |walk| match walk.dev("cd /workspace && ls kept new other 2> /dev/null || true") {
+        now if now == "other\n" => Ok(()),
+        then if then == "kept\nnew\n" => Ok(()),
+        half => Err(format!("it has {half:?}")),
+    },
+    ..CREATE
+};
+
 /// A taskspace that begins where another one is.
 pub(super) const FORK: Case = Case {
     name: "fork",
@@ -141,7 +171,7 @@ pub(super) const RECOVER: Case = Case {
         podman(&["kill", &format!("{}-dev", walk.pod())]);
     },
     ask: Walk::await_recovery,
-    failing: None,
+    ..CREATE
 };
 
 /// Somebody removed a container while the service did not run.

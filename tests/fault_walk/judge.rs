@@ -42,6 +42,9 @@ impl Walk {
         if !fits {
             return Err(format!("it is {end:?}, and the client was told: {text}"));
         }
+        if end == End::Running {
+            (case.is_whole)(self)?;
+        }
         let told = if output.status.success() { "done" } else { "not done" };
         let reached = if reached { "" } else { ", not reached" };
         Ok(format!("{end:?}, told {told}{reached}"))
@@ -76,7 +79,12 @@ impl Walk {
         let expected = match case.name {
             "create" | "create with base" | "fork" => End::Gone,
             // It goes on without.
-            "promote" => End::Running,
+            "promote" | "snapshot" => End::Running,
+            // Before anything is replaced it goes on as it was.
+            "restore" if end == End::Running => {
+                (case.is_whole)(self)?;
+                End::Running
+            }
             "delete" | "delete, state kept" => End::Gone,
             _ if by_itself => End::Running,
             _ => End::Failed,
@@ -97,6 +105,9 @@ impl Walk {
         let rests = self.disagreement();
         if !rests.is_empty() || self.end() != Ok(then) {
             return Err(format!("then it is {:?}: {}", self.end(), rests.join("; ")));
+        }
+        if then == End::Running {
+            (case.is_whole)(self)?;
         }
         Ok(format!("Failed, then {then:?}"))
     }

@@ -13,7 +13,7 @@ use super::points::COMMIT;
 use super::service::Faulty;
 use crate::common::podman::TestPodman;
 use crate::common::repository::Repository;
-use crate::common::{User, end, text_of};
+use crate::common::{User, end, succeed, text_of};
 
 /// A user who goes through one operation again and again.
 pub(super) struct Walk {
@@ -44,7 +44,7 @@ impl Walk {
         Self { user, repository, name, used, commits, rows, wrong }
     }
 
-    fn id(&self) -> String {
+    pub(super) fn id(&self) -> String {
         format!("{}-{}", self.name, self.used.get())
     }
 
@@ -65,6 +65,19 @@ impl Walk {
             self.user.run(&["create", "--project", self.repository.as_str(), &id]);
             self.end_service();
         }
+    }
+
+    /// Makes a snapshot of the taskspace with two files, unless it is there.
+    pub(super) fn bring_snapshot(&self) {
+        if self.record()["snapshots"].get("s").is_none() {
+            self.dev("cd /workspace && rm -f other && touch kept new");
+            self.user.run(&["snapshot", &self.id(), "s"]);
+        }
+    }
+
+    /// Runs a script in the taskspace.
+    pub(super) fn dev(&self, script: &str) -> String {
+        succeed(&mut self.user.ssh(&format!("{}-dev", self.id()), &[script]))
     }
 
     pub(super) fn pod(&self) -> String {
