@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::policy::coordination::{Coordination, CoordinationError, CoordinationFragment};
 use crate::policy::images::{Images, ImagesError, ImagesFragment};
 use crate::policy::restart::RestartPolicy;
+use crate::policy::retention::{Retention, RetentionError, RetentionFragment};
 use crate::policy::text::{Period, Text};
 
 /// The service ends after this time without a running taskspace, an operation or a client.
@@ -76,6 +77,8 @@ pub struct Settings {
     pub images: Images,
     /// Which operations may run side by side.
     pub coordination: Coordination,
+    /// How long what is out of use is kept.
+    pub retention: Retention,
 }
 
 /// How the health of taskspaces is looked after.
@@ -157,6 +160,9 @@ pub enum SettingsError {
     /// The files together give a coordination that cannot work.
     #[error("the settings of the coordination are wrong: {0}")]
     Coordination(#[from] CoordinationError),
+    /// The files together do not say how long everything is kept.
+    #[error("the settings of the retention are wrong: {0}")]
+    Retention(#[from] RetentionError),
 }
 
 impl SettingsError {
@@ -171,6 +177,9 @@ impl SettingsError {
             }
             Self::Coordination(_) => {
                 "correct coordination.yaml; see the built-in one for an example".to_owned()
+            }
+            Self::Retention(_) => {
+                "correct retention.yaml; see the built-in one for an example".to_owned()
             }
         }
     }
@@ -267,12 +276,13 @@ impl SettingsFragment {
 }
 
 impl Settings {
-    /// Reads `settings.yaml`, `images.yaml` and `coordination.yaml` of each directory, later ones over
-    /// earlier ones, over what is built in.
+    /// Reads `settings.yaml`, `images.yaml`, `coordination.yaml` and `retention.yaml` of each directory,
+    /// later ones over earlier ones, over what is built in.
     pub fn load(config_dirs: &[PathBuf]) -> Result<Self, SettingsError> {
         let mut settings = SettingsFragment::default();
         let mut images = Images::built_in();
         let mut coordination = Coordination::built_in();
+        let mut retention = Retention::built_in();
         for dir in config_dirs {
             if let Some(over) = read(&dir.join("settings.yaml"))? {
                 settings = settings.merge(over);
@@ -283,14 +293,18 @@ impl Settings {
             if let Some(over) = read::<CoordinationFragment>(&dir.join("coordination.yaml"))? {
                 coordination = coordination.merge(over);
             }
+            if let Some(over) = read::<RetentionFragment>(&dir.join("retention.yaml"))? {
+                retention = retention.merge(over);
+            }
         }
-        Self::validate(settings, images, coordination)
+        Self::validate(settings, images, coordination, retention)
     }
 
     fn validate(
         settings: SettingsFragment,
         images: ImagesFragment,
         coordination: CoordinationFragment,
+        retention: RetentionFragment,
     ) -> Result<Self, SettingsError> {
         let service = settings.service.unwrap_or_default();
         let ports = settings.ports.unwrap_or_default();
@@ -336,6 +350,7 @@ impl Settings {
             },
             images: images.try_into()?,
             coordination: coordination.try_into()?,
+            retention: retention.try_into()?,
         })
     }
 }
@@ -414,6 +429,7 @@ mod tests {
         assert_eq!((settings.ports.dev, settings.ports.agent), (DEV_PORTS, AGENT_PORTS));
         assert_eq!(settings.images, Images::built_in().try_into().unwrap());
         assert_eq!(settings.coordination, Coordination::built_in().try_into().unwrap());
+        assert_eq!(settings.retention, Retention::built_in().try_into().unwrap());
     }
 
     #[test]
@@ -480,6 +496,13 @@ mod tests {
                 "severities: {high: caution}",
                 "the settings of the coordination are wrong: 'severities.high'",
             ),
+            (
+                "retention.yaml",
+                "bases:\n  unused: soon",
+                "0/retention.yaml:2:11: bases.unused: \"soon\" is neither a duration such as 12h or \
+                 7d nor `never`",
+            ),
+            ("retention.yaml", "interval: never", "is not a duration"),
         ];
         for (name, text, message) in cases {
             let error = load(&[(name, text)]).unwrap_err();

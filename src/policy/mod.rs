@@ -6,4 +6,5 @@ pub mod images;
 pub mod pairs;
 pub mod registrations;
 pub mod restart;
+pub mod retention;
 pub(crate) mod text;
