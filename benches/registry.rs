@@ -137,6 +137,7 @@ fn fill(runtime: &Runtime, registry: &Registry, size: usize) {
                 state: BaseState::Ready,
                 created: record.created,
                 lacks: None,
+                unused_since: None,
             });
             document.taskspaces.insert(id, record.into());
         }

@@ -7,6 +7,7 @@
 //! - `openapi.rs` generates the document that describes them.
 
 mod app;
+mod collection;
 mod connection;
 mod containers;
 mod diff;

@@ -3,8 +3,8 @@
 use utoipa::OpenApi;
 
 use super::{
-    containers, diff, events, exec, images, operations, projects, snapshots, streams, system,
-    taskspaces,
+    collection, containers, diff, events, exec, images, operations, projects, snapshots, streams,
+    system, taskspaces,
 };
 use crate::model::{Event, ExecRequest};
 
@@ -28,6 +28,7 @@ use crate::model::{Event, ExecRequest};
         events::events,
         containers::list, containers::register, containers::show, containers::forget,
         projects::list, projects::promote, projects::withdraw,
+        collection::states, collection::state, collection::purge, collection::collect,
         images::list, images::build,
     ),
     components(schemas(Event, ExecRequest)),
@@ -36,6 +37,7 @@ use crate::model::{Event, ExecRequest};
         (name = "operations", description = "What is being done"),
         (name = "containers", description = "Containers and services outside of taskspaces"),
         (name = "projects", description = "What taskspaces are made of, and what they share"),
+        (name = "retention", description = "What is out of use, and for how long it is kept"),
         (name = "images", description = "What taskspaces run"),
         (name = "system", description = "The service itself"),
     ),

@@ -11,8 +11,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::app::App;
 use super::problem::Failure;
 use super::{
-    containers, diff, events, exec, images, operations, projects, snapshots, streams, system,
-    taskspaces,
+    collection, containers, diff, events, exec, images, operations, projects, snapshots, streams,
+    system, taskspaces,
 };
 use crate::model::{Code, Problem};
 
@@ -42,6 +42,9 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/taskspaces/{id}/cache", post(projects::promote))
         .route("/v1/projects", get(projects::list))
         .route("/v1/projects/{name}/cache", delete(projects::withdraw))
+        .route("/v1/states", get(collection::states))
+        .route("/v1/states/{id}", get(collection::state).delete(collection::purge))
+        .route("/v1/gc", post(collection::collect))
         .route("/v1/operations", get(operations::list).post(operations::request))
         .route(
             "/v1/operations/{number}",

@@ -3,9 +3,9 @@
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    cache, completions, containers, create, delete, diff, events, exec, exit, fetch, fork, images,
-    lifecycle, list, locks, logs, operations, patch, projects, restore, run_op, serve, show,
-    snapshot, snapshots, ssh, ssh_config, status,
+    cache, completions, containers, create, delete, diff, events, exec, exit, fetch, fork, gc,
+    images, lifecycle, list, locks, logs, operations, patch, projects, restore, run_op, serve,
+    show, snapshot, snapshots, ssh, ssh_config, states, status,
 };
 
 /// Make, use and remove taskspaces
@@ -101,6 +101,10 @@ pub enum Verb {
     Projects(projects::Projects),
     /// Give a build cache to later taskspaces, or take it from them
     Cache(cache::Cache),
+    /// List or remove what the agents of deleted taskspaces remember
+    States(states::States),
+    /// Collect what is out of use
+    Gc(gc::Gc),
     /// List or build the images that taskspaces run
     Images(images::Images),
     /// Show how the service is
@@ -135,7 +139,7 @@ mod tests {
 
     #[test]
     fn what_is_understood() {
-        let good: [&[&str]; 52] = [
+        let good: [&[&str]; 56] = [
             &["create"],
             &["create", "fix-1", "--project", "https://host/x.git", "--ref", "main"],
             &["create", "--type", "auto", "--agent", "my-agent --fast", "--no-wait", "--json"],
@@ -199,12 +203,16 @@ mod tests {
             &["projects", "list"],
             &["cache", "promote", "a", "--no-wait", "--as", "me"],
             &["cache", "withdraw", "webshop", "--json"],
+            &["states", "--json"],
+            &["states", "purge", "a", "b", "--force"],
+            &["gc", "--dry-run", "--json"],
+            &["gc", "--work", "a", "--work", "taskspace-b-changes", "--force"],
         ];
         for words in good {
             let words = ["taskspace"].iter().chain(words);
             assert!(Arguments::try_parse_from(words.clone()).is_ok(), "{words:?}");
         }
-        let bad: [&[&str]; 43] = [
+        let bad: [&[&str]; 46] = [
             &["create", "Fix"],
             &["create", "--type", "cobol"],
             &["create", "a", "b"],
@@ -248,6 +256,9 @@ mod tests {
             &["cache"],
             &["cache", "promote"],
             &["cache", "withdraw", "../x"],
+            &["states", "purge"],
+            &["gc", "--force"],
+            &["gc", "--work", "a,b"],
         ];
         for words in bad {
             let words = ["taskspace"].iter().chain(words);

@@ -1,15 +1,13 @@
 //! `taskspace delete`
 
-use std::io::{self, BufRead, IsTerminal, Write};
-
 use clap::Args;
 
 use super::arguments::Json;
 use super::asking::Asking;
 use super::context::Context;
-use super::output::{Output, Stop};
+use super::output::Stop;
 use super::progress::{self, Waited};
-use super::{Exit, Outcome, plan};
+use super::{Exit, Outcome, confirm, plan, states};
 use crate::model::{Code, DeleteOptions, Operation, Problem, TaskspaceId};
 
 /// `taskspace delete`
@@ -92,10 +90,11 @@ impl Delete {
             Err(Stop::Problem(problem)) if problem.code == Code::UnsavedWork => problem,
             begun => return begun.map(Some),
         };
-        if !context.output.error_terminal || !io::stdin().is_terminal() {
+        if !confirm::can_ask(context.output) {
             return Err(Stop::Problem(refused));
         }
-        if !ask(context.output, &refused, &format!("Delete {id} all the same?"))? {
+        context.output.report(&Problem { hint: None, ..*refused });
+        if !confirm::ask(&format!("Delete {id} all the same?"))? {
             context.output.note(&format!("{id} stays"));
             return Ok(None);
         }
@@ -109,34 +108,11 @@ impl Delete {
             let over = context.call(async |client| client.operation(number).await).await?;
             return context.output.json(&over);
         }
-        match &operation.taskspace {
-            Some(id) => context.output.line(&format!("deleted {id}")),
-            None => Ok(()),
+        let Some(id) = &operation.taskspace else { return Ok(()) };
+        context.output.line(&format!("deleted {id}"))?;
+        if !self.purge {
+            states::tell_kept(context, id).await;
         }
-    }
-}
-
-/// Tells why something is refused, and asks whether it is to be done all the same.
-pub(super) fn ask(output: Output, problem: &Problem, question: &str) -> Result<bool, Problem> {
-    output.report(&Problem { hint: None, ..problem.clone() });
-    let mut answer = String::new();
-    let asked = write!(io::stderr(), "{question} [y/N] ")
-        .and_then(|()| io::stdin().lock().read_line(&mut answer));
-    asked.map_err(|error| super::internal("ask", &error))?;
-    Ok(is_yes(&answer))
-}
-
-fn is_yes(answer: &str) -> bool {
-    matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_yes_is_a_yes() {
-        assert!(["y\n", "Y\n", "yes\n"].iter().all(|answer| is_yes(answer)));
-        assert!(!["", "\n", "n\n", "yep\n"].iter().any(|answer| is_yes(answer)));
+        Ok(())
     }
 }

@@ -8,6 +8,7 @@ mod arguments;
 mod asking;
 mod cache;
 mod completions;
+mod confirm;
 mod containers;
 mod context;
 mod create;
@@ -19,6 +20,7 @@ mod exit;
 mod fetch;
 mod follow;
 mod fork;
+mod gc;
 mod hold;
 mod images;
 mod lifecycle;
@@ -42,6 +44,7 @@ mod snapshot;
 mod snapshots;
 mod ssh;
 mod ssh_config;
+mod states;
 mod status;
 mod table;
 mod terminal;
@@ -118,6 +121,8 @@ async fn dispatch(arguments: Arguments, output: Output) -> Outcome {
         Verb::Containers(containers) => containers.run(&context).await,
         Verb::Projects(projects) => projects.run(&context).await,
         Verb::Cache(cache) => cache.run(&context).await,
+        Verb::States(states) => states.run(&context).await,
+        Verb::Gc(gc) => gc.run(&context).await,
         Verb::Images(images) => images.run(&context).await,
         Verb::Status(status) => status.run(&context).await,
         Verb::Serve(_) | Verb::Completions(_) | Verb::Openapi => Ok(Exit::Done),

@@ -1,16 +1,13 @@
 //! `taskspace restore`
 
-use std::io::{self, IsTerminal};
-
 use clap::Args;
 
 use super::arguments::Json;
 use super::asking::Asking;
 use super::context::Context;
-use super::delete::ask;
 use super::output::Stop;
-use super::{Exit, Outcome, plan, snapshot};
-use crate::model::{Code, RestoreRequest, SnapshotName, TaskspaceId};
+use super::{Exit, Outcome, confirm, plan, snapshot};
+use crate::model::{Code, Problem, RestoreRequest, SnapshotName, TaskspaceId};
 
 /// `taskspace restore`
 #[derive(Debug, Args)]
@@ -61,10 +58,11 @@ impl Restore {
         };
         let operation = match begin(&request).await {
             Err(Stop::Problem(problem)) if problem.code == Code::UnsavedWork => {
-                if !output.error_terminal || !io::stdin().is_terminal() {
+                if !confirm::can_ask(output) {
                     return Err(Stop::Problem(problem));
                 }
-                if !ask(output, &problem, &format!("Restore {id} all the same?"))? {
+                output.report(&Problem { hint: None, ..*problem });
+                if !confirm::ask(&format!("Restore {id} all the same?"))? {
                     output.note(&format!("{id} stays as it is"));
                     return Ok(Exit::Conflict);
                 }

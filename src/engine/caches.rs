@@ -16,11 +16,11 @@ use crate::config::settings::Promote;
 use crate::fault;
 use crate::host::files;
 use crate::model::{
-    Asker, BaseState, CacheRecord, Code, Document, Operation, Problem, ProjectView, Record, Status,
-    TaskspaceId,
+    Asker, BaseState, CacheRecord, Code, CollectableKind, Document, Operation, Problem,
+    ProjectView, Record, Status, TaskspaceId,
 };
 use crate::plan::volumes::{CACHED_CHECKOUT, CACHED_FILES};
-use crate::plan::{FillPlan, Layers, cache, names};
+use crate::plan::{FillPlan, Layers, cache, collect, names};
 use crate::podman::{Podman, VolumeSpec};
 
 impl Engine {
@@ -47,13 +47,15 @@ impl Engine {
         let (podman, _) = inner.link.get().await?;
         let name = project.to_owned();
         let withdrawn = inner.registry.update(move |document| {
-            let project =
-                document.projects.get_mut(&name).ok_or_else(|| problems::no_project(&name))?;
-            project.caches.values_mut().for_each(|cache| cache.withdrawn = true);
-            Ok::<_, Problem>(())
+            document.note_uses(&name, Timestamp::now(), |document| {
+                let project = document.projects.get_mut(&name);
+                let project = project.ok_or_else(|| problems::no_project(&name))?;
+                project.caches.values_mut().for_each(|cache| cache.withdrawn = true);
+                Ok::<_, Problem>(())
+            })
         });
         withdrawn.await.map_err(problems::registry)??;
-        inner.trim_caches(&podman, project).await?;
+        inner.trim(&podman, project, CollectableKind::Cache).await?;
         let projects = self.projects().await?;
         let view = projects.into_iter().find(|it| it.name == project);
         view.ok_or_else(|| problems::no_project(project))
@@ -147,36 +149,71 @@ impl Inner {
     ) -> Result<(), Problem> {
         let (name, volume, from) = (project.to_owned(), volume.to_owned(), from.clone());
         let updated = self.registry.update(move |document| {
-            let project =
-                document.projects.get_mut(&name).ok_or_else(|| problems::no_project(&name))?;
             let created = Timestamp::now();
-            project.caches.insert(volume, CacheRecord { state, created, from, withdrawn: false });
-            Ok::<(), Problem>(())
+            document.note_uses(&name, created, |document| {
+                let project = document.projects.get_mut(&name);
+                let project = project.ok_or_else(|| problems::no_project(&name))?;
+                let (withdrawn, unused_since) = (false, None);
+                let cache = CacheRecord { state, created, from, withdrawn, unused_since };
+                project.caches.insert(volume, cache);
+                Ok::<(), Problem>(())
+            })
         });
         updated.await.map_err(problems::registry)?
     }
 
-    /// Removes a build cache that no taskspace uses.
-    pub(super) async fn drop_cache(
+    /// Removes a build cache that was not made whole.
+    pub(super) async fn abandon_cache(
         &self,
         podman: &Podman,
         project: &str,
         volume: &str,
     ) -> Result<(), Problem> {
+        let of = volume.to_owned();
+        self.drop_cache(podman, project, volume, move |document| !document.uses_cache(&of))
+            .await
+            .map(drop)
+    }
+
+    /// Removes a build cache, if its time is still over; returns whether it did.
+    pub(super) async fn drop_due_cache(
+        &self,
+        podman: &Podman,
+        project: &str,
+        volume: &str,
+    ) -> Result<bool, Problem> {
+        let (of, retention) = (volume.to_owned(), self.settings.retention.clone());
+        self.drop_cache(podman, project, volume, move |document| {
+            collect::cache_is_due(document, &retention, Timestamp::now(), &of)
+        })
+        .await
+    }
+
+    /// Removes a build cache that may go; returns whether it did.
+    async fn drop_cache(
+        &self,
+        podman: &Podman,
+        project: &str,
+        volume: &str,
+        may_go: impl FnOnce(&Document) -> bool + Send + 'static,
+    ) -> Result<bool, Problem> {
         let (name, of) = (project.to_owned(), volume.to_owned());
         // Under the registry's lock it becomes one that is not whole: nobody begins with it any more,
-        // and when the removal fails, the next start of the service finds it.
+        // and when the removal fails, the next collection finds it.
         let condemned = self.registry.update(move |document| {
-            let used = document.uses_cache(&of);
-            let project = document.projects.get_mut(&name);
-            let cache = project.and_then(|project| project.caches.get_mut(&of));
-            if let (false, Some(cache)) = (used, cache) {
-                cache.state = BaseState::Making;
+            let may_go = may_go(document);
+            if may_go {
+                document.note_uses(&name, Timestamp::now(), |document| {
+                    let project = document.projects.get_mut(&name);
+                    if let Some(cache) = project.and_then(|project| project.caches.get_mut(&of)) {
+                        cache.state = BaseState::Making;
+                    }
+                });
             }
-            Ok::<bool, Problem>(!used)
+            Ok::<bool, Problem>(may_go)
         });
         if !condemned.await.map_err(problems::registry)?? {
-            return Ok(());
+            return Ok(false);
         }
         fault::point(|| "cache: remove the volume: before".to_owned());
         let registry = self.document().await?.registry;
@@ -184,31 +221,21 @@ impl Inner {
         fault::point(|| "cache: remove the volume: after".to_owned());
         let (name, of) = (project.to_owned(), volume.to_owned());
         let forgotten = self.registry.update(move |document| {
-            if let Some(project) = document.projects.get_mut(&name) {
-                project.caches.remove(&of);
-            }
-            forget_unused_project(document, &name, None);
+            document.note_uses(&name, Timestamp::now(), |document| {
+                if let Some(project) = document.projects.get_mut(&name) {
+                    project.caches.remove(&of);
+                }
+                forget_unused_project(document, &name, None);
+            });
             Ok::<(), Problem>(())
         });
-        forgotten.await.map_err(problems::registry)?
+        forgotten.await.map_err(problems::registry)??;
+        Ok(true)
     }
 
     /// Returns the build caches that are being made: nobody else may take them for leftovers.
     pub(super) fn making_caches(&self) -> MutexGuard<'_, BTreeSet<String>> {
         self.making_caches.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Removes the build caches of a project that are not worth keeping.
-    pub(super) async fn trim_caches(&self, podman: &Podman, project: &str) -> Result<(), Problem> {
-        let document = self.document().await?;
-        for volume in superfluous(&document, project) {
-            // Another taskspace's, which is not whole yet.
-            if self.making_caches().contains(&volume) {
-                continue;
-            }
-            self.drop_cache(podman, project, &volume).await?;
-        }
-        Ok(())
     }
 }
 
@@ -229,12 +256,4 @@ impl Acting {
         }
         Ok(())
     }
-}
-
-/// Returns the build caches of a project that neither a taskspace nor a new one would use.
-pub(super) fn superfluous(document: &Document, project: &str) -> Vec<String> {
-    let Some(record) = document.projects.get(project) else { return Vec::new() };
-    let unwanted =
-        |volume: &&String| record.cache() != Some(volume.as_str()) && !document.uses_cache(volume);
-    record.caches.keys().filter(unwanted).cloned().collect()
 }

@@ -6,14 +6,16 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError};
 
 use futures_util::FutureExt;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::execute::{Failure, OnFailure};
 use super::fork::Forking;
 use super::perform::Acting;
 use super::restore::Restoration;
 use super::{Inner, caches, execute, fork, lifecycle, make, restore, settle, snapshots};
-use crate::model::{Code, CreateRequest, Hold, OperationKind, Problem, SnapshotName, TaskspaceId};
+use crate::model::{
+    Code, Collectable, CreateRequest, Hold, OperationKind, Problem, SnapshotName, TaskspaceId,
+};
 use crate::plan::snapshot::Taking;
 use crate::plan::{CopyPlan, Plan};
 
@@ -90,6 +92,13 @@ pub(super) enum Queued {
         /// Podman has been about to change it for so long that it never will.
         is_stuck: bool,
     },
+    /// Remove something that says it is of this taskspace, which does not exist.
+    Collect {
+        /// What.
+        item: Box<Collectable>,
+        /// Told whether it is gone.
+        answer: oneshot::Sender<Result<bool, Problem>>,
+    },
 }
 
 impl Inner {
@@ -111,7 +120,7 @@ impl Inner {
         self.drivers.lock().unwrap_or_else(PoisonError::into_inner).contains_key(id)
     }
 
-    fn queue(self: &Arc<Self>, id: &TaskspaceId, queued: Queued) {
+    pub(super) fn queue(self: &Arc<Self>, id: &TaskspaceId, queued: Queued) {
         let mut drivers = self.drivers.lock().unwrap_or_else(PoisonError::into_inner);
         let queued = match drivers.get(id) {
             Some(driver) => driver.send(queued).map_err(|unsent| unsent.0),
@@ -136,6 +145,16 @@ async fn drive(engine: Arc<Inner>, id: TaskspaceId, mut jobs: mpsc::UnboundedRec
                 Queued::Operation(operation, job) => {
                     carry_out(&engine, &id, operation, run(&engine, &id, operation, job)).await;
                     worked = true;
+                }
+                Queued::Collect { item, answer } => {
+                    let work = async {
+                        let (podman, _) = engine.link.get().await?;
+                        engine.remove_stray(&podman, &item).await
+                    };
+                    // Who asked is told by the answer's end that it broke off.
+                    if let Ok(removed) = AssertUnwindSafe(work).catch_unwind().await {
+                        answer.send(removed).ok();
+                    }
                 }
                 Queued::Settle { is_stuck } => {
                     let work = settle::settle(&engine, &id, is_stuck);

@@ -1,11 +1,11 @@
 //! The containers' images: built on first need, and again only when what they are built from has
 //! changed.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
@@ -25,9 +25,6 @@ use crate::render::{self, ContextFile, ImageInputs};
 /// How many lines of a failed build are told.
 const LAST_LINES: usize = 25;
 
-/// The role of the pods with which images are prepared.
-const WARM: &str = "warm";
-
 /// Where systems keep the certificate authorities that they trust, the first that exists is taken:
 /// Debian and its like, Fedora and its like, openSUSE, Alpine.
 const CA_BUNDLES: &[&str] = &[
@@ -45,6 +42,8 @@ pub(crate) struct Images {
     building: Mutex<HashMap<ImageRef, Arc<Mutex<()>>>>,
     /// Done once what an interrupted preparation left is removed.
     swept: OnceCell<()>,
+    /// The pods with which images are being prepared.
+    warming: std::sync::Mutex<BTreeSet<String>>,
 }
 
 /// What an image would be built from now.
@@ -55,7 +54,8 @@ struct Recipe {
 
 impl Images {
     pub(crate) fn new(settings: Arc<Settings>, registry: Uuid) -> Self {
-        Self { settings, registry, building: Mutex::default(), swept: OnceCell::new() }
+        let (building, swept) = (Mutex::default(), OnceCell::new());
+        Self { settings, registry, building, swept, warming: std::sync::Mutex::default() }
     }
 
     /// Builds an image, and what it stands on, unless it is there and current. `output` gets the
@@ -210,7 +210,7 @@ impl Images {
         self.swept.get_or_try_init(|| sweep(podman, &registry)).await?;
         let name = format!("taskspace-warm-{}", Uuid::new_v4().simple());
         let labels = Labels::from([
-            (names::ROLE_LABEL.to_owned(), WARM.to_owned()),
+            (names::ROLE_LABEL.to_owned(), names::WARM.to_owned()),
             (names::REGISTRY_LABEL.to_owned(), registry),
         ]);
         let pod = PodSpec {
@@ -226,17 +226,33 @@ impl Images {
             labels,
             ..ContainerSpec::default()
         };
-        podman.create_pod(&pod).await.map_err(problems::podman)?;
-        let made = podman.create_container(&container).await;
-        let removed = podman.remove_pod(&name, true, 0).await;
-        made.map_err(problems::podman)?;
-        removed.map_err(problems::podman)
+        self.warming().insert(name.clone());
+        let warmed = make_and_remove(podman, &pod, &container).await;
+        self.warming().remove(&name);
+        warmed
     }
+
+    /// Returns the pods with which images are being prepared.
+    pub(crate) fn warming(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.warming.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn make_and_remove(
+    podman: &Podman,
+    pod: &PodSpec,
+    container: &ContainerSpec,
+) -> Result<(), Problem> {
+    podman.create_pod(pod).await.map_err(problems::podman)?;
+    let made = podman.create_container(container).await;
+    let removed = podman.remove_pod(&pod.name, true, 0).await;
+    made.map_err(problems::podman)?;
+    removed.map_err(problems::podman)
 }
 
 /// Removes the pods that an interrupted preparation of an image left.
 async fn sweep(podman: &Podman, registry: &str) -> Result<(), Problem> {
-    let labels = [(names::ROLE_LABEL, WARM), (names::REGISTRY_LABEL, registry)];
+    let labels = [(names::ROLE_LABEL, names::WARM), (names::REGISTRY_LABEL, registry)];
     for pod in podman.pods(&labels).await.map_err(problems::podman)? {
         podman.remove_pod(&pod.name, true, 0).await.map_err(problems::podman)?;
     }

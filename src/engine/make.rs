@@ -32,6 +32,8 @@ const PORT_ATTEMPTS: usize = 3;
 pub(super) async fn create(context: &Context, request: CreateRequest) -> Result<(), Problem> {
     // Nothing is fetched in vain.
     context.engine.link.get().await?;
+    // Until the taskspace is in the registry, and as long as it is not: that of its project goes on.
+    let _mirrors = context.engine.projects.use_mirrors().await;
     fault::point(|| "create: fetch the project: before".to_owned());
     let resolved = resolve(context, &request).await?;
     fault::point(|| "create: fetch the project: after".to_owned());
@@ -325,7 +327,9 @@ impl Draft {
             attempts: Vec::new(),
             endings: Vec::new(),
         };
-        document.taskspaces.insert(id, record.clone().into());
+        document.note_uses(&record.spec.project.name, now, |document| {
+            document.taskspaces.insert(id, record.clone().into());
+        });
         Ok(record)
     }
 }
@@ -426,8 +430,7 @@ mod tests {
         assert_eq!(check_free(&document, &id, None), Ok(()));
         let problem = check_free(&document, &id, Some(&id)).unwrap_err();
         assert_eq!(problem.code, Code::AgentStateUnavailable);
-        let kept =
-            AgentStateRecord { volume: "v".to_owned(), since: Timestamp::UNIX_EPOCH, going: false };
+        let kept = AgentStateRecord::of(&Record::example(), Timestamp::UNIX_EPOCH);
         document.agent_states.insert(id.clone(), kept);
         assert_eq!(check_free(&document, &id, None).unwrap_err().code, Code::AgentStateExists);
         assert_eq!(check_free(&document, &id, Some(&id)), Ok(()));

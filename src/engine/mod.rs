@@ -4,6 +4,7 @@
 mod cache_layout;
 mod caches;
 mod checkout;
+mod collect;
 mod containers;
 mod coordination;
 mod driver;
@@ -34,6 +35,7 @@ mod settle;
 mod snapshots;
 mod ssh;
 mod state;
+mod states;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -93,6 +95,10 @@ struct Inner {
     patience: patience::Patience,
     /// What is of this registry in Podman, and of no taskspace.
     strays: watch::Sender<Vec<String>>,
+    /// One collection at a time.
+    collecting: tokio::sync::Mutex<()>,
+    /// Wakes whoever collects: something has come out of use.
+    unused: Notify,
     /// Wakes whoever compares what is recorded with what Podman has.
     look: Notify,
     /// The service ends: nothing is begun any more that nobody asked for.
@@ -128,6 +134,8 @@ impl Engine {
             ),
             patience: patience::Patience::default(),
             strays: watch::Sender::default(),
+            collecting: tokio::sync::Mutex::default(),
+            unused: Notify::new(),
             look: Notify::new(),
             closing: CancellationToken::new(),
             coordination: coordination::Coordination::new(
@@ -167,6 +175,7 @@ impl Engine {
         tokio::spawn(inner.clone().watch_dependencies());
         tokio::spawn(inner.clone().watch_over());
         tokio::spawn(inner.clone().watch_podman());
+        tokio::spawn(inner.clone().watch_retention());
         tokio::spawn(inner.clone().watch_health());
         tokio::spawn(inner.clone().watch_containers());
         tokio::spawn(inner.clone().watch_ports());

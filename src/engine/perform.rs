@@ -10,15 +10,15 @@ use tokio::time::Instant;
 
 use super::cache_layout::lay_out_cache;
 use super::execute::Performer;
-use super::projects::{foreign_volume, forget_unused_project, is_ours, remove_volume};
+use super::projects::{Removal, foreign_volume, forget_unused_project, is_ours, remove_volume};
 use super::ssh::blocking;
 use super::{Inner, problems, verify};
 use crate::fault;
 use crate::host::banner;
 use crate::host::files::{self, FileError};
 use crate::model::{
-    AgentStateRecord, BaseState, Code, EventBody, Hold, Problem, Record, Role, StepOutcome,
-    TaskspaceId,
+    AgentStateRecord, BaseState, Code, CollectableKind, EventBody, Hold, Problem, Record, Role,
+    StepOutcome, TaskspaceId,
 };
 use crate::plan::{Act, names};
 use crate::podman::{ErrorKind, LogOptions, Pod, Podman, VolumeSpec};
@@ -58,9 +58,12 @@ impl Performer for Acting {
             // What was there before is not ours to take back.
             Act::DropBase { .. } if !self.made_base.load(Ordering::Relaxed) => Ok(()),
             Act::DropBase { project, commit } => {
-                self.engine.projects.drop_base(podman, project, commit, Some(&self.id)).await
+                let in_vain = Removal::InVain(self.id.clone());
+                self.engine.projects.drop_base(podman, project, commit, in_vain).await.map(drop)
             }
-            Act::TrimBases(project) => self.engine.projects.trim(podman, project, &self.id).await,
+            Act::TrimBases(project) => {
+                self.engine.trim(podman, project, CollectableKind::Base).await
+            }
             Act::EnsureCache { project, volume } => {
                 self.engine.ensure_cache(podman, project, volume).await
             }
@@ -73,11 +76,13 @@ impl Performer for Acting {
                 self.engine.publish_cache(project, volume, &self.id).await
             }
             Act::DropCache { project, volume } => {
-                let dropped = self.engine.drop_cache(podman, project, volume).await;
+                let dropped = self.engine.abandon_cache(podman, project, volume).await;
                 self.engine.making_caches().remove(volume);
                 dropped
             }
-            Act::TrimCaches(project) => self.engine.trim_caches(podman, project).await,
+            Act::TrimCaches(project) => {
+                self.engine.trim(podman, project, CollectableKind::Cache).await
+            }
             Act::WriteFiles => {
                 let agent = &self.record.spec.agent;
                 self.engine.ssh.write_taskspace_files(&self.id, agent).await
@@ -235,16 +240,21 @@ impl Inner {
         }
     }
 
-    /// Removes the agent state that a former taskspace left.
+    /// Removes the agent state that a former taskspace left, if it may go; returns whether it is gone.
     pub(super) async fn remove_agent_state(
         &self,
         podman: &Podman,
         former: &TaskspaceId,
-    ) -> Result<(), Problem> {
+        may_go: impl Fn(&AgentStateRecord) -> bool + Clone + Send + 'static,
+    ) -> Result<bool, Problem> {
+        // Who comes later must not remove the volume of a new taskspace of this id.
+        let lock = self.projects.lock_of(&format!("agent state {former}")).await;
+        let _alone = lock.write().await;
         let mark = |going: bool| {
-            let former = former.clone();
+            let (former, may_go) = (former.clone(), may_go.clone());
             self.registry.update(move |document| {
-                Ok::<_, Problem>(document.agent_states.get_mut(&former).map(|state| {
+                let state = document.agent_states.get_mut(&former).filter(|state| may_go(state));
+                Ok::<_, Problem>(state.map(|state| {
                     state.going = going;
                     (state.volume.clone(), document.registry)
                 }))
@@ -253,7 +263,7 @@ impl Inner {
         // Marked first: nobody can be given what is about to go, and a crash is found by the next
         // start.
         let Some((volume, registry)) = mark(true).await.map_err(problems::registry)?? else {
-            return Ok(());
+            return Ok(false);
         };
         fault::point(|| "purge: remove the volume: before".to_owned());
         if let Err(problem) = remove_volume(podman, registry, &volume).await {
@@ -266,7 +276,8 @@ impl Inner {
             document.agent_states.remove(&former);
             Ok::<(), Problem>(())
         });
-        forgotten.await.map_err(problems::registry)?
+        forgotten.await.map_err(problems::registry)??;
+        Ok(true)
     }
 
     /// Takes a taskspace out of the registry and out of `ssh_config`; its agent's state is kept
@@ -278,16 +289,16 @@ impl Inner {
     ) -> Result<(), Problem> {
         let gone = id.clone();
         let updated = self.registry.update(move |document| {
-            if let Some(record) = document.taskspaces.remove(&gone) {
+            let Some(record) = document.taskspaces.get(&gone).cloned() else { return Ok(None) };
+            let (now, project) = (Timestamp::now(), &record.spec.project.name);
+            document.note_uses(project, now, |document| {
+                document.taskspaces.remove(&gone);
                 if let Some(former) = keep_state_as {
-                    let volume = record.agent_state_volume.clone();
-                    let kept = AgentStateRecord { volume, since: Timestamp::now(), going: false };
-                    document.agent_states.insert(former, kept);
+                    document.agent_states.insert(former, AgentStateRecord::of(&record, now));
                 }
-                forget_unused_project(document, &record.spec.project.name, None);
-                return Ok(Some(record.status));
-            }
-            Ok::<_, Problem>(None)
+                forget_unused_project(document, project, None);
+            });
+            Ok::<_, Problem>(Some(record.status))
         });
         if let Some(from) = updated.await.map_err(problems::registry)?? {
             let body = EventBody::StatusChanged { from: Some(from), to: None };

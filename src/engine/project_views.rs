@@ -54,9 +54,17 @@ impl Inner {
 
     /// Returns how many bytes directories that containers may have written occupy together.
     pub(super) async fn measure(&self, directories: Vec<PathBuf>) -> Result<u64, Problem> {
+        Ok(self.measure_each(directories).await?.iter().sum())
+    }
+
+    /// Returns how many bytes each of such directories occupies.
+    pub(super) async fn measure_each(
+        &self,
+        directories: Vec<PathBuf>,
+    ) -> Result<Vec<u64>, Problem> {
         let unshared = self.unshared().await?;
         let measured = unshared.measure(directories).await.map_err(problems::unshared)?;
-        Ok(measured.iter().map(|it| it.bytes).sum())
+        Ok(measured.iter().map(|it| it.bytes).collect())
     }
 
     /// Returns the user namespace in which files that containers wrote are worked on.

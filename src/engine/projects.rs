@@ -6,18 +6,20 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use tokio::sync::{Mutex, OwnedRwLockReadGuard, RwLock};
+use tokio::sync::{Mutex, OwnedRwLockReadGuard, RwLock, RwLockWriteGuard};
 use uuid::Uuid;
 
 use super::problems;
+use super::ssh::blocking;
 use crate::fault;
-use crate::host::git::{BaseSpec, Git, Sibling, Source, mirror_path};
+use crate::host::git::{BaseSpec, Git, Sibling, Source, mirror_path, note_user};
 use crate::model::{
     BaseRecord, BaseState, Code, CreateRequest, Document, GitEnvironment, Problem, ProjectRecord,
     ProjectType, TaskspaceId,
 };
-use crate::plan::{BasePlan, names};
+use crate::plan::{BasePlan, collect, names};
 use crate::podman::{ErrorKind, Podman, VolumeSpec};
+use crate::policy::retention::Retention;
 use crate::registry::Registry;
 
 /// A request's project, resolved.
@@ -48,16 +50,67 @@ pub(crate) struct Projects {
     registry: Registry,
     /// For each volume: who makes or removes it has it alone, who links its files shares it.
     locks: Mutex<HashMap<String, Arc<RwLock<()>>>>,
+    /// Who removes mirrors has them alone; shared by those who need one that no project has yet.
+    using_mirrors: Arc<RwLock<()>>,
+}
+
+/// Why a base is removed.
+#[derive(Clone, Debug)]
+pub(crate) enum Removal {
+    /// It was made for this taskspace, in vain.
+    InVain(TaskspaceId),
+    /// Its time is over.
+    Due(Retention),
+}
+
+impl Removal {
+    /// Whether a base may go, by what is known now.
+    fn is_right(&self, document: &Document, project: &str, commit: &str) -> bool {
+        match self {
+            Self::InVain(id) => !document.taskspaces.iter().any(|(other, record)| {
+                let of = &record.spec.project;
+                other != id && of.name == project && of.commit == commit
+            }),
+            Self::Due(retention) => {
+                let volume = names::base_volume(project, commit);
+                collect::base_is_due(document, retention, Timestamp::now(), &volume)
+            }
+        }
+    }
+
+    fn in_vain_for(&self) -> Option<&TaskspaceId> {
+        match self {
+            Self::InVain(id) => Some(id),
+            Self::Due(_) => None,
+        }
+    }
 }
 
 impl Projects {
     pub(crate) fn new(mirrors: PathBuf, registry: Registry) -> Self {
-        Self { mirrors, registry, locks: Mutex::default() }
+        Self { mirrors, registry, locks: Mutex::default(), using_mirrors: Arc::default() }
     }
 
     /// Returns where the mirrors are.
     pub(crate) fn mirrors(&self) -> &Path {
         &self.mirrors
+    }
+
+    /// Keeps the mirrors from being removed.
+    pub(crate) async fn use_mirrors(&self) -> OwnedRwLockReadGuard<()> {
+        self.using_mirrors.clone().read_owned().await
+    }
+
+    /// Keeps the mirrors from being used, unless somebody uses them.
+    pub(crate) fn keep_mirrors_unused(&self) -> Option<RwLockWriteGuard<'_, ()>> {
+        self.using_mirrors.try_write().ok()
+    }
+
+    /// Returns the volumes that are being made or removed.
+    pub(crate) async fn busy(&self) -> Vec<String> {
+        let locks = self.locks.lock().await;
+        let busy = locks.iter().filter(|(_, lock)| lock.try_read().is_err());
+        busy.map(|(volume, _)| volume.clone()).collect()
     }
 
     /// Brings the mirror up to date, finds the commit, and fetches what a base of it needs besides.
@@ -86,7 +139,9 @@ impl Projects {
             }
             None => git.resolve(&source, &mirror, asked).await.map_err(told)?,
         };
-        git.fetch_contents(&source, &self.mirrors, &commit, &output).await.map_err(told)?;
+        let contents = git.fetch_contents(&source, &self.mirrors, &commit, &output);
+        let submodules = contents.await.map_err(told)?;
+        self.note_users(&mirror, submodules).await?;
         let names = git.top_level_names(&mirror, &commit).await.map_err(told)?;
         Ok(Resolved {
             source: source.public(),
@@ -94,6 +149,21 @@ impl Projects {
             commit,
             detected: ProjectType::detect(names.iter().map(String::as_str)),
         })
+    }
+
+    /// Notes in the mirrors of a project and its submodules that they are used for it.
+    async fn note_users(&self, mirror: &Path, submodules: Vec<PathBuf>) -> Result<(), Problem> {
+        let document = self.registry.read().await.map_err(problems::registry)?;
+        let (registry, mirror) = (document.registry.to_string(), mirror.to_owned());
+        blocking(move || {
+            let project = mirror.file_name().unwrap_or_default().to_string_lossy();
+            let noted = [&mirror]
+                .into_iter()
+                .chain(&submodules)
+                .try_for_each(|used| note_user(used, &registry, &project));
+            noted.map_err(|error| problems::git(&error))
+        })
+        .await
     }
 
     /// Counts what would come along of the work tree, if that is asked for.
@@ -138,6 +208,7 @@ impl Projects {
             state,
             created: Timestamp::now(),
             lacks,
+            unused_since: None,
         };
         self.record(plan, Some(base(BaseState::Making, None))).await?;
         match self.make(podman, plan, document.registry).await {
@@ -161,7 +232,8 @@ impl Projects {
         Ok(base.and_then(|base| base.lacks.clone()))
     }
 
-    async fn lock_of(&self, volume: &str) -> Arc<RwLock<()>> {
+    /// Returns the lock of a volume, or of whatever else has a name of its own.
+    pub(crate) async fn lock_of(&self, volume: &str) -> Arc<RwLock<()>> {
         self.locks.lock().await.entry(volume.to_owned()).or_default().clone()
     }
 
@@ -233,86 +305,67 @@ impl Projects {
     async fn record(&self, plan: &BasePlan, base: Option<BaseRecord>) -> Result<(), Problem> {
         let plan = plan.clone();
         let updated = self.registry.update(move |document| {
-            if let Some(project) = document.projects.get_mut(&plan.project) {
+            let BasePlan { project: name, commit, .. } = plan;
+            document.note_uses(&name, Timestamp::now(), |document| {
+                let project = document.projects.get_mut(&name);
+                // Nobody would find what is made for a project that is gone.
+                let project = project.ok_or_else(|| problems::no_project(&name))?;
                 match base {
-                    Some(base) => project.bases.insert(plan.commit, base),
-                    None => project.bases.remove(&plan.commit),
+                    Some(base) => project.bases.insert(commit, base),
+                    None => project.bases.remove(&commit),
                 };
-            }
-            Ok::<(), Problem>(())
+                Ok::<(), Problem>(())
+            })
         });
         updated.await.map_err(problems::registry)?
     }
 
-    /// Removes a base that no taskspace but `except` uses.
+    /// Removes a base, if that is still right when nobody else has it; returns whether it did.
     pub(crate) async fn drop_base(
         &self,
         podman: &Podman,
         project: &str,
         commit: &str,
-        except: Option<&TaskspaceId>,
-    ) -> Result<(), Problem> {
+        removal: Removal,
+    ) -> Result<bool, Problem> {
         let volume = names::base_volume(project, commit);
         let lock = self.lock_of(&volume).await;
         let _alone = lock.write().await;
-        let (project, commit, except) = (project.to_owned(), commit.to_owned(), except.cloned());
+        let (of, at, why) = (project.to_owned(), commit.to_owned(), removal.clone());
         // Under the registry's lock it becomes one that is not whole: who wants it from now on makes
-        // it, and when the removal fails, the next start of the service finds it.
-        let (of, at, keep) = (project.clone(), commit.clone(), except.clone());
+        // it, and when the removal fails, the next collection finds it.
         let condemned = self.registry.update(move |document| {
-            let used = document.taskspaces.iter().any(|(id, record)| {
-                Some(id) != keep.as_ref()
-                    && record.spec.project.name == of
-                    && record.spec.project.commit == at
-            });
-            let base = document.projects.get_mut(&of).and_then(|record| record.bases.get_mut(&at));
-            if let (false, Some(base)) = (used, base) {
-                base.state = BaseState::Making;
+            let is_right = why.is_right(document, &of, &at);
+            if is_right {
+                document.note_uses(&of, Timestamp::now(), |document| {
+                    let project = document.projects.get_mut(&of);
+                    if let Some(base) = project.and_then(|project| project.bases.get_mut(&at)) {
+                        base.state = BaseState::Making;
+                    }
+                });
             }
-            Ok::<bool, Problem>(!used)
+            Ok::<bool, Problem>(is_right)
         });
-        if condemned.await.map_err(problems::registry)?? {
-            fault::point(|| "base: remove the volume: before".to_owned());
-            let registry = self.registry.read().await.map_err(problems::registry)?.registry;
-            remove_volume(podman, registry, &volume).await?;
-            fault::point(|| "base: remove the volume: after".to_owned());
-            let forgotten = self.registry.update(move |document| {
+        if !condemned.await.map_err(problems::registry)?? {
+            return Ok(false);
+        }
+        fault::point(|| "base: remove the volume: before".to_owned());
+        let registry = self.registry.read().await.map_err(problems::registry)?.registry;
+        remove_volume(podman, registry, &volume).await?;
+        fault::point(|| "base: remove the volume: after".to_owned());
+        let (project, commit) = (project.to_owned(), commit.to_owned());
+        let forgotten = self.registry.update(move |document| {
+            document.note_uses(&project, Timestamp::now(), |document| {
                 if let Some(record) = document.projects.get_mut(&project) {
                     record.bases.remove(&commit);
                 }
-                forget_unused_project(document, &project, except.as_ref());
-                Ok::<(), Problem>(())
+                forget_unused_project(document, &project, removal.in_vain_for());
             });
-            forgotten.await.map_err(problems::registry)??;
-        }
-        Ok(())
+            Ok::<(), Problem>(())
+        });
+        forgotten.await.map_err(problems::registry)??;
+        Ok(true)
     }
-
-    /// Removes a project's bases that no taskspace uses, but the newest one: it makes the next
-    /// taskspace quick.
-    pub(crate) async fn trim(
-        &self,
-        podman: &Podman,
-        project: &str,
-        except: &TaskspaceId,
-    ) -> Result<(), Problem> {
-        let document = self.registry.read().await.map_err(problems::registry)?;
-        for commit in superfluous(&document, project) {
-            self.drop_base(podman, project, &commit, Some(except)).await?;
-        }
-        Ok(())
-    }
-}
-
-/// Returns the commits of unused bases, without the newest one that is whole: one that lacks something
-/// is made again the next time, when perhaps that can be had.
-pub(crate) fn superfluous(document: &Document, project: &str) -> Vec<String> {
-    let Some(record) = document.projects.get(project) else { return Vec::new() };
-    let is_whole = |base: &BaseRecord| base.state == BaseState::Ready && base.lacks.is_none();
-    let ready = record.bases.iter().filter(|(_, base)| is_whole(base));
-    let newest = ready.max_by_key(|(_, base)| base.created).map(|(commit, _)| commit);
-    let used = |commit: &String| document.uses_base(project, commit);
-    record.bases.keys().filter(|commit| Some(*commit) != newest && !used(commit)).cloned().collect()
 }
 
 /// Enters the project of a resolved source and returns its name: the wanted one, unless another
@@ -407,25 +460,5 @@ mod tests {
         let other = enter_project(&mut document, &resolved("https://b.example/app"));
         assert!(other.starts_with("app-") && other.len() == 12, "{other}");
         assert_eq!(enter_project(&mut document, &resolved("https://b.example/app")), other);
-    }
-
-    #[test]
-    fn only_the_newest_unused_base_is_kept() {
-        let mut document = Document::new(Uuid::nil());
-        enter_project(&mut document, &resolved("s"));
-        for (second, commit) in ["old", "older", "new"].iter().enumerate() {
-            let base = BaseRecord {
-                volume: names::base_volume("app", commit),
-                state: BaseState::Ready,
-                created: Timestamp::from_second(i64::try_from(second).unwrap()).unwrap(),
-                lacks: None,
-            };
-            document.projects.get_mut("app").unwrap().bases.insert((*commit).to_owned(), base);
-        }
-        assert_eq!(superfluous(&document, "app"), ["old", "older"]);
-        let bases = &mut document.projects.get_mut("app").unwrap().bases;
-        bases.get_mut("new").unwrap().lacks = Some("what is in Git LFS".to_owned());
-        assert_eq!(superfluous(&document, "app"), ["new", "old"]);
-        assert!(superfluous(&document, "unknown").is_empty());
     }
 }

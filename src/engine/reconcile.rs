@@ -11,10 +11,8 @@ use tokio::time::Instant;
 
 use super::observe::World;
 use super::settle::{is_recovery, unfinished};
-use super::{Inner, network, problems, projects, snapshots};
-use crate::model::{
-    Document, EventBody, OperationKind, Problem, ProjectRecord, Record, Status, TaskspaceId,
-};
+use super::{Inner, network, problems, snapshots};
+use crate::model::{Document, EventBody, OperationKind, Problem, Record, Status, TaskspaceId};
 use crate::plan::assess::{Verdict, assess};
 use crate::plan::names;
 use crate::podman::PodmanEvent;
@@ -62,24 +60,6 @@ impl Inner {
         }
         for (former, _) in document.agent_states.iter().filter(|(_, state)| state.going) {
             tokio::spawn(remove_agent_state(self.clone(), former.clone()));
-        }
-        // Half made, half removed, or left by a removal that broke off just before.
-        let superfluous: Vec<(String, String)> = document
-            .projects
-            .keys()
-            .flat_map(|name| {
-                let commits = projects::superfluous(document, name);
-                commits.into_iter().map(|commit| (name.clone(), commit))
-            })
-            .collect();
-        if !superfluous.is_empty() {
-            tokio::spawn(drop_bases(self.clone(), superfluous));
-        }
-        let has_caches = |project: &ProjectRecord| !project.caches.is_empty();
-        let projects = document.projects.iter().filter(|(_, project)| has_caches(project));
-        let projects: Vec<String> = projects.map(|(name, _)| name.clone()).collect();
-        if !projects.is_empty() {
-            tokio::spawn(trim_caches(self.clone(), projects));
         }
     }
 
@@ -342,35 +322,9 @@ impl Found {
 async fn remove_agent_state(engine: Arc<Inner>, former: TaskspaceId) {
     let removed = async {
         let (podman, _) = engine.link.get().await?;
-        engine.remove_agent_state(&podman, &former).await
+        engine.remove_agent_state(&podman, &former, |_| true).await
     };
     if let Err(problem) = removed.await {
         tracing::warn!(%former, "its agent state stays for now: {problem}");
-    }
-}
-
-/// Removes bases that nobody uses.
-async fn drop_bases(engine: Arc<Inner>, bases: Vec<(String, String)>) {
-    let (podman, _) = match engine.link.get().await {
-        Ok(link) => link,
-        Err(problem) => return tracing::warn!("bases that nobody uses stay for now: {problem}"),
-    };
-    for (project, commit) in bases {
-        if let Err(problem) = engine.projects.drop_base(&podman, &project, &commit, None).await {
-            tracing::warn!("cannot remove a base of {project}: {problem}");
-        }
-    }
-}
-
-/// Removes build caches that nobody uses.
-async fn trim_caches(engine: Arc<Inner>, projects: Vec<String>) {
-    let (podman, _) = match engine.link.get().await {
-        Ok(link) => link,
-        Err(problem) => return tracing::warn!("caches that nobody uses stay for now: {problem}"),
-    };
-    for project in projects {
-        if let Err(problem) = engine.trim_caches(&podman, &project).await {
-            tracing::warn!("cannot remove a build cache of {project}: {problem}");
-        }
     }
 }

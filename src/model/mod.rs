@@ -1,6 +1,7 @@
 //! Pure types that every room shares: no I/O, no clock, no tokio.
 
 mod asker;
+mod collection;
 mod conflict;
 mod coordination;
 mod diff;
@@ -17,9 +18,13 @@ mod snapshot;
 mod spec;
 mod status;
 mod target;
+mod uses;
 mod view;
 
 pub use asker::{AgentName, Asker, Hold, Priority};
+pub use collection::{
+    AgentStateView, Collectable, CollectableKind, CollectionReason, CollectionView,
+};
 pub use conflict::{Conflict, OperationClass, Severity};
 pub use coordination::{
     CoordinationView, Lease, LockView, MAX_DESCRIPTION, OperationRequest, OperationUpdate, Outcome,
@@ -51,6 +56,7 @@ pub use spec::{
 };
 pub use status::{Desired, Status, TRANSITIONS, TransitionError};
 pub use target::{ContainerName, Target};
+pub use uses::{Standing, Uses};
 pub use view::{
     BuildRequest, ContainerView, DeleteOptions, DetailView, ExecRequest, HealthView, ImageState,
     ImageView, OperationOrPlan, PlanView, PodmanView, SshHealth, StatusView, StepView, Usage,

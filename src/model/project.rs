@@ -26,6 +26,14 @@ impl ProjectRecord {
         Self { source, bases: BTreeMap::new(), caches: BTreeMap::new() }
     }
 
+    /// Returns the commit of the newest base that is whole: one that lacks something is made again the
+    /// next time, when perhaps that can be had.
+    pub fn newest_base(&self) -> Option<&str> {
+        let is_whole = |base: &BaseRecord| base.state == BaseState::Ready && base.lacks.is_none();
+        let whole = self.bases.iter().filter(|(_, base)| is_whole(base));
+        whole.max_by_key(|(_, base)| base.created).map(|(commit, _)| commit.as_str())
+    }
+
     /// Returns the volume of the build cache that a new taskspace begins with.
     pub fn cache(&self) -> Option<&str> {
         let given = |(_, cache): &(&String, &CacheRecord)| {
@@ -59,6 +67,10 @@ pub struct BaseRecord {
     /// What it lacks: contents that could not be had when it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lacks: Option<String>,
+    /// Since when no taskspace uses it; absent while one does, and where that was not noted yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub unused_since: Option<Timestamp>,
 }
 
 /// One immutable build cache.
@@ -75,6 +87,10 @@ pub struct CacheRecord {
     /// Whether no new taskspace gets it any more: it goes with the last one that has it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub withdrawn: bool,
+    /// Since when no taskspace uses it; absent while one does, and where that was not noted yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub unused_since: Option<Timestamp>,
 }
 
 #[cfg(test)]
@@ -88,7 +104,7 @@ mod tests {
         let mut enter = |volume: &str, second, state, withdrawn| {
             let created = Timestamp::from_second(second).unwrap();
             let from = "example".parse().unwrap();
-            let cache = CacheRecord { state, created, from, withdrawn };
+            let cache = CacheRecord { state, created, from, withdrawn, unused_since: None };
             project.caches.insert(volume.to_owned(), cache);
         };
         enter("a", 2, BaseState::Ready, false);

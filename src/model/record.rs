@@ -37,6 +37,10 @@ pub struct Document {
     /// Agent states whose taskspaces are gone, by the former taskspace.
     #[serde(default)]
     pub agent_states: BTreeMap<TaskspaceId, AgentStateRecord>,
+    /// What belongs to nothing here, and since when that is seen: the names as in
+    /// [`Collectable`](super::Collectable).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub astray: BTreeMap<String, Timestamp>,
     /// What the coordination of operations has to remember.
     #[serde(default, skip_serializing_if = "CoordinationRecord::is_empty")]
     pub coordination: CoordinationRecord,
@@ -132,6 +136,7 @@ impl Document {
             taskspaces: BTreeMap::new(),
             projects: BTreeMap::new(),
             agent_states: BTreeMap::new(),
+            astray: BTreeMap::new(),
             coordination: CoordinationRecord::default(),
         }
     }
@@ -387,7 +392,26 @@ pub struct AgentStateRecord {
     /// Since when its taskspace is gone.
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
+    /// The project that its taskspace was of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// The agent whose it is, as in its taskspace's entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
     /// Whether it is being removed: nobody can go on with it any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub going: bool,
+}
+
+impl AgentStateRecord {
+    /// Makes one of what a taskspace leaves that goes now.
+    pub fn of(record: &Record, now: Timestamp) -> Self {
+        Self {
+            volume: record.agent_state_volume.clone(),
+            since: now,
+            project: Some(record.spec.project.name.clone()),
+            agent: Some(record.spec.agent.kind.clone()),
+            going: false,
+        }
+    }
 }

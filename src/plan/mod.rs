@@ -5,6 +5,7 @@ pub mod aside;
 pub mod assess;
 pub mod cache;
 pub mod capability;
+pub mod collect;
 pub mod create;
 pub mod delete;
 mod describe;

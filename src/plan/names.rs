@@ -28,6 +28,15 @@ pub const DEPENDS_ON_LABEL: &str = "io.symposium.depends-on";
 /// The role of a container that is made beside a taskspace for a moment, and is no part of it.
 pub const ASIDE: &str = "aside";
 
+/// The role of a base volume.
+pub const BASE: &str = "base";
+
+/// The role of the volume of a project's build cache.
+pub const CACHE: &str = "cache";
+
+/// The role of the pods with which images are prepared.
+pub const WARM: &str = "warm";
+
 /// What the names of a taskspace's pod and volumes begin with.
 pub const PREFIX: &str = "taskspace-";
 
@@ -48,7 +57,7 @@ pub fn labels(registry: Uuid, id: &TaskspaceId, role: &str) -> Labels {
 /// Returns the labels of a project's build cache.
 pub fn cache_labels(registry: Uuid, project: &str) -> Labels {
     [
-        (ROLE_LABEL, "cache".to_owned()),
+        (ROLE_LABEL, CACHE.to_owned()),
         (REGISTRY_LABEL, registry.to_string()),
         (PROJECT_LABEL, project.to_owned()),
     ]
@@ -59,7 +68,7 @@ pub fn cache_labels(registry: Uuid, project: &str) -> Labels {
 /// Returns the labels of a project's base volume.
 pub fn base_labels(registry: Uuid, project: &str, commit: &str) -> Labels {
     [
-        (ROLE_LABEL, "base".to_owned()),
+        (ROLE_LABEL, BASE.to_owned()),
         (REGISTRY_LABEL, registry.to_string()),
         (PROJECT_LABEL, project.to_owned()),
         (COMMIT_LABEL, commit.to_owned()),

@@ -123,7 +123,8 @@ impl Inner {
         self.asides().remove(name);
     }
 
-    fn asides(&self) -> MutexGuard<'_, HashSet<String>> {
+    /// Returns the containers that this run of the service has made beside taskspaces.
+    pub(in super::super) fn asides(&self) -> MutexGuard<'_, HashSet<String>> {
         self.asides.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

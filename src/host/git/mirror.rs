@@ -27,7 +27,7 @@ pub fn mirror_path(mirrors: &Path, source: &Source) -> PathBuf {
 }
 
 /// Returns `path` with `suffix` appended to its last name.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     name.into()
@@ -198,7 +198,7 @@ impl Git {
 }
 
 /// What is appended to the name of a mirror while it is made.
-const MAKING: &str = ".making";
+pub(super) const MAKING: &str = ".making";
 
 fn now() -> u128 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos())

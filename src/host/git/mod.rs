@@ -17,6 +17,7 @@ mod saved;
 mod sibling;
 mod source;
 mod submodules;
+mod users;
 mod work_tree;
 
 use std::path::Path;
@@ -30,6 +31,7 @@ pub use fetch::{FetchError, SshRemote};
 pub use mirror::mirror_path;
 pub use sibling::Sibling;
 pub use source::Source;
+pub use users::{Users, list_mirrors, note_user, remove_mirror};
 pub use work_tree::Uncommitted;
 
 /// Runs git for one caller.

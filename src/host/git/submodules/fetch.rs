@@ -21,26 +21,27 @@ impl Git {
     ///
     /// The commit is in the mirror of `source`. A submodule that a local repository has a clone of may
     /// come from there: its commit need not be published yet.
+    ///
+    /// Returns the mirrors of the submodules.
     pub async fn fetch_contents(
         &self,
         source: &Source,
         mirrors: &Path,
         commit: &str,
         mut progress: impl FnMut(String) + Send,
-    ) -> Result<(), GitError> {
+    ) -> Result<Vec<PathBuf>, GitError> {
         let mut wanted = vec![Wanted {
             source: source.clone(),
             mirror: mirror_path(mirrors, source),
             commit: commit.to_owned(),
             git_dir: self.local_git_dir(source).await,
         }];
-        let mut count = 0;
+        let mut brought = Vec::new();
         while let Some(one) = wanted.pop() {
             let Wanted { source, mirror, commit, git_dir } = &one;
             self.fetch_lfs(source, mirror, commit, git_dir.as_deref(), &mut progress).await?;
             for submodule in self.submodules(&one.source, &one.mirror, &one.commit).await? {
-                count += 1;
-                if count > MOST {
+                if brought.len() == MOST {
                     return Err(refused(&submodule.name, "there are too many"));
                 }
                 let mirror = mirror_path(mirrors, &submodule.source);
@@ -50,10 +51,11 @@ impl Git {
                     .await
                     .map_err(|error| submodule.told(error))?;
                 let Submodule { source, commit, .. } = submodule;
+                brought.push(mirror.clone());
                 wanted.push(Wanted { source, mirror, commit, git_dir });
             }
         }
-        Ok(())
+        Ok(brought)
     }
 
     /// Finds the git directory of a repository on this host.

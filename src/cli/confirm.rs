@@ -1,0 +1,35 @@
+//! Questions whose answer may lose something.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use super::output::Output;
+use crate::model::Problem;
+
+/// Whether somebody is there to be asked.
+pub(super) fn can_ask(output: Output) -> bool {
+    output.error_terminal && io::stdin().is_terminal()
+}
+
+/// Asks, and tells whether the answer is a yes.
+pub(super) fn ask(question: &str) -> Result<bool, Problem> {
+    let mut answer = String::new();
+    let asked = write!(io::stderr(), "{question} [y/N] ")
+        .and_then(|()| io::stdin().lock().read_line(&mut answer));
+    asked.map_err(|error| super::internal("ask", &error))?;
+    Ok(is_yes(&answer))
+}
+
+fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_yes_is_a_yes() {
+        assert!(["y\n", "Y\n", "yes\n"].iter().all(|answer| is_yes(answer)));
+        assert!(!["", "\n", "n\n", "yep\n"].iter().any(|answer| is_yes(answer)));
+    }
+}
