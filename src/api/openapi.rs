@@ -27,7 +27,7 @@ use crate::model::{Event, ExecRequest};
         operations::cancel, operations::hold, operations::locks,
         events::events,
         containers::list, containers::register, containers::show, containers::forget,
-        projects::list, projects::promote, projects::withdraw,
+        projects::list, projects::promote, projects::withdraw, projects::refresh,
         collection::states, collection::state, collection::purge, collection::collect,
         images::list, images::build,
     ),

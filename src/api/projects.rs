@@ -4,10 +4,10 @@ use axum::Json;
 use axum::extract::{Path, State};
 
 use super::app::App;
-use super::extract::{By, Id, Parameters};
+use super::extract::{By, Document, Id, Parameters};
 use super::operations::{Started, Wait, started};
 use super::problem::Answer;
-use crate::model::{Problem, ProjectView};
+use crate::model::{Problem, ProjectView, RefreshRequest};
 
 /// List the projects
 #[utoipa::path(get, path = "/v1/projects", tag = "projects",
@@ -44,4 +44,25 @@ pub(crate) async fn withdraw(
     Path(name): Path<String>,
 ) -> Answer<Json<ProjectView>> {
     Ok(Json(app.engine()?.withdraw_cache(&name).await?))
+}
+
+/// Fetch a project, and make the base of the newest commit of its default branch
+///
+/// What the caller needs to fetch it is used and not kept.
+#[utoipa::path(post, path = "/v1/projects/{name}/refresh", tag = "projects",
+    params(("name" = String, Path, description = "The project"), Wait),
+    request_body = RefreshRequest,
+    responses(Started,
+        (status = 400, body = Problem),
+        (status = 404, body = Problem),
+        (status = 422, description = "It cannot be fetched", body = Problem)))]
+pub(crate) async fn refresh(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Parameters(wait): Parameters<Wait>,
+    By(asker): By,
+    Document(request): Document<RefreshRequest>,
+) -> Answer<Started> {
+    let operation = app.engine()?.refresh_project(&name, request, &asker).await?;
+    started(&app, operation, wait).await
 }

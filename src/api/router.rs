@@ -42,6 +42,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/taskspaces/{id}/cache", post(projects::promote))
         .route("/v1/projects", get(projects::list))
         .route("/v1/projects/{name}/cache", delete(projects::withdraw))
+        .route("/v1/projects/{name}/refresh", post(projects::refresh))
         .route("/v1/states", get(collection::states))
         .route("/v1/states/{id}", get(collection::state).delete(collection::purge))
         .route("/v1/gc", post(collection::collect))

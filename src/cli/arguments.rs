@@ -97,7 +97,7 @@ pub enum Verb {
     SshConfig(ssh_config::SshConfig),
     /// List, register or forget containers and services outside of taskspaces
     Containers(containers::Containers),
-    /// List the projects, with what their taskspaces share
+    /// List the projects, with what their taskspaces share, or bring them up to date
     Projects(projects::Projects),
     /// Give a build cache to later taskspaces, or take it from them
     Cache(cache::Cache),
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn what_is_understood() {
-        let good: [&[&str]; 56] = [
+        let good: [&[&str]; 57] = [
             &["create"],
             &["create", "fix-1", "--project", "https://host/x.git", "--ref", "main"],
             &["create", "--type", "auto", "--agent", "my-agent --fast", "--no-wait", "--json"],
@@ -203,6 +203,7 @@ mod tests {
             &["projects", "list"],
             &["cache", "promote", "a", "--no-wait", "--as", "me"],
             &["cache", "withdraw", "webshop", "--json"],
+            &["projects", "refresh", "a", "b.c", "--no-base", "--as", "me", "--json"],
             &["states", "--json"],
             &["states", "purge", "a", "b", "--force"],
             &["gc", "--dry-run", "--json"],
@@ -212,7 +213,7 @@ mod tests {
             let words = ["taskspace"].iter().chain(words);
             assert!(Arguments::try_parse_from(words.clone()).is_ok(), "{words:?}");
         }
-        let bad: [&[&str]; 46] = [
+        let bad: [&[&str]; 47] = [
             &["create", "Fix"],
             &["create", "--type", "cobol"],
             &["create", "a", "b"],
@@ -256,6 +257,7 @@ mod tests {
             &["cache"],
             &["cache", "promote"],
             &["cache", "withdraw", "../x"],
+            &["projects", "refresh", "../x"],
             &["states", "purge"],
             &["gc", "--force"],
             &["gc", "--work", "a,b"],

@@ -100,7 +100,7 @@ impl Withdraw {
 }
 
 /// Reads the name of a project, which is part of a path.
-fn project(text: &str) -> Result<String, String> {
+pub(super) fn project(text: &str) -> Result<String, String> {
     let is_name = text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     match is_name && text.contains(|c: char| c.is_ascii_alphanumeric()) {
         true => Ok(text.to_owned()),

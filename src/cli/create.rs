@@ -186,7 +186,7 @@ pub(super) async fn await_new(context: &Context, operation: Operation, shown: Sh
 }
 
 /// What git needs to act with the user's own credentials.
-fn git_environment(lookup: impl Fn(&str) -> Option<String>) -> GitEnvironment {
+pub(super) fn git_environment(lookup: impl Fn(&str) -> Option<String>) -> GitEnvironment {
     let absolute = |name: &str| lookup(name).filter(|value| Path::new(value).is_absolute());
     GitEnvironment {
         ssh_auth_sock: absolute("SSH_AUTH_SOCK"),

@@ -36,6 +36,7 @@ mod plan;
 mod progress;
 mod projects;
 mod restore;
+mod refresh;
 mod run_op;
 mod serve;
 mod service;

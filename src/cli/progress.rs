@@ -12,7 +12,8 @@ use tokio::signal::ctrl_c;
 use super::context::Context;
 use super::output::{Output, Stop, plain};
 use crate::model::{
-    Code, Conflict, Event, EventBody, EventQuery, Operation, Problem, StepOutcome, Target,
+    Code, Conflict, Event, EventBody, EventQuery, Operation, OperationKind, Problem, StepOutcome,
+    Target,
 };
 
 /// How often the spinner moves.
@@ -73,7 +74,13 @@ fn goes_on(operation: &Operation) -> String {
         Some(id) => {
             format!("{kind} of {id} goes on in the service; `taskspace show {id}` tells how it is")
         }
-        None => format!("{kind} goes on in the service; `taskspace images` tells how it is"),
+        None => {
+            let look = match kind {
+                OperationKind::Refresh => "projects",
+                _ => "images",
+            };
+            format!("{kind} goes on in the service; `taskspace {look}` tells how it is")
+        }
     }
 }
 

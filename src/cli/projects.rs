@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::arguments::Json;
 use super::context::Context;
 use super::output::{plain, size, span};
+use super::refresh::Refresh;
 use super::table::{self, Column};
 use super::{Exit, Outcome};
 use crate::host::terminal;
@@ -29,6 +30,8 @@ pub struct Projects {
 enum Action {
     /// List the projects (this is the default)
     List(List),
+    /// Fetch projects, and check their newest commits out, so that the next taskspace is quick
+    Refresh(Refresh),
 }
 
 #[derive(Debug, Args)]
@@ -51,6 +54,7 @@ impl Projects {
         match self.action {
             None => self.list.run(context).await,
             Some(Action::List(list)) => list.run(context).await,
+            Some(Action::Refresh(refresh)) => refresh.run(context).await,
         }
     }
 }

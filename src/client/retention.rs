@@ -1,9 +1,9 @@
-//! What is out of use.
+//! What is out of use, and what is brought up to date.
 
 use hyper::Method;
 
 use super::{Client, NOTHING, Result};
-use crate::model::{AgentStateView, CollectionView, Operation, TaskspaceId};
+use crate::model::{AgentStateView, CollectionView, Operation, RefreshRequest, TaskspaceId};
 
 impl Client {
     /// Lists the states of agents whose taskspaces are gone.
@@ -27,5 +27,10 @@ impl Client {
     pub async fn collect(&self, dry_run: bool, named: &[String]) -> Result<CollectionView> {
         let path = format!("/v1/gc?dry_run={dry_run}&work={}", named.join(","));
         self.call(Method::POST, &path, NOTHING).await
+    }
+
+    /// Begins to bring a project up to date.
+    pub async fn refresh(&self, project: &str, request: &RefreshRequest) -> Result<Operation> {
+        self.call(Method::POST, &format!("/v1/projects/{project}/refresh"), Some(request)).await
     }
 }

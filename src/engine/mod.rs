@@ -28,6 +28,7 @@ mod problems;
 mod project_views;
 mod projects;
 mod reconcile;
+mod refresh;
 mod request;
 mod restore;
 mod seed;

@@ -36,7 +36,7 @@ pub use id::{IdError, TaskspaceId};
 pub use operation::{Operation, OperationKind, OperationState};
 pub use problem::{Code, Problem};
 pub use project::{BaseRecord, BaseState, CacheRecord, ProjectRecord};
-pub use project_view::{BaseView, CacheView, ProjectView};
+pub use project_view::{BaseView, CacheView, ProjectView, RefreshRequest};
 pub use record::{
     AgentStateRecord, CoordinationRecord, Document, Ending, FORMAT_VERSION, Forked, KeptJob,
     KeptOperation, Ports, Record, Recorded, Underway,

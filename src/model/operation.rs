@@ -37,6 +37,8 @@ pub enum OperationKind {
     Recover,
     /// Build images.
     BuildImages,
+    /// Bring a project up to date.
+    Refresh,
     /// Only look.
     Read,
     /// Change the configuration.
@@ -68,7 +70,7 @@ impl OperationKind {
             }
             Self::Scale => OperationClass::Scale,
             Self::Health => OperationClass::Health,
-            Self::BuildImages => return None,
+            Self::BuildImages | Self::Refresh => return None,
         })
     }
 }
@@ -104,6 +106,7 @@ impl fmt::Display for OperationKind {
             Self::Restore => "restore",
             Self::Recover => "recover",
             Self::BuildImages => "build-images",
+            Self::Refresh => "refresh",
             Self::Read => "read",
             Self::Config => "config",
             Self::Deploy => "deploy",

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{BaseState, TaskspaceId};
+use super::{BaseState, GitEnvironment, TaskspaceId};
 
 /// A project: one source of taskspaces.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -60,4 +60,21 @@ pub struct CacheView {
     /// The taskspaces that began with it.
     #[schema(value_type = Vec<String>)]
     pub taskspaces: Vec<TaskspaceId>,
+}
+
+/// How a project is to be brought up to date.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RefreshRequest {
+    /// Make the base of the newest commit, so that the next taskspace is quick.
+    #[serde(default = "yes")]
+    #[schema(default = true)]
+    pub base: bool,
+    /// What git needs of the caller's environment.
+    #[serde(default)]
+    pub git: GitEnvironment,
+}
+
+const fn yes() -> bool {
+    true
 }
