@@ -12,8 +12,9 @@ mod service;
 mod walk;
 
 use cases::{
-    CREATE, CREATE_IN_VAIN, CREATE_WITH_BASE, Case, DELETE, DELETE_AND_KEEP, DELETE_OLD, FORK,
-    KEEP, PROMOTE, REBUILD, RECOVER, RECOVER_REMOVED, RESTART, RESTORE, SNAPSHOT, START, STOP,
+    COLLECT, CREATE, CREATE_IN_VAIN, CREATE_WITH_BASE, Case, DELETE, DELETE_AND_KEEP, DELETE_OLD,
+    FORK, KEEP, PROMOTE, REBUILD, RECOVER, RECOVER_REMOVED, RESTART, RESTORE, SNAPSHOT, START,
+    STOP,
 };
 use points::{FIRST_WRITE, is_step, is_taken, is_write};
 use walk::Walk;
@@ -164,6 +165,13 @@ fn steps_of_snapshots_and_restorations_fail() {
     for case in [SNAPSHOT, RESTORE] {
         fail_everywhere(&walk, case, 0, 1);
     }
+    walk.finish();
+}
+
+#[test]
+fn collections_are_killed() {
+    let walk = Walk::new("w-collect");
+    kill_everywhere(&walk, COLLECT, 0, 1);
     walk.finish();
 }
 

@@ -145,6 +145,16 @@ pub(super) const RESTORE: Case = Case {
     ..CREATE
 };
 
+/// A base, an agent's state and what belongs to nothing are out of use.
+pub(super) const COLLECT: Case = Case {
+    name: "gc",
+    before: End::Running,
+    after: End::Running,
+    meanwhile: Walk::leave_litter,
+    ask: |walk| walk.user.taskspace(&["gc"]).output().unwrap(),
+    ..CREATE
+};
+
 /// A taskspace that begins where another one is.
 pub(super) const FORK: Case = Case {
     name: "fork",

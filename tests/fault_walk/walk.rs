@@ -116,6 +116,30 @@ impl Walk {
         self.repository.commit("file", &format!("{commits}"));
     }
 
+    /// Leaves what goes with the next collection: a base, an agent's state and a volume of nothing.
+    pub(super) fn leave_litter(&self) {
+        let retention = |time: &str| {
+            let text = format!("bases: {{unused: {time}}}\nagent_states: {time}\nstrays: {time}\n");
+            self.user.settings("retention.yaml", &text);
+        };
+        retention("never");
+        self.commit_anew();
+        let litter = format!("{}-litter-{}", self.name, self.commits.get());
+        self.user.run(&["create", "--project", self.repository.as_str(), &litter]);
+        self.user.run(&["delete", "--force", &litter]);
+        // Now there is a newer one than the one that it was on.
+        self.commit_anew();
+        self.user.run(&["projects", "refresh"]);
+        self.end_service();
+        retention("0s");
+        let registry = self.user.registry()["registry"].as_str().unwrap().to_owned();
+        let labels = [("registry", registry.as_str()), ("role", "project"), ("taskspace", &litter)];
+        let labels = labels.map(|(key, value)| format!("--label=io.symposium.{key}={value}"));
+        let mut create = TestPodman::shared().command();
+        create.args(["volume", "create"]).args(labels).arg(format!("taskspace-{litter}-project"));
+        succeed(&mut create);
+    }
+
     /// Waits until the service has recovered the taskspace.
     pub(super) fn await_recovery(&self) -> Output {
         // Whatever is still wrong then is told by the look that follows.
