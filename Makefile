@@ -17,7 +17,7 @@ target := $(or $(CARGO_TARGET_DIR),target)
 BIN ?= $(target)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/taskspace
 bindir := $(HOME)/.local/bin
 unitdir := $(or $(XDG_CONFIG_HOME),$(HOME)/.config)/systemd/user
-units := taskspaced.socket taskspaced.service
+units := taskspaced.socket taskspaced.service taskspace-gc.service taskspace-gc.timer
 
 .PHONY: help build check test test-unit test-reboot fault-walk soak contention bench demo install install-files \
 	uninstall host-up host-down host-destroy shell clean cargo
@@ -78,8 +78,8 @@ contention: cargo ## 50 agents that act on the same 8 containers (CONTENTION_SEC
 test-reboot: build ## log out, shut down and cut the power of a test host of its own (root only, a minute)
 	@tests/reboot $(target)/debug/taskspace
 
-bench: cargo ## what the registry, admissions, and taskspaces of projects of several sizes cost
-	$(CARGO) bench --locked --bench registry --bench admission
+bench: cargo ## what the registry, admissions, collections, and taskspaces of projects of several sizes cost
+	$(CARGO) bench --locked --bench registry --bench admission --bench collect
 	@$(test_environment); \
 	$(CARGO) bench --locked --bench storage
 
@@ -104,7 +104,7 @@ install-files: ## install what is built already (BIN=target/debug/taskspace)
 	@echo "installed $(bindir)/taskspace and $(units) in $(unitdir)"
 	@if systemctl --user show-environment >/dev/null 2>&1; then \
 		systemctl --user daemon-reload; \
-		systemctl --user enable --now taskspaced.socket; \
+		systemctl --user enable --now taskspaced.socket taskspace-gc.timer; \
 		systemctl --user enable taskspaced.service; \
 		systemctl --user try-restart taskspaced.service; \
 		if [[ $$(loginctl show-user "$$(id -un)" --property Linger --value 2>/dev/null) == no ]]; then \
