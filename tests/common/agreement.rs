@@ -68,6 +68,11 @@ fn unrest(user: &User) -> Vec<String> {
             let (id, failure) = (&record["id"], &record["failure"]["detail"]);
             found.push(format!("{id} is {status} and to be {desired}: {failure}"));
         }
+        // One whose making broke off is removed when all else is in order.
+        let snapshots = record["snapshots"].as_object().into_iter().flatten();
+        for (name, _) in snapshots.filter(|(_, entry)| entry["state"] != "ready") {
+            found.push(format!("the snapshot {name} of {} is half made", record["id"]));
+        }
     }
     found
 }
