@@ -127,6 +127,7 @@ impl Inner {
         let mut found = self.look_for_unused(&podman, named).await?;
         self.note_astray(&found.items).await?;
         let Found { items, mirrors } = &mut found;
+        let mut wanted = BTreeSet::new();
         for item in items.iter_mut().filter(|item| item.goes) {
             if self.closing.is_cancelled() {
                 item.problem = Some("the service ends".to_owned());
@@ -135,7 +136,8 @@ impl Inner {
             fault::point(|| format!("collect: {}: before", item.kind));
             match self.remove(&podman, item, mirrors).await {
                 Ok(true) => tracing::info!("collected {}", item.key()),
-                Ok(false) => item.problem = Some("it is in use by now".to_owned()),
+                // It came into use, or somebody else removed it.
+                Ok(false) => drop(wanted.insert(item.key())),
                 Err(problem) => {
                     tracing::warn!("cannot collect {}: {problem}", item.key());
                     item.problem = Some(problem.to_string());
@@ -143,6 +145,7 @@ impl Inner {
             }
             fault::point(|| format!("collect: {}: after", item.kind));
         }
+        items.retain(|item| !wanted.contains(&item.key()));
         let left = items.iter().filter(|item| !item.goes || item.problem.is_some());
         self.note_astray(&left.cloned().collect::<Vec<_>>()).await?;
         if items.iter().any(|item| item.goes && item.is_astray()) {
