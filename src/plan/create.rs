@@ -254,6 +254,8 @@ fn push_pod(plan: &mut Plan, inputs: &Inputs<'_>, needs: PodNeeds<'_>) -> usize 
     let mut before_agent = needs.start;
     before_agent.push(agent);
     if needs.hand_over {
+        // What fails from then on is no longer taken back, so as much as possible comes before.
+        before_agent.push(dev);
         before_agent = vec![plan.push("hand it over", Act::HandOver, None, &before_agent)];
     }
     push_start(plan, infra, &before_agent, &[dev])
