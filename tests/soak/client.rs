@@ -107,14 +107,15 @@ impl Soak {
             Answer::Done => true,
             Answer::Unknown => killed || self.services.ended,
             Answer::Failed => excused || expected.had_failed,
-            // Somebody restarts it already.
+            // Somebody restarts it already, or did, and does not know whether that is over.
             Answer::Refused if status.code() == Some(4) => {
+                let in_the_way = |it: &Asked| {
+                    let may_go_on = it.to >= client.from || it.answer == Answer::Unknown;
+                    it.verb == Verb::Restart && may_go_on
+                };
                 client.verb == Verb::Restart
                     && (restarting.iter().filter(|id| **id == client.id).count() > 1
-                        || expected
-                            .asked
-                            .iter()
-                            .any(|it| it.verb == Verb::Restart && it.to >= client.from))
+                        || expected.asked.iter().any(in_the_way))
             }
             // It may be gone, or not be entered yet.
             Answer::Refused => {
