@@ -14,7 +14,8 @@ mod sweep;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::ops::RangeInclusive;
-use std::os::unix::net::UnixStream;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -34,7 +35,7 @@ pub struct User {
     /// Tells other runs that this user is alive.
     _lock: File,
     container_host: String,
-    own_ports: Option<(RangeInclusive<u16>, File)>,
+    own_ports: Option<(RangeInclusive<u16>, UnixListener)>,
 }
 
 /// The ports of those users who have some of their own: above the usual ones, below those that the
@@ -77,9 +78,10 @@ impl User {
         let (ports, lock) = OWN_PORTS
             .step_by(PORTS_EACH.into())
             .find_map(|first| {
-                let path = podman::cache().join(format!("ports-{first}.lock"));
-                let lock = File::create(path).unwrap();
-                fs4::FileExt::try_lock(&lock).ok()?;
+                // A name that is known wherever these ports are: in other hosts that have the same
+                // network, too. See unix(7).
+                let name = SocketAddr::from_abstract_name(format!("taskspace-tests/ports-{first}"));
+                let lock = UnixListener::bind_addr(&name.unwrap()).ok()?;
                 let ports = first..=first + PORTS_EACH - 1;
                 let used = agreement::listening().iter().any(|port| ports.contains(port));
                 (!used).then_some((ports, lock))
