@@ -18,6 +18,7 @@ mod lifecycle;
 mod link;
 mod make;
 mod metrics;
+mod monitors;
 mod network;
 mod observe;
 mod operations;
@@ -176,6 +177,7 @@ impl Engine {
         tokio::spawn(inner.clone().watch_dependencies());
         tokio::spawn(inner.clone().watch_over());
         tokio::spawn(inner.clone().watch_podman());
+        tokio::spawn(inner.clone().watch_monitors());
         tokio::spawn(inner.clone().watch_retention());
         tokio::spawn(inner.clone().watch_health());
         tokio::spawn(inner.clone().watch_containers());

@@ -51,7 +51,7 @@ impl Inner {
         let mut found = blocking(move || Forwarder::of(ports).map_err(problems::internal)).await?;
         while !found.is_empty() && Instant::now() < deadline {
             tokio::time::sleep(LOOK_AGAIN).await;
-            found.retain(Forwarder::runs);
+            found.retain(|forwarder| forwarder.process.runs());
         }
         if found.is_empty() {
             return Ok(());
@@ -60,7 +60,7 @@ impl Inner {
         let used = self.networks(podman, id).await?;
         for orphan in found.iter().filter(|forwarder| !used.contains(&forwarder.namespace)) {
             tracing::warn!(%id, ?orphan, "ending what forwards its ports to a network that is gone");
-            orphan.end().map_err(problems::internal)?;
+            orphan.process.end().map_err(problems::internal)?;
         }
         Ok(())
     }

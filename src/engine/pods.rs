@@ -140,6 +140,7 @@ impl Acting {
         if let Err(error) = self.podman.stop_container(name, self.engine.stop_seconds()).await {
             tracing::debug!("cannot be stopped: {error}");
         }
+        self.engine.end_monitors_of(name).await?;
         self.forget_failed_scopes().await?;
         self.podman.start_container(name).await.map_err(problems::podman)
     }

@@ -199,13 +199,8 @@ mod tests {
     fn users_that_are_missing_are_found() {
         let range = |container_id, host_id, size| IdMap { container_id, host_id, size };
         let all = vec![range(0, 1000, 1), range(1, 100_000, 65_536)];
-        let capabilities = Capabilities {
-            version: "5.4.2".to_owned(),
-            volume_path: "/v".into(),
-            uid_map: all.clone(),
-            gid_map: all,
-            warnings: Vec::new(),
-        };
+        let capabilities =
+            Capabilities { uid_map: all.clone(), gid_map: all, ..Capabilities::example() };
         let mut made = as_asked();
         assert_eq!(users(&capabilities, &made), Ok(()));
         made.gid_map = vec!["1000:0:1".to_owned()];

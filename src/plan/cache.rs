@@ -86,13 +86,7 @@ mod tests {
     #[test]
     fn a_cache_over_another_one_is_merged_with_it() {
         let id = "example".parse().unwrap();
-        let capabilities = Capabilities {
-            version: "5.4.2".to_owned(),
-            volume_path: "/v".into(),
-            uid_map: Vec::new(),
-            gid_map: Vec::new(),
-            warnings: Vec::new(),
-        };
+        let capabilities = Capabilities::example();
         let fill = |record: &Record| {
             let plan = promote(&inputs(&id, record, &capabilities));
             let fill = plan.steps.into_iter().find_map(|step| match step.act {
@@ -114,13 +108,7 @@ mod tests {
     #[test]
     fn whatever_fails_the_containers_go_on_and_nothing_is_left() {
         let id = "example".parse().unwrap();
-        let capabilities = Capabilities {
-            version: "5.4.2".to_owned(),
-            volume_path: "/v".into(),
-            uid_map: Vec::new(),
-            gid_map: Vec::new(),
-            warnings: Vec::new(),
-        };
+        let capabilities = Capabilities::example();
         let record = Record::example();
         let plan = promote(&inputs(&id, &record, &capabilities));
         let undone: Vec<&Act> = plan.steps.iter().filter_map(|step| step.undo.as_ref()).collect();

@@ -14,6 +14,8 @@ const RECOMMENDED_MAJOR: u32 = 5;
 pub struct Capabilities {
     /// Podman's version.
     pub version: String,
+    /// Where its containers are.
+    pub graph_root: PathBuf,
     /// Where the local volumes are.
     pub volume_path: PathBuf,
     /// Which users its containers have.
@@ -63,13 +65,29 @@ impl Capabilities {
                  tested"
             ));
         }
+        let graph_root = info.graph_root.clone();
         let (uid_map, gid_map) = (info.uid_map.clone(), info.gid_map.clone());
-        Ok(Self { version, volume_path, uid_map, gid_map, warnings })
+        Ok(Self { version, graph_root, volume_path, uid_map, gid_map, warnings })
     }
 
     /// Returns the directory of a local volume.
     pub fn volume_directory(&self, volume: &str) -> PathBuf {
         directory_of(&self.volume_path, volume)
+    }
+}
+
+#[cfg(test)]
+impl Capabilities {
+    /// Those of a Podman whose volumes are in `/v`, for tests.
+    pub(crate) fn example() -> Self {
+        Self {
+            version: "5.4.2".to_owned(),
+            graph_root: "/g".into(),
+            volume_path: "/v".into(),
+            uid_map: Vec::new(),
+            gid_map: Vec::new(),
+            warnings: Vec::new(),
+        }
     }
 }
 

@@ -156,13 +156,7 @@ mod tests {
 
     fn with_inputs<T>(record: &Record, plan: impl FnOnce(&Inputs<'_>) -> T) -> T {
         let id = "example".parse().unwrap();
-        let capabilities = Capabilities {
-            version: "5.4.2".to_owned(),
-            volume_path: "/v".into(),
-            uid_map: Vec::new(),
-            gid_map: Vec::new(),
-            warnings: Vec::new(),
-        };
+        let capabilities = Capabilities::example();
         let place = || "/p".into();
         let places = Places { files: place(), auth: place(), context: place() };
         plan(&Inputs {

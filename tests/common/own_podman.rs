@@ -15,6 +15,8 @@ use super::{processes, wait_until};
 pub struct OwnPodman {
     directory: tempfile::TempDir,
     service: Option<Child>,
+    /// Settings that are over those of the user.
+    settings: Option<PathBuf>,
 }
 
 /// The mark of all that a Podman service of a test's own has started.
@@ -23,11 +25,26 @@ pub const MARK: &str = "TASKSPACE_TEST_PODMAN";
 impl OwnPodman {
     /// Starts one.
     pub fn start() -> Self {
-        std::fs::create_dir_all(cache()).unwrap();
-        let directory = tempfile::Builder::new().prefix("p").tempdir_in(cache()).unwrap();
-        let mut podman = Self { directory, service: None };
+        let mut podman = Self::new();
         podman.revive();
         podman
+    }
+
+    /// Starts one that has a program of the test's monitor its containers.
+    pub fn with_conmon(conmon: &Path) -> Self {
+        let mut podman = Self::new();
+        let settings = podman.directory.path().join("containers.conf");
+        let text = format!("[engine]\nconmon_path = [\"{}\"]\n", conmon.display());
+        std::fs::write(&settings, text).unwrap();
+        podman.settings = Some(settings);
+        podman.revive();
+        podman
+    }
+
+    fn new() -> Self {
+        std::fs::create_dir_all(cache()).unwrap();
+        let directory = tempfile::Builder::new().prefix("p").tempdir_in(cache()).unwrap();
+        Self { directory, service: None, settings: None }
     }
 
     fn socket(&self) -> PathBuf {
@@ -55,6 +72,14 @@ impl OwnPodman {
         service.wait().unwrap();
     }
 
+    /// Waits until somebody else has ended it.
+    pub fn await_end(&mut self) {
+        wait_until("Podman is ended", || {
+            processes::with_argument(&self.container_host()).len() <= 1
+        });
+        self.kill();
+    }
+
     /// Starts it (again).
     pub fn revive(&mut self) {
         if self.service.is_some() {
@@ -65,6 +90,7 @@ impl OwnPodman {
         let mut serve = TestPodman::shared().command();
         serve.args(["system", "service", "--time=0", &self.container_host()]);
         serve.env(MARK, self.directory.path());
+        serve.envs(self.settings.iter().map(|settings| ("CONTAINERS_CONF_OVERRIDE", settings)));
         let serve = serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         self.service = Some(serve.spawn().unwrap());
         wait_until("Podman answers", || answers(&socket));

@@ -77,6 +77,9 @@ pub struct ContainerState {
     /// Its first process, as the host sees it; 0 while it does not run.
     #[serde(deserialize_with = "nullable")]
     pub pid: i32,
+    /// The process that monitors it; 0 while it does not run.
+    #[serde(deserialize_with = "nullable")]
+    pub conmon_pid: i32,
     /// When it was last started.
     #[serde(deserialize_with = "moment")]
     pub started_at: Option<Timestamp>,
