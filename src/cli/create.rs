@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use super::arguments::Json;
 use super::asking::Asking;
 use super::context::Context;
+use super::limits::Limits;
 use super::output::Stop;
 use super::progress::{self, Waited};
 use super::{Exit, Outcome, plan, ssh_config, usage};
@@ -58,6 +59,8 @@ pub struct Create {
     /// Continue with the agent state that a deleted taskspace left
     #[arg(long, value_name = "ID")]
     agent_state_of: Option<TaskspaceId>,
+    #[command(flatten)]
+    limits: Limits,
     /// Use what is known of the repository, without asking it
     #[arg(long)]
     offline: bool,
@@ -141,6 +144,9 @@ impl Create {
             agent: self.agent,
             prompt: self.prompt,
             agent_state_of: self.agent_state_of,
+            tier: self.limits.tier,
+            storage: self.limits.storage,
+            on_full: self.limits.on_full,
             offline: self.offline,
             keep_on_failure: self.keep_on_failure,
             git: git_environment(|name| env::var(name).ok()),

@@ -7,6 +7,7 @@ use super::arguments::Json;
 use super::asking::Asking;
 use super::context::Context;
 use super::create::{self, Shown};
+use super::limits::Limits;
 use crate::model::{ForkRequest, SnapshotName, TaskspaceId};
 
 const EXAMPLES: &str = "\
@@ -38,6 +39,8 @@ pub struct Fork {
     /// What the agent is told when it starts for the first time
     #[arg(long, value_name = "TEXT")]
     prompt: Option<String>,
+    #[command(flatten)]
+    limits: Limits,
     /// Leave what was made when it fails, to look at it
     #[arg(long)]
     keep_on_failure: bool,
@@ -60,6 +63,9 @@ impl Fork {
             snapshot: self.snapshot,
             agent: self.agent,
             prompt: self.prompt,
+            tier: self.limits.tier,
+            storage: self.limits.storage,
+            on_full: self.limits.on_full,
             keep_on_failure: self.keep_on_failure,
         };
         let from = &self.from;

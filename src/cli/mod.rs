@@ -24,6 +24,7 @@ mod gc;
 mod hold;
 mod images;
 mod lifecycle;
+mod limits;
 mod list;
 mod locks;
 mod logs;

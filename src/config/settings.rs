@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::policy::coordination::{Coordination, CoordinationError, CoordinationFragment};
 use crate::policy::images::{Images, ImagesError, ImagesFragment};
+use crate::policy::resources::{Resources, ResourcesError, ResourcesFragment};
 use crate::policy::restart::RestartPolicy;
 use crate::policy::retention::{Retention, RetentionError, RetentionFragment};
 use crate::policy::text::{Period, Text};
@@ -79,6 +80,8 @@ pub struct Settings {
     pub coordination: Coordination,
     /// How long what is out of use is kept.
     pub retention: Retention,
+    /// How much a taskspace may use.
+    pub resources: Resources,
 }
 
 /// How the health of taskspaces is looked after.
@@ -163,6 +166,9 @@ pub enum SettingsError {
     /// The files together do not say how long everything is kept.
     #[error("the settings of the retention are wrong: {0}")]
     Retention(#[from] RetentionError),
+    /// The files together give tiers that cannot work.
+    #[error("the settings of the resources are wrong: {0}")]
+    Resources(#[from] ResourcesError),
 }
 
 impl SettingsError {
@@ -180,6 +186,9 @@ impl SettingsError {
             }
             Self::Retention(_) => {
                 "correct retention.yaml; see the built-in one for an example".to_owned()
+            }
+            Self::Resources(_) => {
+                "correct resource-policies.yaml; see the built-in one for an example".to_owned()
             }
         }
     }
@@ -276,13 +285,14 @@ impl SettingsFragment {
 }
 
 impl Settings {
-    /// Reads `settings.yaml`, `images.yaml`, `coordination.yaml` and `retention.yaml` of each directory,
-    /// later ones over earlier ones, over what is built in.
+    /// Reads `settings.yaml`, `images.yaml`, `coordination.yaml`, `retention.yaml` and
+    /// `resource-policies.yaml` of each directory, later ones over earlier ones, over what is built in.
     pub fn load(config_dirs: &[PathBuf]) -> Result<Self, SettingsError> {
         let mut settings = SettingsFragment::default();
         let mut images = Images::built_in();
         let mut coordination = Coordination::built_in();
         let mut retention = Retention::built_in();
+        let mut resources = Resources::built_in();
         for dir in config_dirs {
             if let Some(over) = read(&dir.join("settings.yaml"))? {
                 settings = settings.merge(over);
@@ -296,8 +306,11 @@ impl Settings {
             if let Some(over) = read::<RetentionFragment>(&dir.join("retention.yaml"))? {
                 retention = retention.merge(over);
             }
+            if let Some(over) = read::<ResourcesFragment>(&dir.join("resource-policies.yaml"))? {
+                resources = resources.merge(over);
+            }
         }
-        Self::validate(settings, images, coordination, retention)
+        Self::validate(settings, images, coordination, retention, resources)
     }
 
     fn validate(
@@ -305,6 +318,7 @@ impl Settings {
         images: ImagesFragment,
         coordination: CoordinationFragment,
         retention: RetentionFragment,
+        resources: ResourcesFragment,
     ) -> Result<Self, SettingsError> {
         let service = settings.service.unwrap_or_default();
         let ports = settings.ports.unwrap_or_default();
@@ -351,6 +365,7 @@ impl Settings {
             images: images.try_into()?,
             coordination: coordination.try_into()?,
             retention: retention.try_into()?,
+            resources: resources.try_into()?,
         })
     }
 }
@@ -430,6 +445,7 @@ mod tests {
         assert_eq!(settings.images, Images::built_in().try_into().unwrap());
         assert_eq!(settings.coordination, Coordination::built_in().try_into().unwrap());
         assert_eq!(settings.retention, Retention::built_in().try_into().unwrap());
+        assert_eq!(settings.resources, Resources::built_in().try_into().unwrap());
     }
 
     #[test]
@@ -490,6 +506,11 @@ mod tests {
                 "coordination.yaml",
                 "limits:\n  ageing: 0s",
                 "0/coordination.yaml:2:11: limits.ageing: \"0s\" is not a duration",
+            ),
+            (
+                "resource-policies.yaml",
+                "tiers:\n  default:\n    storage: {limit: lots}",
+                "0/resource-policies.yaml:3:22: tiers.default.storage.limit: \"lots\" is not an",
             ),
             (
                 "coordination.yaml",

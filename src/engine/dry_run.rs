@@ -19,9 +19,10 @@ impl Engine {
         let (_, capabilities) = inner.link.get().await?;
         let resolved = inner.projects.resolve(&request, drop).await?;
         let uncommitted = inner.projects.uncommitted(&request, &resolved).await?;
+        let limits = inner.limits(&request)?;
         let draft = make::Draft {
             id: id.clone(),
-            wanted: make::Wanted { request, resolved, origin: None },
+            wanted: make::Wanted { request, resolved, origin: None, limits },
             warnings: capabilities.warnings.clone(),
             ports: inner.settings.ports.clone(),
             operation: 0,

@@ -51,6 +51,7 @@ impl Engine {
     ) -> Result<Operation, Problem> {
         let record = self.inner.record(from).await?;
         check_origin(from, &record, request.snapshot.as_ref(), request.agent_state)?;
+        self.inner.limits_of_fork(&request, &record)?;
         let project = &record.spec.project.name;
         let id = self.choose_id(request.id.take(), project, None).await?;
         request.id = Some(id.clone());
@@ -64,6 +65,7 @@ pub(super) async fn fork(context: &Context, forking: Forking) -> Result<(), Prob
     let Forking { from, request, .. } = forking;
     let record = context.engine.record(&from).await?;
     check_origin(&from, &record, request.snapshot.as_ref(), request.agent_state)?;
+    let limits = context.engine.limits_of_fork(&request, &record)?;
     let project = record.spec.project;
     let origin = Origin {
         forked: Forked {
@@ -74,28 +76,29 @@ pub(super) async fn fork(context: &Context, forking: Forking) -> Result<(), Prob
         cache: record.cache,
         agent: AgentSpec { prompt: None, ..record.spec.agent },
     };
-    let wanted = Wanted {
-        resolved: Resolved {
-            source: project.source.clone(),
-            wanted_name: project.name,
-            commit: project.commit,
-            detected: record.spec.project_type,
-        },
-        request: CreateRequest {
-            id: Some(context.id.clone()),
-            project: project.source,
-            git_ref: project.git_ref,
-            project_type: Some(record.spec.project_type),
-            agent: request.agent,
-            prompt: request.prompt,
-            agent_state_of: None,
-            offline: true,
-            dirty: false,
-            keep_on_failure: request.keep_on_failure,
-            git: GitEnvironment::default(),
-        },
-        origin: Some(origin),
+    let resolved = Resolved {
+        source: project.source.clone(),
+        wanted_name: project.name,
+        commit: project.commit,
+        detected: record.spec.project_type,
     };
+    let request = CreateRequest {
+        id: Some(context.id.clone()),
+        project: project.source,
+        git_ref: project.git_ref,
+        project_type: Some(record.spec.project_type),
+        agent: request.agent,
+        prompt: request.prompt,
+        agent_state_of: None,
+        tier: request.tier,
+        storage: request.storage,
+        on_full: request.on_full,
+        offline: true,
+        dirty: false,
+        keep_on_failure: request.keep_on_failure,
+        git: GitEnvironment::default(),
+    };
+    let wanted = Wanted { request, resolved, origin: Some(origin), limits };
     make::make(context, &wanted).await
 }
 

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::driver::Context;
 use super::execute::{Failure, OnFailure};
 use super::fork::Origin;
+use super::limits::Limits;
 use super::projects::{Resolved, enter_project};
 use super::{Inner, lifecycle, problems};
 use crate::config::settings::PortSettings;
@@ -37,7 +38,8 @@ pub(super) async fn create(context: &Context, request: CreateRequest) -> Result<
     fault::point(|| "create: fetch the project: before".to_owned());
     let resolved = resolve(context, &request).await?;
     fault::point(|| "create: fetch the project: after".to_owned());
-    make(context, &Wanted { request, resolved, origin: None }).await
+    let limits = context.engine.limits(&request)?;
+    make(context, &Wanted { request, resolved, origin: None, limits }).await
 }
 
 /// What a taskspace is to be made of.
@@ -49,6 +51,8 @@ pub(super) struct Wanted {
     pub(super) resolved: Resolved,
     /// Where it begins, if that is where another one is.
     pub(super) origin: Option<Origin>,
+    /// How much it may use.
+    pub(super) limits: Limits,
 }
 
 /// Makes a taskspace whose project is known.
@@ -261,7 +265,7 @@ impl Draft {
     /// Enters the taskspace into a document, with ports of its own.
     pub(super) fn enter(self, document: &mut Document) -> Result<Record, Problem> {
         let Self { id, wanted, warnings, ports, operation } = self;
-        let Wanted { request, resolved, origin } = wanted;
+        let Wanted { request, resolved, origin, limits } = wanted;
         check_free(document, &id, request.agent_state_of.as_ref())?;
         let ports = pick_ports(document, &ports)?;
         let agent_state_volume = match &request.agent_state_of {
@@ -317,6 +321,8 @@ impl Draft {
             cache,
             snapshots: Default::default(),
             restoring: None,
+            tier: limits.tier,
+            storage: limits.storage,
             underway: Some(Underway {
                 keep: request.keep_on_failure,
                 ..Underway::new(OperationKind::Create, operation, now)

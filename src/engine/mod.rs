@@ -15,6 +15,7 @@ mod fork;
 mod health;
 mod images;
 mod lifecycle;
+mod limits;
 mod link;
 mod make;
 mod metrics;

@@ -64,6 +64,7 @@ impl Engine {
 
     /// Checks a request as far as that is quick, and returns its id, which it gets if it has none.
     pub(super) async fn admit(&self, request: &mut CreateRequest) -> Result<TaskspaceId, Problem> {
+        self.inner.limits(request)?;
         let source = Source::parse(&request.project).map_err(|error| problems::git(&error))?;
         if request.dirty && source.local_path().is_none() {
             let detail = "only a local repository has uncommitted changes that could come along";

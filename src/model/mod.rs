@@ -11,12 +11,14 @@ mod operation;
 mod problem;
 mod project;
 mod project_view;
+mod quantity;
 mod record;
 mod registration;
 mod shared;
 mod snapshot;
 mod spec;
 mod status;
+mod storage;
 mod target;
 mod uses;
 mod view;
@@ -37,6 +39,7 @@ pub use operation::{Operation, OperationKind, OperationState};
 pub use problem::{Code, Problem};
 pub use project::{BaseRecord, BaseState, CacheRecord, ProjectRecord};
 pub use project_view::{BaseView, CacheView, ProjectView, RefreshRequest};
+pub use quantity::Quantity;
 pub use record::{
     AgentStateRecord, CoordinationRecord, Document, Ending, FORMAT_VERSION, Forked, KeptJob,
     KeptOperation, Ports, Record, Recorded, Underway,
@@ -55,6 +58,10 @@ pub use spec::{
     Role, Spec,
 };
 pub use status::{Desired, Status, TRANSITIONS, TransitionError};
+pub use storage::{
+    LimitSource, OnFull, ResizeRequest, Storage, StorageAction, StorageHold, StorageLevel,
+    StorageUsage,
+};
 pub use target::{ContainerName, Target};
 pub use uses::{Standing, Uses};
 pub use view::{

@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use super::{
     Code, ContainerName, Desired, Operation, OperationKind, Problem, ProjectRecord, Registration,
-    Restoring, Role, Shared, SnapshotName, SnapshotRecord, Spec, Status, TaskspaceId, Totals,
+    Restoring, Role, Shared, SnapshotName, SnapshotRecord, Spec, Status, Storage, TaskspaceId,
+    Totals,
 };
 
 /// The document's format; a file of a newer one is refused.
@@ -278,6 +279,13 @@ pub struct Record {
     /// The restoration of a snapshot that is not over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restoring: Option<Restoring>,
+    /// The tier that decides its limits where it was asked for nothing else; absent for one that was
+    /// made before there were tiers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
+    /// How much it may write; absent where that is not limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Storage>,
     /// What is being done to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub underway: Option<Underway>,
@@ -363,6 +371,8 @@ impl Record {
             cache: None,
             snapshots: BTreeMap::new(),
             restoring: None,
+            tier: None,
+            storage: None,
             underway: None,
             failure: None,
             warnings: Vec::new(),

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{SnapshotName, TaskspaceId};
+use super::{OnFull, Quantity, SnapshotName, TaskspaceId};
 
 /// One of the two containers of a taskspace.
 #[derive(
@@ -257,6 +257,16 @@ pub struct CreateRequest {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub agent_state_of: Option<TaskspaceId>,
+    /// Its tier, which decides the limits that are not given; `default` when it is not given.
+    #[serde(default)]
+    pub tier: Option<String>,
+    /// How much it may write.
+    #[serde(default)]
+    #[schema(value_type = Option<u64>)]
+    pub storage: Option<Quantity>,
+    /// What is done when it has written as much.
+    #[serde(default)]
+    pub on_full: Option<OnFull>,
     /// Use the mirror as it is, without asking the repository.
     #[serde(default)]
     pub offline: bool,
@@ -289,6 +299,16 @@ pub struct ForkRequest {
     /// What the agent is told when it starts for the first time.
     #[serde(default)]
     pub prompt: Option<String>,
+    /// Its tier, which decides the limits that are not given; that of the other one, with its limits, when it is not given.
+    #[serde(default)]
+    pub tier: Option<String>,
+    /// How much it may write.
+    #[serde(default)]
+    #[schema(value_type = Option<u64>)]
+    pub storage: Option<Quantity>,
+    /// What is done when it has written as much.
+    #[serde(default)]
+    pub on_full: Option<OnFull>,
     /// Leave what was made when it fails.
     #[serde(default)]
     pub keep_on_failure: bool,

@@ -5,6 +5,7 @@ pub mod cycle;
 pub mod images;
 pub mod pairs;
 pub mod registrations;
+pub mod resources;
 pub mod restart;
 pub mod retention;
 pub(crate) mod text;
