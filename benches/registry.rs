@@ -176,6 +176,8 @@ fn record(id: &TaskspaceId, number: usize) -> Record {
         agent_state_volume: format!("taskspace-{id}-agent-state"),
         agent_state_from: None,
         cache: None,
+        tier: None,
+        storage: None,
         forked: None,
         snapshots: Default::default(),
         restoring: None,
