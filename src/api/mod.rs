@@ -16,6 +16,7 @@ mod events;
 mod exec;
 mod extract;
 mod images;
+mod limits;
 mod listen;
 mod notify;
 mod openapi;

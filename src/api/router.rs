@@ -11,8 +11,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::app::App;
 use super::problem::Failure;
 use super::{
-    collection, containers, diff, events, exec, images, operations, projects, snapshots, streams,
-    system, taskspaces,
+    collection, containers, diff, events, exec, images, limits, operations, projects, snapshots,
+    streams, system, taskspaces,
 };
 use crate::model::{Code, Problem};
 
@@ -27,7 +27,10 @@ pub(crate) fn router(app: App) -> Router {
         .route("/metrics", get(system::metrics))
         .route("/v1/openapi.json", get(system::openapi))
         .route("/v1/taskspaces", get(taskspaces::list).post(taskspaces::create))
-        .route("/v1/taskspaces/{id}", get(taskspaces::show).delete(taskspaces::delete))
+        .route(
+            "/v1/taskspaces/{id}",
+            get(taskspaces::show).patch(limits::resize).delete(taskspaces::delete),
+        )
         .route("/v1/taskspaces/{id}/health", get(taskspaces::health))
         .route("/v1/taskspaces/{id}/fork", post(taskspaces::fork))
         .route("/v1/taskspaces/{id}/start", post(taskspaces::start))

@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     cache, completions, containers, create, delete, diff, events, exec, exit, fetch, fork, gc,
-    images, lifecycle, list, locks, logs, operations, patch, projects, restore, run_op, serve,
-    show, snapshot, snapshots, ssh, ssh_config, states, status,
+    images, lifecycle, list, locks, logs, operations, patch, projects, resize, restore, run_op,
+    serve, show, snapshot, snapshots, ssh, ssh_config, states, status,
 };
 
 /// Make, use and remove taskspaces
@@ -69,6 +69,8 @@ pub enum Verb {
     Stop(lifecycle::Lifecycle),
     /// Stop and start taskspaces
     Restart(lifecycle::Lifecycle),
+    /// Change how much a taskspace may use
+    Resize(resize::Resize),
     /// Delete taskspaces
     #[command(visible_alias = "rm")]
     Delete(delete::Delete),
@@ -139,7 +141,7 @@ mod tests {
 
     #[test]
     fn what_is_understood() {
-        let good: [&[&str]; 57] = [
+        let good: [&[&str]; 61] = [
             &["create"],
             &["create", "fix-1", "--project", "https://host/x.git", "--ref", "main"],
             &["create", "--type", "auto", "--agent", "my-agent --fast", "--no-wait", "--json"],
@@ -189,7 +191,11 @@ mod tests {
             &["containers", "register", "-"],
             &["containers", "register", "--name", "a", "--port", "80", "--depends-on", "b"],
             &["containers", "forget", "a", "b"],
+            &["create", "--tier", "minimal", "--storage", "1.5Gi", "--on-full", "stop"],
+            &["resize", "a", "--storage", "30Gi", "--no-wait", "--json"],
+            &["resize", "a", "--on-full", "warn", "--as", "me"],
             &["fork", "a"],
+            &["fork", "a", "b", "--tier", "premium"],
             &["fork", "a", "b", "--agent-state", "--agent", "x", "--prompt", "y", "--no-wait"],
             &["fork", "a", "b", "--snapshot", "s"],
             &["snapshot", "a"],
@@ -213,7 +219,7 @@ mod tests {
             let words = ["taskspace"].iter().chain(words);
             assert!(Arguments::try_parse_from(words.clone()).is_ok(), "{words:?}");
         }
-        let bad: [&[&str]; 47] = [
+        let bad: [&[&str]; 50] = [
             &["create", "Fix"],
             &["create", "--type", "cobol"],
             &["create", "a", "b"],
@@ -254,6 +260,9 @@ mod tests {
             &["snapshot", "--delete", "a", "s", "--note", "x"],
             &["restore", "a"],
             &["restore", "a", "s", "--save", "a.b"],
+            &["create", "--on-full", "explode"],
+            &["resize", "a"],
+            &["resize", "a", "--storage", "lots"],
             &["cache"],
             &["cache", "promote"],
             &["cache", "withdraw", "../x"],

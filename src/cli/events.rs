@@ -9,7 +9,7 @@ use tokio::signal::ctrl_c;
 use super::context::Context;
 use super::output::{Output, Stop, plain};
 use super::progress::{seconds, waits};
-use super::{Exit, Outcome, follow};
+use super::{Exit, Outcome, follow, storage};
 use crate::model::{Conflict, Ending, Event, EventBody, EventQuery, StepOutcome, TaskspaceId};
 
 const EXAMPLES: &str = "\
@@ -136,6 +136,9 @@ pub(super) fn what(body: &EventBody, operation: u64) -> String {
             let reason = reason.as_deref().unwrap_or("silence");
             format!("the sshd of the {role} container does not answer: {reason}")
         }
+        EventBody::StorageChanged { level, used, limit, on_full, held } => {
+            storage::changed(*level, *used, *limit, *on_full, *held)
+        }
         EventBody::Missed => {
             "some events are no longer known; `taskspace list` tells how everything is".to_owned()
         }
@@ -152,8 +155,8 @@ pub(super) fn how(ending: &Ending) -> String {
 mod tests {
     use super::*;
     use crate::model::{
-        AgentName, Code, ContainerState, OperationKind, OperationState, Priority, Problem, Role,
-        Severity, Status,
+        AgentName, Code, ContainerState, OnFull, OperationKind, OperationState, Priority, Problem,
+        Quantity, Role, Severity, Status, StorageAction, StorageLevel,
     };
 
     #[test]
@@ -166,6 +169,13 @@ mod tests {
             role: Role::Dev,
             healthy,
             reason: reason.map(str::to_owned),
+        };
+        let full = |level, used: u64, held| EventBody::StorageChanged {
+            level,
+            used: Quantity(used << 20),
+            limit: Quantity(100 << 20),
+            on_full: OnFull::Warn,
+            held,
         };
         let conflict = || Conflict {
             operation: 7,
@@ -226,6 +236,10 @@ mod tests {
             }),
             health(false, Some("no banner within 5s")),
             health(true, None),
+            full(StorageLevel::High, 83, None),
+            full(StorageLevel::Full, 100, None),
+            full(StorageLevel::Full, 104, Some(StorageAction::Frozen)),
+            full(StorageLevel::Ample, 10, None),
         ];
         let mut lines: Vec<String> = bodies
             .into_iter()
@@ -265,6 +279,10 @@ mod tests {
         2026-01-01 05:30:00Z  fix-login         the agent container ended with status 137, out of memory
         2026-01-01 05:30:00Z  fix-login         the sshd of the dev container does not answer: no banner within 5s
         2026-01-01 05:30:00Z  fix-login         the sshd of the dev container answers again
+        2026-01-01 05:30:00Z  fix-login         storage is nearly full: 83Mi of 100Mi (83 %)
+        2026-01-01 05:30:00Z  fix-login         STORAGE IS FULL, 100Mi of 100Mi (100 %): it may go on all the same
+        2026-01-01 05:30:00Z  fix-login         storage is full, 104Mi of 100Mi (104 %): it is paused
+        2026-01-01 05:30:00Z  fix-login         storage has room again: 10Mi of 100Mi (10 %)
         2026-01-01 05:30:00Z  -                 some events are no longer known; `taskspace list` tells how everything is
         ");
     }

@@ -78,7 +78,9 @@ impl Exit {
             | Code::OperationCancelled
             | Code::QueueFull
             | Code::UnsavedWork => Self::Conflict,
-            Code::PolicyUnenforceable | Code::DependencyCycle => Self::Refused,
+            Code::PolicyUnenforceable | Code::QuotaExceeded | Code::DependencyCycle => {
+                Self::Refused
+            }
             Code::PodmanUnavailable => Self::PodmanUnavailable,
             Code::RepositoryUnavailable
             | Code::ImageBuildFailed

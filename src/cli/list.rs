@@ -8,7 +8,7 @@ use super::arguments::Json;
 use super::context::Context;
 use super::output::{plain, span};
 use super::table::{self, Column};
-use super::{Exit, Outcome};
+use super::{Exit, Outcome, storage};
 use crate::host::terminal;
 use crate::model::{Record, Recorded, Status};
 
@@ -22,7 +22,7 @@ pub struct List {
 /// Narrower than this, a note says nothing.
 const NOTE_WIDTH: u16 = 16;
 
-const COLUMNS: [Column; 9] = [
+const COLUMNS: [Column; 8] = [
     Column::new("ID"),
     Column::new("STATUS"),
     Column::new("PROJECT").at_least(8).rank(1),
@@ -31,8 +31,13 @@ const COLUMNS: [Column; 9] = [
     Column::new("DEV").rank(5),
     Column::new("AGENT").rank(6),
     Column::new("AGE").rank(2),
-    Column::new("NOTE").at_least(NOTE_WIDTH).rank(0),
 ];
+
+/// Only where something is limited.
+const STORAGE: Column = Column::new("STORAGE").rank(3);
+
+/// Only where there is something to note.
+const NOTE: Column = Column::new("NOTE").at_least(NOTE_WIDTH).rank(0);
 
 impl List {
     pub(super) async fn run(self, context: &Context) -> Outcome {
@@ -52,11 +57,18 @@ impl List {
 
 /// Returns the table.
 fn text(taskspaces: &[Recorded], now: Timestamp, width: Option<u16>, colour: bool) -> String {
-    let rows = taskspaces.iter().map(|taskspace| row(taskspace, now)).collect();
-    // The last one only where there is something to note.
+    let limited = taskspaces.iter().any(|taskspace| taskspace.record.storage.is_some());
     let noted = taskspaces.iter().any(|taskspace| note(&taskspace.record, now).is_some());
-    let columns = if noted { &COLUMNS } else { &COLUMNS[..COLUMNS.len() - 1] };
-    table::render(columns, rows, width, colour)
+    let row = |taskspace: &Recorded| {
+        let mut cells = row(taskspace, now);
+        cells.extend(limited.then(|| Cell::new(storage::cell(taskspace))));
+        cells.extend(note(&taskspace.record, now).map(Cell::new));
+        cells
+    };
+    let mut columns = COLUMNS.to_vec();
+    columns.extend(limited.then_some(STORAGE));
+    columns.extend(noted.then_some(NOTE));
+    table::render(&columns, taskspaces.iter().map(row).collect(), width, colour)
 }
 
 /// Says why a taskspace is not as it should be, or what is being done to it.
@@ -74,15 +86,15 @@ fn note(record: &Record, now: Timestamp) -> Option<String> {
     });
     match (doing, reason) {
         (Some(doing), Some(reason)) => Some(format!("{doing}: {reason}")),
-        (doing, reason) => doing.or(reason),
+        (doing, reason) => doing.or(reason).or_else(|| storage::note(record)),
     }
 }
 
-fn row(Recorded { id, record }: &Recorded, now: Timestamp) -> Vec<Cell> {
+fn row(Recorded { id, record, .. }: &Recorded, now: Timestamp) -> Vec<Cell> {
     let project = &record.spec.project;
     let git_ref = project.git_ref.as_deref().unwrap_or("HEAD");
     let age = now.as_second() - record.created.as_second();
-    let mut cells = vec![
+    vec![
         Cell::new(id),
         Cell::new(record.status).fg(colour_of(record.status)),
         Cell::new(plain(&project.name)),
@@ -91,9 +103,7 @@ fn row(Recorded { id, record }: &Recorded, now: Timestamp) -> Vec<Cell> {
         Cell::new(record.dev_port),
         Cell::new(record.agent_port),
         Cell::new(span(age)),
-    ];
-    cells.extend(note(record, now).map(Cell::new));
-    cells
+    ]
 }
 
 /// Returns the colour in which a state is shown.
@@ -110,7 +120,10 @@ pub(super) const fn colour_of(status: Status) -> Color {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::model::{Code, OperationKind, Problem, Underway};
+    use crate::model::{
+        Code, LimitSource, OnFull, OperationKind, Problem, Quantity, Storage, StorageAction,
+        StorageHold, StorageUsage, Underway,
+    };
 
     pub(in crate::cli) fn taskspace(
         id: &str,
@@ -129,7 +142,7 @@ pub(super) mod tests {
         let project = &mut record.spec.project;
         project.name = name.to_owned();
         project.git_ref = git_ref.map(str::to_owned);
-        Recorded { id: id.parse().unwrap(), record }
+        Recorded { id: id.parse().unwrap(), record, written: None }
     }
 
     fn shown(width: u16) -> String {
@@ -161,6 +174,26 @@ pub(super) mod tests {
         ID                  STATUS   PROJECT       REF           TYPE  DEV    AGENT  AGE
         fix-the-login-a1b2  running  webshop       feature/log…  rust  10001  20001  5h
         x                   failed   a-rather-lo…  HEAD          rust  10001  20001  5h
+        ");
+    }
+
+    #[test]
+    fn what_is_limited_shows_how_much_of_it_is_in_use() {
+        let mut taskspaces =
+            ["a", "b", "c"].map(|id| taskspace(id, Status::Running, "webshop", None));
+        let now: Timestamp = "2026-01-01T05:30:00Z".parse().unwrap();
+        let storage = Storage::new(Quantity(20 << 30), LimitSource::Tier, OnFull::Freeze);
+        let [a, b, _] = &mut taskspaces;
+        let used = Quantity(21 << 30);
+        a.written = Some(StorageUsage { used, measured: now });
+        let held = StorageHold { action: StorageAction::Frozen, since: now, used };
+        a.record.storage = Some(Storage { held: Some(held), ..storage.clone() });
+        b.record.storage = Some(Storage { hard: Some(7), ..storage });
+        insta::assert_snapshot!(text(&taskspaces, now, Some(120), false), @r"
+        ID  STATUS   PROJECT  REF   TYPE  DEV    AGENT  AGE  STORAGE      NOTE
+        a   running  webshop  HEAD  rust  10001  20001  5h   21Gi/20Gi    paused, storage full
+        b   running  webshop  HEAD  rust  10001  20001  5h   -/20Gi hard
+        c   running  webshop  HEAD  rust  10001  20001  5h   -
         ");
     }
 

@@ -37,6 +37,7 @@ mod plan;
 mod progress;
 mod projects;
 mod refresh;
+mod resize;
 mod restore;
 mod run_op;
 mod serve;
@@ -48,6 +49,7 @@ mod ssh;
 mod ssh_config;
 mod states;
 mod status;
+mod storage;
 mod table;
 mod terminal;
 mod watch;
@@ -104,6 +106,7 @@ async fn dispatch(arguments: Arguments, output: Output) -> Outcome {
         Verb::Start(start) => start.run(&context, lifecycle::Action::Start).await,
         Verb::Stop(stop) => stop.run(&context, lifecycle::Action::Stop).await,
         Verb::Restart(restart) => restart.run(&context, lifecycle::Action::Restart).await,
+        Verb::Resize(resize) => resize.run(&context).await,
         Verb::Delete(delete) => delete.run(&context).await,
         Verb::Ssh(ssh) => ssh.run(&context).await,
         Verb::Exec(exec) => exec.run(&context).await,

@@ -181,6 +181,7 @@ impl Steps {
             | EventBody::ContainerChanged { .. }
             | EventBody::StatusChanged { .. }
             | EventBody::ContainerEnded(_)
+            | EventBody::StorageChanged { .. }
             | EventBody::HealthChanged { .. }
             | EventBody::Missed
             | EventBody::OperationFinished { .. } => None,

@@ -9,7 +9,7 @@ use super::arguments::Json;
 use super::context::Context;
 use super::events::how;
 use super::output::{plain, span};
-use super::{Exit, Outcome};
+use super::{Exit, Outcome, storage};
 use crate::model::{DetailView, Ending, Recorded, Role, Status, TaskspaceId, Usage};
 
 /// `taskspace show`
@@ -35,7 +35,7 @@ impl Show {
 
 /// Returns everything about a taskspace, in sections.
 fn text(detail: &DetailView, now: Timestamp) -> String {
-    let Recorded { id, record } = &detail.recorded;
+    let Recorded { id, record, .. } = &detail.recorded;
     let (project, agent) = (&record.spec.project, &record.spec.agent);
     let mut page = Page::default();
     page.line("ID", id);
@@ -44,6 +44,10 @@ fn text(detail: &DetailView, now: Timestamp) -> String {
         page.line("Reason", &failure.detail);
         page.lines("", &failure.log);
         page.lines("Hint", failure.hint.as_slice());
+    }
+    if let Some((reason, hint)) = storage::reason(id, record) {
+        page.line("Storage", reason);
+        page.line("Hint", hint);
     }
     match &record.underway {
         Some(underway) if record.status == Status::Failed => {
@@ -83,6 +87,7 @@ fn text(detail: &DetailView, now: Timestamp) -> String {
     page.line("Dev", format!("ssh {}  (port {})", detail.ssh_dev, record.dev_port));
     page.line("Agent", format!("ssh {}  (port {})", detail.ssh_agent, record.agent_port));
 
+    storage::section(&mut page, &detail.recorded, now);
     health(&mut page, detail, now);
 
     page.section("In Podman");
@@ -201,7 +206,10 @@ fn usage_text(usage: &Usage, now: Timestamp) -> String {
 mod tests {
     use super::super::list::tests::taskspace;
     use super::*;
-    use crate::model::{Code, OperationKind, Problem, SshHealth, Underway};
+    use crate::model::{
+        Code, LimitSource, OnFull, OperationKind, Problem, Quantity, SshHealth, Storage,
+        StorageAction, StorageHold, StorageLevel, StorageUsage, Underway,
+    };
 
     fn shown(recorded: Recorded, health: &[(Role, SshHealth)]) -> String {
         let detail = DetailView {
@@ -245,6 +253,30 @@ mod tests {
                     last line
         Hint        what was made is kept
         Broke off   create, not finished; steps done: 2
+        ");
+    }
+
+    #[test]
+    fn storage_tells_what_was_done_and_what_to_do() {
+        let at: Timestamp = "2026-01-01T05:29:55Z".parse().unwrap();
+        let used = Quantity((20 << 30) + (1 << 29));
+        let mut recorded = taskspace("fix", Status::Running, "webshop", None);
+        recorded.written = Some(StorageUsage { used, measured: at });
+        recorded.record.tier = Some("default".to_owned());
+        recorded.record.storage = Some(Storage {
+            level: StorageLevel::Full,
+            held: Some(StorageHold { action: StorageAction::Frozen, since: at, used }),
+            ..Storage::new(Quantity(20 << 30), LimitSource::Tier, OnFull::Freeze)
+        });
+        let page = shown(recorded, &[]);
+        insta::assert_snapshot!(part(&page, "Storage", 2), @r"
+        Storage     it is paused: it has written 20.5Gi of 20Gi
+        Hint        let it write more: `taskspace resize fix --storage …`; or have it run all the same to tidy up: `taskspace resize fix --on-full warn`
+        ");
+        insta::assert_snapshot!(part(&page, "Used", 3), @r"
+        Used        20.5Gi of 20Gi (102 %; measured 5s ago)
+        Limit       20Gi by the tier 'default', measured; when full it is paused
+        Paused      2026-01-01 05:29:55Z (5s ago)
         ");
     }
 

@@ -60,7 +60,7 @@ impl Snapshots {
 }
 
 fn of_all(taskspaces: Vec<Recorded>) -> Vec<Row> {
-    let rows = taskspaces.into_iter().flat_map(|Recorded { id, record }| {
+    let rows = taskspaces.into_iter().flat_map(|Recorded { id, record, .. }| {
         let view = |(name, record)| SnapshotView { name, record };
         let mut views: Vec<SnapshotView> = record.snapshots.into_iter().map(view).collect();
         views.sort_by_key(|view| view.record.created);

@@ -23,7 +23,8 @@ use crate::frames::PROTOCOL;
 use crate::model::{
     Asker, BuildRequest, ContainerName, CreateRequest, DeleteOptions, DetailView, Event,
     EventQuery, ExecRequest, ForkRequest, HealthView, ImageView, Operation, PlanView, ProjectView,
-    Recorded, RegisterRequest, RegisteredContainer, Role, StatusView, TaskspaceId, VersionView,
+    Recorded, RegisterRequest, RegisteredContainer, ResizeRequest, Role, StatusView, TaskspaceId,
+    VersionView,
 };
 use crate::uds::{self, Reply, UdsError, UnixHttp};
 
@@ -125,6 +126,11 @@ impl Client {
     /// Begins to make a taskspace that begins where another one is.
     pub async fn fork(&self, from: &TaskspaceId, request: &ForkRequest) -> Result<Operation> {
         self.call(Method::POST, &format!("/v1/taskspaces/{from}/fork"), Some(request)).await
+    }
+
+    /// Begins to change how much a taskspace may use.
+    pub async fn resize(&self, id: &TaskspaceId, request: &ResizeRequest) -> Result<Operation> {
+        self.call(Method::PATCH, &format!("/v1/taskspaces/{id}"), Some(request)).await
     }
 
     /// Begins to make a taskspace's build cache the one of its project.

@@ -10,8 +10,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::model::Quantity;
 use crate::policy::coordination::{Coordination, CoordinationError, CoordinationFragment};
 use crate::policy::images::{Images, ImagesError, ImagesFragment};
+use crate::policy::reserve::Reserve;
 use crate::policy::resources::{Resources, ResourcesError, ResourcesFragment};
 use crate::policy::restart::RestartPolicy;
 use crate::policy::retention::{Retention, RetentionError, RetentionFragment};
@@ -49,6 +51,13 @@ const HEALTH_RETRIES: u32 = 3;
 const RESTART_POLICY: RestartPolicy =
     RestartPolicy { limit: 5, window: Duration::from_secs(10 * 60), delay: Duration::from_secs(2) };
 
+/// So much of the disk is left alone: less, and everything else on the machine is in trouble.
+const RESERVE: Reserve = Reserve::Bytes(Quantity(1 << 30));
+
+/// How often it is looked at whether taskspaces have written something: a disk writes about so many
+/// gigabytes meanwhile.
+const STORAGE_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Where node and Python keep what they install for a project: nowhere else than in its checkout.
 const CACHED_DIRECTORIES: [&str; 2] = ["node_modules", ".venv"];
 
@@ -74,6 +83,8 @@ pub struct Settings {
     pub restart: RestartPolicy,
     /// How build caches become those of their projects.
     pub cache: CacheSettings,
+    /// How it is looked after that the disk does not fill up.
+    pub storage: StorageSettings,
     /// What the images are made of.
     pub images: Images,
     /// Which operations may run side by side.
@@ -102,6 +113,15 @@ pub struct CacheSettings {
     pub promote: Promote,
     /// The names of the directories of a checkout that are part of its build cache.
     pub directories: Vec<String>,
+}
+
+/// How it is looked after that the disk does not fill up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StorageSettings {
+    /// Nothing is made that needs room when less than this is free.
+    pub reserve: Reserve,
+    /// How often it is looked at whether taskspaces have written something.
+    pub interval: Duration,
 }
 
 /// When a taskspace's build cache becomes the one of its project.
@@ -206,6 +226,14 @@ struct SettingsFragment {
     health: Option<HealthFragment>,
     restart: Option<RestartFragment>,
     cache: Option<CacheFragment>,
+    storage: Option<StorageSettingsFragment>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StorageSettingsFragment {
+    reserve: Option<Text<Reserve>>,
+    interval: Option<Text<Period>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -254,6 +282,8 @@ impl SettingsFragment {
             (self.health.unwrap_or_default(), over.health.unwrap_or_default());
         let (restart, over_restart) =
             (self.restart.unwrap_or_default(), over.restart.unwrap_or_default());
+        let (storage, over_storage) =
+            (self.storage.unwrap_or_default(), over.storage.unwrap_or_default());
         let (cache, over_cache) = (self.cache.unwrap_or_default(), over.cache.unwrap_or_default());
         Self {
             service: Some(ServiceFragment {
@@ -277,6 +307,10 @@ impl SettingsFragment {
             cache: Some(CacheFragment {
                 promote: over_cache.promote.or(cache.promote),
                 directories: over_cache.directories.or(cache.directories),
+            }),
+            storage: Some(StorageSettingsFragment {
+                reserve: over_storage.reserve.or(storage.reserve),
+                interval: over_storage.interval.or(storage.interval),
             }),
             ready_timeout: over.ready_timeout.or(self.ready_timeout),
             stop_timeout: over.stop_timeout.or(self.stop_timeout),
@@ -325,6 +359,7 @@ impl Settings {
         let health = settings.health.unwrap_or_default();
         let restart = settings.restart.unwrap_or_default();
         let cache = settings.cache.unwrap_or_default();
+        let storage = settings.storage.unwrap_or_default();
         let period = |given: Option<Text<Period>>, default| given.map_or(default, |it| it.0.0);
         let ports = PortSettings {
             dev: ports.dev.map_or(DEV_PORTS, |it| it.0.0),
@@ -361,6 +396,10 @@ impl Settings {
                     || CACHED_DIRECTORIES.map(str::to_owned).to_vec(),
                     |names| names.into_iter().map(|name| name.0.0).collect(),
                 ),
+            },
+            storage: StorageSettings {
+                reserve: storage.reserve.map_or(RESERVE, |it| it.0),
+                interval: period(storage.interval, STORAGE_INTERVAL),
             },
             images: images.try_into()?,
             coordination: coordination.try_into()?,
@@ -490,6 +529,11 @@ mod tests {
             ("settings.yaml", "ports: [", "0/settings.yaml:"),
             ("settings.yaml", "cache: {directories: [a/b]}", "\"a/b\" is not the name of a"),
             ("settings.yaml", "cache: {directories: [.git]}", "is not the name of a directory"),
+            (
+                "settings.yaml",
+                "storage: {reserve: 200%}",
+                "is no part of a disk such as 10Gi or 5%",
+            ),
             ("settings.yaml", "cache: {promote: always}", "unknown variant `always`"),
             (
                 "images.yaml",

@@ -72,6 +72,7 @@ pub(super) async fn promote(context: &Context) -> Result<(), Problem> {
         return Err(Problem::new(Code::StateConflict, detail).hint("wait until it is ready"));
     }
     restore::refuse_half(&context.id, &record)?;
+    engine.check_reserve(None).await?;
     let (_, capabilities) = engine.link.get().await?;
     let plan = cache::promote(&cache::Inputs {
         registry: engine.document().await?.registry,

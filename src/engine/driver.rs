@@ -12,9 +12,10 @@ use super::execute::{Failure, OnFailure};
 use super::fork::Forking;
 use super::perform::Acting;
 use super::restore::Restoration;
-use super::{Inner, caches, execute, fork, lifecycle, make, restore, settle, snapshots};
+use super::{Inner, caches, execute, fork, lifecycle, make, restore, settle, snapshots, storage};
 use crate::model::{
-    Code, Collectable, CreateRequest, Hold, OperationKind, Problem, SnapshotName, TaskspaceId,
+    Code, Collectable, CreateRequest, Hold, OperationKind, Problem, ResizeRequest, SnapshotName,
+    TaskspaceId,
 };
 use crate::plan::snapshot::Taking;
 use crate::plan::{CopyPlan, Plan};
@@ -51,6 +52,12 @@ pub(super) enum Job {
     Fork(Box<Forking>),
     /// Copy what it has, for another one.
     Copy(CopyPlan),
+    /// Change how much it may use.
+    Resize(ResizeRequest),
+    /// Pause it: it has written too much.
+    Freeze,
+    /// Let it go on: there is room again.
+    LetGo,
 }
 
 impl Job {
@@ -68,6 +75,7 @@ impl Job {
             Self::Restore(_) => OperationKind::Restore,
             Self::Fork(_) => OperationKind::Fork,
             Self::Copy(_) => OperationKind::Copy,
+            Self::Resize(_) | Self::Freeze | Self::LetGo => OperationKind::Scale,
         }
     }
 
@@ -219,6 +227,7 @@ pub(super) async fn run(
         Job::Start => lifecycle::start(&context, OperationKind::Start).await,
         Job::Stop => lifecycle::stop(&context, OperationKind::Stop).await,
         Job::Restart => {
+            storage::may_start(&context, &engine.record(id).await?).await?;
             lifecycle::stop(&context, OperationKind::Restart).await?;
             lifecycle::start(&context, OperationKind::Restart).await
         }
@@ -229,6 +238,9 @@ pub(super) async fn run(
         Job::Restore(restoration) => restore::restore(&context, restoration).await,
         Job::Fork(forking) => fork::fork(&context, *forking).await,
         Job::Copy(copy) => fork::copy_out(&context, copy).await,
+        Job::Resize(request) => storage::resize(&context, request).await,
+        Job::Freeze => storage::freeze(&context).await,
+        Job::LetGo => storage::let_go(&context).await,
     }
 }
 

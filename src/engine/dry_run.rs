@@ -17,6 +17,7 @@ impl Engine {
             return Err(make::taken(&id));
         }
         let (_, capabilities) = inner.link.get().await?;
+        inner.check_reserve(None).await?;
         let resolved = inner.projects.resolve(&request, drop).await?;
         let uncommitted = inner.projects.uncommitted(&request, &resolved).await?;
         let limits = inner.limits(&request)?;

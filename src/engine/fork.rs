@@ -65,6 +65,7 @@ pub(super) async fn fork(context: &Context, forking: Forking) -> Result<(), Prob
     let Forking { from, request, .. } = forking;
     let record = context.engine.record(&from).await?;
     check_origin(&from, &record, request.snapshot.as_ref(), request.agent_state)?;
+    context.engine.check_reserve(Some(&from)).await?;
     let limits = context.engine.limits_of_fork(&request, &record)?;
     let project = record.spec.project;
     let origin = Origin {
@@ -133,7 +134,7 @@ pub(super) async fn copy_out(context: &Context, copy: CopyPlan) -> Result<(), Pr
     let record = context.engine.record(&context.id).await?;
     check_origin(&context.id, &record, snapshot.as_ref(), false)?;
     let plan = match snapshot {
-        None => plan::copy_out(paths),
+        None => plan::copy_out(paths, record.is_frozen()),
         Some(_) => plan::copy_of_snapshot(paths),
     };
     lifecycle::run(context, &plan).await

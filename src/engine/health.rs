@@ -107,7 +107,7 @@ impl Inner {
         let sshds: Vec<(TaskspaceId, Role, Ports)> = document
             .taskspaces
             .iter()
-            .filter(|(id, record)| up(record.status) && !self.is_driven(id))
+            .filter(|(id, record)| up(record.status) && !record.is_frozen() && !self.is_driven(id))
             .flat_map(|(id, record)| Role::ALL.map(|role| (id.clone(), role, record.ports())))
             .collect();
         let ask = |(id, role, ports): (TaskspaceId, Role, Ports)| async move {

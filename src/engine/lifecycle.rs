@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::driver::Context;
 use super::execute::OnFailure;
 use super::make::pick_ports;
-use super::{caches, make, problems, restore};
+use super::{caches, make, problems, restore, storage};
 use crate::host::ports;
 use crate::model::{Code, Desired, OperationKind, Ports, Problem, Record, Status};
 use crate::plan::assess::Life;
@@ -26,6 +26,7 @@ pub(super) async fn start(context: &Context, kind: OperationKind) -> Result<(), 
     if record.is_half_made() {
         return make::resume(context).await;
     }
+    storage::may_start(context, &record).await?;
     if matches!(record.status, Status::Running | Status::Degraded) {
         // The record may be behind: someone may have stopped or removed what is in Podman.
         if count(context, |life| life == Life::Up).await? == PARTS {
@@ -104,6 +105,9 @@ pub(super) async fn stop(context: &Context, kind: OperationKind) -> Result<(), P
     }
     let begin = move |record: &mut Record| {
         record.desired = desired;
+        if let Some(storage) = record.storage.as_mut().filter(|storage| storage.is_frozen()) {
+            storage.held = None;
+        }
         if record.status != Status::Stopping {
             record.status = record.status.stopping()?;
         }

@@ -32,7 +32,7 @@ const PORT_ATTEMPTS: usize = 3;
 /// Makes a taskspace.
 pub(super) async fn create(context: &Context, request: CreateRequest) -> Result<(), Problem> {
     // Nothing is fetched in vain.
-    context.engine.link.get().await?;
+    context.engine.check_reserve(None).await?;
     // Until the taskspace is in the registry, and as long as it is not: that of its project goes on.
     let _mirrors = context.engine.projects.use_mirrors().await;
     fault::point(|| "create: fetch the project: before".to_owned());

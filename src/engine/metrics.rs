@@ -31,6 +31,8 @@ pub(super) struct Metrics {
     locks: Gauge,
     today: Family<Label, Gauge>,
     clients: Gauge,
+    storage_looks: Counter,
+    storage_measurements: Counter,
 }
 
 impl Metrics {
@@ -47,6 +49,8 @@ impl Metrics {
             locks: Gauge::default(),
             today: Family::default(),
             clients: Gauge::default(),
+            storage_looks: Counter::default(),
+            storage_measurements: Counter::default(),
         };
         metrics.registered()
     }
@@ -77,6 +81,16 @@ impl Metrics {
         );
         registry.register("locks", "What is held", self.locks.clone());
         registry.register("operations_today", "Operations of today", self.today.clone());
+        registry.register(
+            "storage_looks",
+            "Looks at whether taskspaces may have written something",
+            self.storage_looks.clone(),
+        );
+        registry.register(
+            "storage_measurements",
+            "Measurements of what a taskspace has written",
+            self.storage_measurements.clone(),
+        );
         registry.register("clients", "Clients that are connected", self.clients.clone());
         self
     }
@@ -92,6 +106,16 @@ impl Metrics {
     pub(super) fn ended(&self, operation: &Operation) {
         let labels = [("kind", operation.kind.to_string()), ("state", operation.state.to_string())];
         self.ended.get_or_create(&labels).inc();
+    }
+
+    /// Counts a look at whether taskspaces may have written something.
+    pub(super) fn looked_at_storage(&self) {
+        self.storage_looks.inc();
+    }
+
+    /// Counts a measurement of what a taskspace has written.
+    pub(super) fn measured_storage(&self) {
+        self.storage_measurements.inc();
     }
 
     fn look(&self, states: &[Status], containers: &[ContainerState], view: &CoordinationView) {

@@ -39,6 +39,7 @@ mod snapshots;
 mod ssh;
 mod state;
 mod states;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -90,6 +91,8 @@ struct Inner {
     up: watch::Sender<usize>,
     health: health::Health,
     usage: usage::Meter,
+    /// How much the taskspaces have written.
+    written: storage::Written,
     /// The containers that were made beside taskspaces for a moment.
     asides: Mutex<HashSet<String>>,
     metrics: metrics::Metrics,
@@ -127,6 +130,7 @@ impl Engine {
                 .map_err(problems::registry)?,
             health: health::Health::new(settings.health),
             usage: usage::Meter::default(),
+            written: storage::Written::default(),
             asides: Mutex::default(),
             metrics: metrics::Metrics::new(),
             containers: containers::Containers::new(
@@ -181,6 +185,7 @@ impl Engine {
         tokio::spawn(inner.clone().watch_monitors());
         tokio::spawn(inner.clone().watch_retention());
         tokio::spawn(inner.clone().watch_health());
+        tokio::spawn(inner.clone().watch_storage());
         tokio::spawn(inner.clone().watch_containers());
         tokio::spawn(inner.clone().watch_ports());
         Ok(Self { inner })

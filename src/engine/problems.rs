@@ -141,6 +141,12 @@ pub(crate) fn lost(volume: &str) -> Problem {
         .hint("bring it back from a backup and start the taskspace, or delete it")
 }
 
+/// It is paused, because it has written too much.
+pub(crate) fn frozen(id: &TaskspaceId) -> Problem {
+    Problem::new(Code::StateConflict, format!("'{id}' is paused: it has written all that it may"))
+        .hint(format!("`taskspace show {id}` tells what to do"))
+}
+
 pub(crate) fn no_project(name: &str) -> Problem {
     Problem::new(Code::NotFound, format!("there is no project '{name}'"))
         .hint("`taskspace projects` shows what there is")

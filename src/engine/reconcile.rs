@@ -207,7 +207,11 @@ impl Inner {
                     let told = record.status != Status::Running;
                     found.steady(id, verdict).max(self.next_attempt(record).filter(|_| told))
                 }
-                Verdict::Finish | Verdict::Quell | Verdict::Whole | Verdict::Lost(_) => None,
+                Verdict::Finish
+                | Verdict::Quell
+                | Verdict::Whole
+                | Verdict::Freeze
+                | Verdict::Lost(_) => None,
             };
             if needs.is_some_and(|kind| self.coordination.is_blocked(kind, id)) {
                 // Somebody acts on it; its end is looked at.
@@ -283,6 +287,7 @@ fn needs_room(verdict: &Verdict) -> Option<OperationKind> {
             Some(OperationKind::Recover)
         }
         Verdict::Quell => Some(OperationKind::Stop),
+        Verdict::Freeze => Some(OperationKind::Scale),
         Verdict::Settled | Verdict::Finish | Verdict::Whole | Verdict::Lost(_) => None,
     }
 }

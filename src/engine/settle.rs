@@ -76,6 +76,7 @@ pub(super) async fn settle(
             }
             return Ok(perform(engine, id, Job::Stop).await);
         }
+        Verdict::Freeze => return Ok(perform(engine, id, Job::Freeze).await),
         Verdict::Lost(volumes) => {
             engine.now_failed(id, problems::lost(&volumes.join("' and '"))).await?;
         }

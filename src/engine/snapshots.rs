@@ -77,6 +77,7 @@ pub(super) async fn take(context: &Context, taking: &Taking) -> Result<(), Probl
     let (podman, _) = engine.link.get().await?;
     let record = engine.record(&context.id).await?;
     fork::check(&context.id, &record)?;
+    engine.check_reserve(Some(&context.id)).await?;
     // What is taken back, if this fails, must not be somebody else's.
     check_free(&context.id, &record, &taking.name)?;
     engine.drop_unfinished(&podman, &context.id, &record).await?;

@@ -22,6 +22,7 @@ impl Engine {
         let recorded = |(id, record): (&TaskspaceId, &Shared<Record>)| Recorded {
             id: id.clone(),
             record: Record::clone(record),
+            written: self.inner.written.of(id),
         };
         Ok(document.taskspaces.iter().map(recorded).collect())
     }
@@ -53,7 +54,7 @@ impl Engine {
             usage: self.inner.usage.of(id),
             containers,
             volumes,
-            recorded: Recorded { id: id.clone(), record },
+            recorded: Recorded { id: id.clone(), record, written: self.inner.written.of(id) },
         })
     }
 
@@ -148,7 +149,10 @@ impl Engine {
         id: &TaskspaceId,
         request: ExecRequest,
     ) -> Result<ExecSession, Problem> {
-        self.inner.record(id).await?;
+        let record = self.inner.record(id).await?;
+        if record.is_frozen() {
+            return Err(problems::frozen(id));
+        }
         if request.command.is_empty() {
             return Err(Problem::new(Code::MessageFormatInvalid, "no command is given"));
         }

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AgentName, Conflict, ContainerName, ContainerState, Ending, OperationKind, OperationState,
-    Priority, Problem, Role, Status, Target, TaskspaceId,
+    AgentName, Conflict, ContainerName, ContainerState, Ending, OnFull, OperationKind,
+    OperationState, Priority, Problem, Quantity, Role, Status, StorageAction, StorageLevel, Target,
+    TaskspaceId,
 };
 
 /// How a step of an operation ended.
@@ -123,6 +124,22 @@ pub enum EventBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// A taskspace is fuller or less full than before, or something is done about it.
+    StorageChanged {
+        /// How full it is.
+        level: StorageLevel,
+        /// How much it has written, in bytes.
+        #[schema(value_type = u64)]
+        used: Quantity,
+        /// How much it may write, in bytes.
+        #[schema(value_type = u64)]
+        limit: Quantity,
+        /// What is done when it is full.
+        on_full: OnFull,
+        /// What is done now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        held: Option<StorageAction>,
+    },
     /// Events after the one from which on was asked are no longer kept: look at the whole again.
     Missed,
     /// An operation is over.
@@ -207,6 +224,7 @@ impl EventBody {
             Self::StatusChanged { .. } => "status-changed",
             Self::ContainerEnded(_) => "container-ended",
             Self::HealthChanged { .. } => "health-changed",
+            Self::StorageChanged { .. } => "storage-changed",
             Self::Missed => "missed",
             Self::OperationFinished { .. } => "operation-finished",
             Self::ContainerChanged { .. } => "container-changed",

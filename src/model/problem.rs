@@ -29,6 +29,8 @@ pub enum Code {
     ImageBuildFailed,
     /// The host lacks disk space (or another resource).
     InsufficientResources,
+    /// The taskspace has written more than it may.
+    QuotaExceeded,
     /// No port could be had.
     NetworkPortUnavailable,
     /// A policy cannot be enforced on this host.
@@ -86,7 +88,8 @@ impl Code {
             Self::RepositoryUnavailable
             | Self::RefNotFound
             | Self::DependencyCycle
-            | Self::PolicyUnenforceable => 422,
+            | Self::PolicyUnenforceable
+            | Self::QuotaExceeded => 422,
             Self::QueueFull => 429,
             Self::PodmanFailed | Self::ImageBuildFailed | Self::OperationFailed => 502,
             Self::PodmanUnavailable | Self::ServiceUnavailable | Self::NetworkPortUnavailable => {
@@ -110,6 +113,7 @@ impl Code {
             Self::RefNotFound => "no such ref",
             Self::ImageBuildFailed => "image build failed",
             Self::InsufficientResources => "not enough resources",
+            Self::QuotaExceeded => "quota exceeded",
             Self::NetworkPortUnavailable => "no port available",
             Self::PolicyUnenforceable => "policy cannot be enforced",
             Self::OperationConflict => "another operation is in the way",

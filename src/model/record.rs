@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::{
     Code, ContainerName, Desired, Operation, OperationKind, Problem, ProjectRecord, Registration,
-    Restoring, Role, Shared, SnapshotName, SnapshotRecord, Spec, Status, Storage, TaskspaceId,
-    Totals,
+    ResizeRequest, Restoring, Role, Shared, SnapshotName, SnapshotRecord, Spec, Status, Storage,
+    StorageUsage, TaskspaceId, Totals,
 };
 
 /// The document's format; a file of a newer one is refused.
@@ -124,6 +124,8 @@ pub enum KeptJob {
         /// As what to keep what there is now.
         save: Option<SnapshotName>,
     },
+    /// Change how much it may use.
+    Resize(ResizeRequest),
 }
 
 impl Document {
@@ -332,6 +334,11 @@ impl Record {
         }
     }
 
+    /// Whether it is to be paused, because it has written too much.
+    pub fn is_frozen(&self) -> bool {
+        self.storage.as_ref().is_some_and(Storage::is_frozen)
+    }
+
     /// Returns the two ports.
     pub const fn ports(&self) -> Ports {
         Ports { dev: self.dev_port, agent: self.agent_port }
@@ -392,6 +399,9 @@ pub struct Recorded {
     /// Its entry.
     #[serde(flatten)]
     pub record: Record,
+    /// How much it has written, once that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<StorageUsage>,
 }
 
 /// The state of an agent whose taskspace is gone.

@@ -84,6 +84,8 @@ pub enum Verdict {
     },
     /// Stop it: it runs and is not to.
     Quell,
+    /// Pause it: it has written too much.
+    Freeze,
     /// Record that it has failed: these volumes are gone, and what was in them.
     Lost(Vec<String>),
 }
@@ -114,9 +116,20 @@ pub fn assess(record: &Record, seen: &Seen, deaf: &BTreeSet<Role>) -> Verdict {
             let runs = pod.as_ref().is_some_and(SeenPod::runs);
             if runs || record.status != Status::Stopped { Verdict::Quell } else { Verdict::Settled }
         }
+        // What does not run writes nothing; it comes back when there is room.
+        (Desired::Running, None) if record.is_frozen() => Verdict::Settled,
+        (Desired::Running, Some(pod)) if record.is_frozen() => frozen(pod),
         (Desired::Running, None) => Verdict::Revive { found: "its pod is gone", stop_first: false },
         (Desired::Running, Some(pod)) => running(record.status, pod, deaf),
     }
+}
+
+fn frozen(pod: &SeenPod) -> Verdict {
+    if pod.all().any(|life| life == Life::Changing) {
+        return Verdict::Unsettled;
+    }
+    let runs = pod.parts.values().any(|life| *life == Life::Up);
+    if runs { Verdict::Freeze } else { Verdict::Settled }
 }
 
 fn running(status: Status, pod: &SeenPod, deaf: &BTreeSet<Role>) -> Verdict {
@@ -169,7 +182,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Code, OperationKind, Problem, Underway};
+    use crate::model::{
+        Code, LimitSource, OnFull, OperationKind, Problem, Quantity, Storage, StorageAction,
+        StorageHold, Underway,
+    };
 
     fn record(desired: Desired, status: Status) -> Record {
         Record { desired, status, ..Record::example() }
@@ -250,6 +266,39 @@ mod tests {
             let found = assess(&record(desired, status), &seen, deaf);
             assert_eq!(found, verdict, "{desired:?} {status} {seen:?} {deaf:?}");
         }
+    }
+
+    #[test]
+    fn what_is_full_is_paused_and_left_so() {
+        use Life::{Changing, Down, Paused, Up};
+        let held = StorageHold {
+            action: StorageAction::Frozen,
+            since: jiff::Timestamp::UNIX_EPOCH,
+            used: Quantity(2),
+        };
+        let storage = Storage {
+            held: Some(held),
+            ..Storage::new(Quantity(1), LimitSource::Tier, OnFull::Freeze)
+        };
+        let frozen =
+            |desired, status| Record { storage: Some(storage.clone()), ..record(desired, status) };
+        let deaf = BTreeSet::from([Role::Dev]);
+        let cases = [
+            (pod(Up, Up, Up), Verdict::Freeze),
+            (pod(Up, Paused, Up), Verdict::Freeze),
+            (pod(Up, Paused, Paused), Verdict::Settled),
+            (pod(Up, Paused, Down), Verdict::Settled),
+            (pod(Up, Changing, Paused), Verdict::Unsettled),
+            // What does not run writes nothing.
+            (pod(Down, Down, Down), Verdict::Settled),
+            (gone(), Verdict::Settled),
+        ];
+        for (seen, verdict) in cases {
+            let found = assess(&frozen(Desired::Running, Status::Running), &seen, &deaf);
+            assert_eq!(found, verdict, "{seen:?}");
+        }
+        let stopped = frozen(Desired::Stopped, Status::Running);
+        assert_eq!(assess(&stopped, &pod(Up, Paused, Paused), &deaf), Verdict::Quell);
     }
 
     #[test]

@@ -42,7 +42,9 @@ pub fn promote(inputs: &Inputs<'_>) -> Plan {
         labels: names::cache_labels(registry, &project),
     };
     let made = plan.push("volume for the new cache", Act::CreateVolume(spec), None, &[entered]);
-    let paused = plan.push("pause the containers", Act::Pause, Some(Act::Unpause), &[made]);
+    // One that is paused in any case stays so.
+    let go_on = (!record.is_frozen()).then_some(Act::Unpause);
+    let paused = plan.push("pause the containers", Act::Pause, go_on.clone(), &[made]);
 
     let new = capabilities.volume_directory(&volume);
     let old = record.cache.as_deref();
@@ -61,7 +63,9 @@ pub fn promote(inputs: &Inputs<'_>) -> Plan {
         directories: inputs.directories.to_vec(),
     });
     let filled = plan.push("copy the build cache", fill, None, &[paused]);
-    plan.push("let the containers go on", Act::Unpause, None, &[filled]);
+    if let Some(go_on) = go_on {
+        plan.push("let the containers go on", go_on, None, &[filled]);
+    }
     let publish = Act::PublishCache { project: project.clone(), volume };
     let published = plan.push("give it to new taskspaces", publish, None, &[filled]);
     plan.push("remove caches that nobody uses", Act::TrimCaches(project), None, &[published]);

@@ -33,12 +33,15 @@ pub(super) fn copies(
 }
 
 /// Returns the plan that copies what a taskspace has as it is at one moment, which is what a crash then
-/// would have left: its containers are paused meanwhile.
-pub fn copy_out(paths: Vec<CopyPath>) -> Plan {
+/// would have left: its containers are paused meanwhile. One that is paused in any case stays so.
+pub fn copy_out(paths: Vec<CopyPath>, is_frozen: bool) -> Plan {
     let mut plan = Plan::new("copy");
-    let paused = plan.push("pause the containers", Act::Pause, Some(Act::Unpause), &[]);
+    let go_on = (!is_frozen).then_some(Act::Unpause);
+    let paused = plan.push("pause the containers", Act::Pause, go_on.clone(), &[]);
     let copied = plan.push("copy what it has", Act::CopyOut(paths), None, &[paused]);
-    plan.push("let the containers go on", Act::Unpause, None, &[copied]);
+    if let Some(go_on) = go_on {
+        plan.push("let the containers go on", go_on, None, &[copied]);
+    }
     plan
 }
 

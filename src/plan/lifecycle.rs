@@ -30,6 +30,20 @@ pub fn stop() -> Plan {
     plan
 }
 
+/// Returns the plan that pauses a taskspace.
+pub fn freeze() -> Plan {
+    let mut plan = Plan::new("freeze");
+    plan.push("pause the containers", Act::Pause, None, &[]);
+    plan
+}
+
+/// Returns the plan that lets a taskspace go on that is paused.
+pub fn let_go() -> Plan {
+    let mut plan = Plan::new("let go");
+    plan.push("let the containers go on", Act::Unpause, None, &[]);
+    plan
+}
+
 /// Returns the plan that brings back single containers of a pod whose network is up.
 pub fn mend(inputs: &Inputs<'_>, troubles: &BTreeMap<Role, Trouble>) -> Plan {
     let mut plan = Plan::new("mend");

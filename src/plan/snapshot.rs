@@ -42,12 +42,16 @@ pub fn make(inputs: &Inputs<'_>, taking: &Taking) -> Plan {
     let made = plan.push("directories of the snapshot", directories, None, &[made]);
     let live = live(id, record, *agent_state, capabilities);
     let copies = live.into_iter().map(|(part, from)| CopyPath { from, to: root.join(part) });
-    let paused = plan.push("pause the containers", Act::Pause, Some(Act::Unpause), &[made]);
+    // One that is paused in any case stays so.
+    let go_on = (!record.is_frozen()).then_some(Act::Unpause);
+    let paused = plan.push("pause the containers", Act::Pause, go_on.clone(), &[made]);
     let copy = Act::CopyOut(copies.collect());
-    let copied = plan.push("copy what it has", copy, None, &[paused]);
-    let unpaused = plan.push("let the containers go on", Act::Unpause, None, &[copied]);
+    let mut copied = plan.push("copy what it has", copy, None, &[paused]);
+    if let Some(go_on) = go_on {
+        copied = plan.push("let the containers go on", go_on, None, &[copied]);
+    }
     let publish = Act::PublishSnapshot(name.clone());
-    plan.push("record that the snapshot is whole", publish, None, &[unpaused]);
+    plan.push("record that the snapshot is whole", publish, None, &[copied]);
     plan
 }
 

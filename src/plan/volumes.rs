@@ -124,6 +124,17 @@ pub(crate) fn own_cache(id: &TaskspaceId, record: &Record, capabilities: &Capabi
     }
 }
 
+/// Returns the directories into which a taskspace writes what counts as its own: the changes to its
+/// checkout and its own build cache.
+pub(crate) fn written(
+    id: &TaskspaceId,
+    record: &Record,
+    capabilities: &Capabilities,
+) -> Vec<PathBuf> {
+    let changes = capabilities.volume_directory(&names::changes_volume(id)).join(UPPER);
+    vec![changes, own_cache(id, record, capabilities)]
+}
+
 /// Returns the directory of the files in a project's build cache.
 pub(crate) fn cached_files(volume: &str, capabilities: &Capabilities) -> PathBuf {
     capabilities.volume_directory(volume).join(CACHED_FILES)

@@ -141,9 +141,14 @@ impl Job {
                 agent_state: *agent_state,
                 save: save.clone(),
             },
-            Self::Create(_) | Self::Resume | Self::TakeBack | Self::Fork(_) | Self::Copy(_) => {
-                return None;
-            }
+            Self::Resize(request) => KeptJob::Resize(*request),
+            Self::Create(_)
+            | Self::Resume
+            | Self::TakeBack
+            | Self::Fork(_)
+            | Self::Copy(_)
+            | Self::Freeze
+            | Self::LetGo => return None,
         })
     }
 }
@@ -163,6 +168,7 @@ impl From<KeptJob> for Job {
             KeptJob::Restore { name, agent_state, save } => {
                 Self::Restore(Restoration { name, agent_state, save })
             }
+            KeptJob::Resize(request) => Self::Resize(request),
         }
     }
 }

@@ -1,0 +1,65 @@
+//! `taskspace resize`
+
+use clap::Args;
+
+use super::arguments::Json;
+use super::asking::Asking;
+use super::context::Context;
+use super::output::Stop;
+use super::progress::{self, Waited};
+use super::{Exit, Outcome};
+use crate::model::{OnFull, Quantity, ResizeRequest, TaskspaceId};
+
+const EXAMPLES: &str = "\
+Examples:
+  taskspace resize fix-login --storage 30Gi
+      let it write more; one that was paused because it was full goes on
+  taskspace resize fix-login --on-full warn
+      have it go on although it is full, to tidy up in it";
+
+/// `taskspace resize`
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+#[group(id = "limits", required = true, multiple = true, args = ["storage", "on_full"])]
+pub struct Resize {
+    /// The taskspace
+    #[arg(value_name = "ID")]
+    id: TaskspaceId,
+    /// How much it may write, such as 10Gi: the changes to its checkout and its own build cache
+    #[arg(long, value_name = "SIZE")]
+    storage: Option<Quantity>,
+    /// What is done when it has written as much: warn, freeze or stop
+    #[arg(long, value_name = "ACTION")]
+    on_full: Option<OnFull>,
+    /// Do not wait until it is done
+    #[arg(long)]
+    no_wait: bool,
+    #[command(flatten)]
+    asking: Asking,
+    #[command(flatten)]
+    json: Json,
+}
+
+impl Resize {
+    pub(super) async fn run(self, context: &Context) -> Outcome {
+        let context = &context.asking(self.asking.asker()?);
+        let (output, id) = (context.output, &self.id);
+        let request = ResizeRequest { storage: self.storage, on_full: self.on_full };
+        let operation = context.call(async |client| client.resize(id, &request).await).await?;
+        if self.no_wait {
+            progress::under_way(output, &operation, self.json.json)?;
+            return Ok(Exit::Done);
+        }
+        match progress::wait(context, &operation, false).await? {
+            Waited::Done => {}
+            Waited::Failed(problem) => return Err(Stop::Problem(problem)),
+            Waited::Interrupted => return Ok(Exit::Interrupted),
+        }
+        if self.json.json {
+            output.json(&context.call(async |client| client.show(id).await).await?)?;
+        } else {
+            output.line(&format!("resized {id}"))?;
+        }
+        Ok(Exit::Done)
+    }
+}
