@@ -23,6 +23,7 @@ mod interference;
 mod monitors;
 mod overlay;
 mod podman_faults;
+mod quota;
 mod reconcile;
 mod refresh;
 mod repositories;
