@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use taskspace::host::unshared::{IdRange, Unshared, UnsharedError, VERB};
@@ -129,6 +130,22 @@ fn unshared() -> Unshared {
 
 fn inode(path: PathBuf) -> u64 {
     std::os::unix::fs::MetadataExt::ino(&std::fs::symlink_metadata(path).unwrap())
+}
+
+#[tokio::test]
+async fn many_files_are_measured() {
+    let volumes = Volumes("many");
+    let directory = volumes.make("base", &[]);
+    volumes.run("base", "mkdir many && cd many && seq 10000 | split -l 1 -a 5 - f");
+    let unshared = unshared();
+    let mut quickest = Duration::MAX;
+    for _ in 0..5 {
+        let begun = Instant::now();
+        let measured = unshared.measure(vec![directory.clone()]).await.unwrap();
+        quickest = quickest.min(begun.elapsed());
+        assert_eq!(measured[0].entries, 10_001);
+    }
+    eprintln!("10,000 files: {quickest:?}");
 }
 
 #[tokio::test]
