@@ -12,16 +12,6 @@ readonly PASSED_ON=(
     'RUST_LOG' 'RUST_TEST_*' 'TASKSPACE_*' 'TERM' '__RUST_*'
 )
 
-# start_time PID: when it started, in ticks; nothing when it is gone or a zombie.
-start_time() {
-    local stat
-    { stat=$(<"/proc/$1/stat"); } 2>/dev/null || return 1
-    # The command name, in parentheses, may contain anything.
-    read -r -a stat <<<"${stat##*) }"
-    [[ ${stat[0]} != Z ]] || return 1
-    printf '%s\n' "${stat[19]}"
-}
-
 # running: is it? Sets `supervisor` (systemd-nspawn) and `init` (its systemd).
 running() {
     local started key child
@@ -34,16 +24,6 @@ running() {
         if [[ $(awk '/^NSpid:/ { print $NF }' "/proc/$child/status" 2>/dev/null) == 1 ]]; then
             init=$child
         fi
-    done
-}
-
-# wait_for SECONDS COMMAND…: polls until the command succeeds.
-wait_for() {
-    local limit=$((SECONDS + $1))
-    shift
-    until "$@"; do
-        ((SECONDS < limit)) || return 1
-        sleep 0.1
     done
 }
 
