@@ -3,9 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    cache, completions, containers, create, delete, diff, events, exec, exit, fetch, fork, gc,
-    images, lifecycle, list, locks, logs, operations, patch, projects, resize, restore, run_op,
-    serve, show, snapshot, snapshots, ssh, ssh_config, states, status,
+    cache, completions, containers, create, delete, diff, events, exec, exit, fetch, fork, gc, images, lifecycle, list, locks, logs, operations, patch, projects, quota, resize, restore, run_op, serve, show, snapshot, snapshots, ssh, ssh_config, states, status,
 };
 
 /// Make, use and remove taskspaces
@@ -107,6 +105,8 @@ pub enum Verb {
     States(states::States),
     /// Collect what is out of use
     Gc(gc::Gc),
+    /// Prepare project quotas, by which the file system holds taskspaces to their storage, or show them
+    Quota(quota::Quota),
     /// List or build the images that taskspaces run
     Images(images::Images),
     /// Show how the service is
@@ -214,6 +214,13 @@ mod tests {
             &["states", "purge", "a", "b", "--force"],
             &["gc", "--dry-run", "--json"],
             &["gc", "--work", "a", "--work", "taskspace-b-changes", "--force"],
+            &[
+                "quota", "setup", "--user", "u", "--ids", "8", "--size", "20Gi", "--size", "1G",
+                "-y",
+            ],
+            &["quota", "show", "--json"],
+            &["quota", "resize", "1501000000", "30Gi"],
+            &["quota", "remove", "--user", "u", "--force", "--yes"],
         ];
         for words in good {
             let words = ["taskspace"].iter().chain(words);
@@ -270,6 +277,11 @@ mod tests {
             &["states", "purge"],
             &["gc", "--force"],
             &["gc", "--work", "a,b"],
+            &["quota", "setup"],
+            &["quota", "setup", "--size", "many"],
+            &["quota", "setup", "--size", "0"],
+            &["quota", "setup", "--size", "1Gi", "--ids", "1001"],
+            &["quota", "resize", "0", "1Gi"],
         ];
         for words in bad {
             let words = ["taskspace"].iter().chain(words);

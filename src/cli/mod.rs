@@ -36,6 +36,7 @@ mod patch;
 mod plan;
 mod progress;
 mod projects;
+mod quota;
 mod refresh;
 mod resize;
 mod restore;
@@ -87,6 +88,8 @@ async fn dispatch(arguments: Arguments, output: Output) -> Outcome {
     let verb = match arguments.verb {
         Verb::Completions(completions) => return completions.run(output),
         Verb::Openapi => return openapi::run(output),
+        // What root prepares for others is no taskspace of root's own.
+        Verb::Quota(quota) if quota.is_for_root() => return quota.run_as_root(output),
         verb => verb,
     };
     if !arguments.global.allow_root {
@@ -128,6 +131,7 @@ async fn dispatch(arguments: Arguments, output: Output) -> Outcome {
         Verb::Cache(cache) => cache.run(&context).await,
         Verb::States(states) => states.run(&context).await,
         Verb::Gc(gc) => gc.run(&context).await,
+        Verb::Quota(quota) => quota.run(&context).await,
         Verb::Images(images) => images.run(&context).await,
         Verb::Status(status) => status.run(&context).await,
         Verb::Serve(_) | Verb::Completions(_) | Verb::Openapi => Ok(Exit::Done),

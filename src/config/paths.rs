@@ -30,6 +30,8 @@ pub struct Paths {
     pub mirrors: PathBuf,
     /// The directories of settings, the later ones override the earlier ones.
     pub config_dirs: Vec<PathBuf>,
+    /// The directory in which root says which project quotas users have.
+    pub project_quotas: PathBuf,
     /// `~/.symposium`.
     pub home_dir: PathBuf,
     /// The SSH configuration of all taskspaces.
@@ -147,6 +149,7 @@ impl Paths {
             state_dir,
             mirrors: cache.join(NAME).join("mirrors"),
             config_dirs: vec![Path::new("/etc").join(NAME), config.join(NAME)],
+            project_quotas: project_quotas(),
             ssh_config: home_dir.join("ssh_config"),
             ssh_ca: ssh_dir.join("ca"),
             ssh_client: ssh_dir.join("client"),
@@ -167,6 +170,11 @@ impl Paths {
     pub fn taskspace(&self, id: &TaskspaceId) -> PathBuf {
         self.taskspaces.join(id.as_str())
     }
+}
+
+/// Returns the directory in which root says which project quotas users have.
+pub fn project_quotas() -> PathBuf {
+    Path::new("/etc").join(NAME).join("project-quotas")
 }
 
 /// Whether ssh's configuration files can hold a path: they know no way to write these characters

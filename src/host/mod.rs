@@ -16,6 +16,7 @@ pub mod monitors;
 pub mod podman_service;
 pub mod ports;
 pub mod processes;
+pub mod project_quota;
 pub mod signals;
 pub mod ssh_include;
 pub mod sshkeys;

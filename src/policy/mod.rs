@@ -4,6 +4,7 @@ pub mod coordination;
 pub mod cycle;
 pub mod images;
 pub mod pairs;
+pub mod project_quotas;
 pub mod quota;
 pub mod registrations;
 pub mod reserve;

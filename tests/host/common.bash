@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # used by who sources it
 # What the scripts of the test host and of the virtual machine have in common.
 
 readonly USER_NAME=dev USER_ID=1000
