@@ -147,6 +147,7 @@ impl Create {
             tier: self.limits.tier,
             storage: self.limits.storage,
             on_full: self.limits.on_full,
+            hard: self.limits.hard,
             offline: self.offline,
             keep_on_failure: self.keep_on_failure,
             git: git_environment(|name| env::var(name).ok()),

@@ -66,6 +66,7 @@ impl Fork {
             tier: self.limits.tier,
             storage: self.limits.storage,
             on_full: self.limits.on_full,
+            hard: self.limits.hard,
             keep_on_failure: self.keep_on_failure,
         };
         let from = &self.from;

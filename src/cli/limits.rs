@@ -17,4 +17,7 @@ pub(super) struct Limits {
     /// What is done when it has written as much: warn, freeze or stop
     #[arg(long, value_name = "ACTION")]
     pub(super) on_full: Option<OnFull>,
+    /// Refuse to make it where the file system itself does not hold it to that (`taskspace quota`)
+    #[arg(long)]
+    pub(super) hard: bool,
 }

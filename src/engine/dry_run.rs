@@ -26,6 +26,7 @@ impl Engine {
             wanted: make::Wanted { request, resolved, origin: None, limits },
             warnings: capabilities.warnings.clone(),
             ports: inner.settings.ports.clone(),
+            quotas: inner.prepared_quotas(&capabilities).await?,
             operation: 0,
         };
         let mut imagined = Document::clone(&*inner.document().await?);

@@ -94,6 +94,7 @@ pub(super) async fn fork(context: &Context, forking: Forking) -> Result<(), Prob
         tier: request.tier,
         storage: request.storage,
         on_full: request.on_full,
+        hard: request.hard,
         offline: true,
         dirty: false,
         keep_on_failure: request.keep_on_failure,

@@ -9,6 +9,7 @@ use super::driver::Context;
 use super::execute::{Failure, OnFailure};
 use super::fork::Origin;
 use super::limits::Limits;
+use super::project_quotas::Prepared;
 use super::projects::{Resolved, enter_project};
 use super::{Inner, lifecycle, problems};
 use crate::config::settings::PortSettings;
@@ -16,7 +17,7 @@ use crate::fault;
 use crate::host::ports;
 use crate::model::{
     AgentSpec, Code, CreateRequest, Desired, Document, EventBody, OperationKind, Ports, Problem,
-    ProjectSpec, Record, Spec, Status, StepOutcome, TaskspaceId, Underway,
+    ProjectSpec, Record, Spec, Status, StepOutcome, Storage, TaskspaceId, Underway,
 };
 use crate::plan::capability::Capabilities;
 use crate::plan::create::{self, Inputs, Places};
@@ -246,6 +247,7 @@ async fn enter(
         wanted: wanted.clone(),
         warnings: capabilities.warnings.clone(),
         ports: context.engine.settings.ports.clone(),
+        quotas: context.engine.prepared_quotas(capabilities).await?,
         operation: context.operation,
     };
     let entered = context.engine.registry.update(move |document| draft.enter(document));
@@ -258,16 +260,22 @@ pub(super) struct Draft {
     pub(super) wanted: Wanted,
     pub(super) warnings: Vec<String>,
     pub(super) ports: PortSettings,
+    pub(super) quotas: Prepared,
     pub(super) operation: u64,
 }
 
 impl Draft {
     /// Enters the taskspace into a document, with ports of its own.
     pub(super) fn enter(self, document: &mut Document) -> Result<Record, Problem> {
-        let Self { id, wanted, warnings, ports, operation } = self;
+        let Self { id, wanted, mut warnings, ports, quotas, operation } = self;
         let Wanted { request, resolved, origin, limits } = wanted;
         check_free(document, &id, request.agent_state_of.as_ref())?;
         let ports = pick_ports(document, &ports)?;
+        let give_id = |storage: Storage| {
+            let storage = Storage { only_hard: request.hard, ..storage };
+            quotas.give_id(storage, document, &mut warnings)
+        };
+        let storage = limits.storage.map(give_id).transpose()?;
         let agent_state_volume = match &request.agent_state_of {
             Some(former) => document
                 .agent_states
@@ -322,7 +330,7 @@ impl Draft {
             snapshots: Default::default(),
             restoring: None,
             tier: limits.tier,
-            storage: limits.storage,
+            storage,
             underway: Some(Underway {
                 keep: request.keep_on_failure,
                 ..Underway::new(OperationKind::Create, operation, now)

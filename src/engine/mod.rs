@@ -27,6 +27,7 @@ mod patience;
 mod perform;
 mod pods;
 mod problems;
+mod project_quotas;
 mod project_views;
 mod projects;
 mod reconcile;

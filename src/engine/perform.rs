@@ -103,6 +103,7 @@ impl Performer for Acting {
                 make_directories(paths).await
             }
             Act::LayOutCache(root) => lay_out_cache(root.clone()).await,
+            Act::Hold(plan) => self.hold(plan).await,
             Act::SeedChanges(plan) => self.seed_changes(plan).await,
             Act::CopyFrom(copy) => self.copy_from(copy).await,
             Act::CopyOut(paths) => self.copy_out(paths).await,

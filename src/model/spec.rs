@@ -267,6 +267,9 @@ pub struct CreateRequest {
     /// What is done when it has written as much.
     #[serde(default)]
     pub on_full: Option<OnFull>,
+    /// Whether it must not be made where the file system itself does not hold it to that.
+    #[serde(default)]
+    pub hard: bool,
     /// Use the mirror as it is, without asking the repository.
     #[serde(default)]
     pub offline: bool,
@@ -309,6 +312,9 @@ pub struct ForkRequest {
     /// What is done when it has written as much.
     #[serde(default)]
     pub on_full: Option<OnFull>,
+    /// Whether it must not be made where the file system itself does not hold it to that.
+    #[serde(default)]
+    pub hard: bool,
     /// Leave what was made when it fails.
     #[serde(default)]
     pub keep_on_failure: bool,

@@ -22,6 +22,9 @@ pub struct Storage {
     /// only measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hard: Option<u32>,
+    /// Whether it must not be made where that cannot be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_hard: bool,
     /// How full it was found last.
     #[serde(default)]
     pub level: StorageLevel,
@@ -33,7 +36,15 @@ pub struct Storage {
 impl Storage {
     /// Makes one that has nothing in it.
     pub const fn new(limit: Quantity, source: LimitSource, on_full: OnFull) -> Self {
-        Self { limit, source, on_full, hard: None, level: StorageLevel::Ample, held: None }
+        Self {
+            limit,
+            source,
+            on_full,
+            hard: None,
+            only_hard: false,
+            level: StorageLevel::Ample,
+            held: None,
+        }
     }
 
     /// Returns it with another limit or action, where one is given.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::capability::Capabilities;
+use super::hold::{push_hold, push_hold_cache};
 use super::lifecycle::{push_build_cache, push_project_cache, push_start, push_verify};
 use super::{Act, BasePlan, Plan, SeedPlan, fork, names, pod, volumes};
 use crate::model::{ImageRef, Record, Role, TaskspaceId};
@@ -98,6 +99,8 @@ pub fn plan(inputs: &Inputs<'_>, again: bool) -> Plan {
             Some(_) => volumes::CHANGES_DIRECTORIES_WITH_CACHE,
         },
     };
+    let title = "project quota of the changes";
+    let changes = push_hold(&mut plan, inputs, title, changes_directory.clone(), changes);
     let changes = plan.push("directories of the changes", changes_directories, None, &[changes]);
     let checkout = volume(
         &mut plan,
@@ -121,6 +124,7 @@ pub fn plan(inputs: &Inputs<'_>, again: bool) -> Plan {
         volumes::build_cache(registry, id, record, capabilities),
         &[changes],
     );
+    let cache = push_hold_cache(&mut plan, inputs, cache);
     let (seeded, copied) = match &record.forked {
         None => {
             let seed = Act::SeedChanges(SeedPlan {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Act, CopyPath, Plan, Step};
+use super::{Act, CopyPath, HoldPlan, Plan, Step};
 use crate::model::{PlanView, StepView, TaskspaceId};
 use crate::plan::{names, volumes};
 use crate::podman::PortMapping;
@@ -70,6 +70,10 @@ impl Act {
                 let directories = volumes::BUILD_CACHE_DIRECTORIES.join(", ");
                 format!("make {directories} in {}", root.display())
             }
+            Self::Hold(HoldPlan { directory, id, limit }) => format!(
+                "have the file system hold {} to {limit}, as project {id}",
+                directory.display()
+            ),
             Self::SeedChanges(seed) => {
                 let (branch, origin) = (&seed.branch, &seed.origin);
                 let seeded = format!("put branch {branch} and origin {origin} into the changes");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::assess::Trouble;
 use super::create::Inputs;
+use super::hold::push_hold_cache;
 use super::{Act, Plan, names, pod, volumes};
 use crate::model::Role;
 
@@ -108,6 +109,7 @@ pub(super) fn push_build_cache(plan: &mut Plan, inputs: &Inputs<'_>, needs: &[us
     let cache = volumes::build_cache(registry, id, record, capabilities);
     let root = volumes::own_cache(id, record, capabilities);
     let cache = plan.push("the build cache", Act::CreateVolume(cache), None, needs);
+    let cache = push_hold_cache(plan, inputs, cache);
     plan.push("directories of the build cache", Act::LayOutCache(root), None, &[cache])
 }
 

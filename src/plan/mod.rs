@@ -10,6 +10,7 @@ pub mod create;
 pub mod delete;
 mod describe;
 pub mod fork;
+mod hold;
 pub mod lifecycle;
 pub mod names;
 pub mod pod;
@@ -18,7 +19,7 @@ pub mod volumes;
 
 use std::path::PathBuf;
 
-use crate::model::{ImageRef, Role, SnapshotName, TaskspaceId};
+use crate::model::{ImageRef, Quantity, Role, SnapshotName, TaskspaceId};
 use crate::podman::{ContainerSpec, PodSpec, VolumeSpec};
 
 /// One act on Podman or the host. Each can be done again without harm.
@@ -79,6 +80,8 @@ pub enum Act {
     },
     /// Put into a build cache what is in each, as far as that is not there.
     LayOutCache(PathBuf),
+    /// Have the file system hold what is put into a volume to the taskspace's storage.
+    Hold(HoldPlan),
     /// Put what differs from the base into the overlay's upper directory: branch, origin, identity.
     SeedChanges(SeedPlan),
     /// Copy what another taskspace has into the volumes of this one.
@@ -168,6 +171,17 @@ pub struct BasePlan {
     pub commit: String,
     /// Its volume.
     pub volume: String,
+}
+
+/// An empty volume that becomes part of a project, which the file system limits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldPlan {
+    /// The volume's directory.
+    pub directory: PathBuf,
+    /// The project.
+    pub id: u32,
+    /// What the project is limited to.
+    pub limit: Quantity,
 }
 
 /// What a taskspace begins with that begins where another one is.
