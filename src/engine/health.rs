@@ -93,6 +93,7 @@ impl Inner {
                 _ = ticks.tick() => {
                     self.ask_all().await;
                     self.measure_all().await;
+                    self.confirm_quotas().await;
                 }
             }
         }

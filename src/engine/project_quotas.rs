@@ -11,9 +11,9 @@ use super::Inner;
 use super::perform::Acting;
 use super::ssh::blocking;
 use crate::host::project_quota::{self, ProjectQuotaError};
-use crate::model::{Code, Document, Problem, Quantity, Storage};
-use crate::plan::HoldPlan;
+use crate::model::{Code, Document, LimitSource, Problem, Quantity, Record, Storage, TaskspaceId};
 use crate::plan::capability::Capabilities;
+use crate::plan::{HoldPlan, names};
 use crate::policy::project_quotas::Pool;
 
 /// The ids that an administrator has prepared for this user, and those of them that are in use.
@@ -41,6 +41,74 @@ impl Inner {
             }))
         })
         .await
+    }
+}
+
+impl Inner {
+    /// Takes over what the file system shows of all taskspaces that it holds to their storage.
+    pub(super) async fn confirm_quotas(&self) {
+        let Ok(document) = self.document().await else { return };
+        for (id, record) in &document.taskspaces {
+            if let Err(problem) = self.confirm_quota(id, record).await {
+                tracing::debug!(%id, "cannot look at its project quota: {problem}");
+            }
+        }
+    }
+
+    /// Takes over what the file system shows of a taskspace, if that holds it to its storage: root may
+    /// have changed the limit, or taken it away. Returns what is in use of it.
+    pub(super) async fn confirm_quota(
+        &self,
+        id: &TaskspaceId,
+        record: &Record,
+    ) -> Result<Option<Quantity>, Problem> {
+        let held = record.storage.as_ref().and_then(|it| Some((it.hard?, it.limit)));
+        let Some((project, limit)) = held.filter(|_| !record.is_half_made()) else {
+            return Ok(None);
+        };
+        let (_, capabilities) = self.link.get().await?;
+        let changes = capabilities.volume_directory(&names::changes_volume(id));
+        let look = move || {
+            let has_id = project_quota::id(&changes)? == project;
+            Ok((
+                has_id,
+                project_quota::space(&changes)?,
+                project_quota::space(&capabilities.volume_path)?,
+            ))
+        };
+        let seen =
+            blocking(move || Ok(look().map_err(|error: ProjectQuotaError| error.to_string())));
+        let (has_id, own, whole) = match seen.await? {
+            Ok(seen) => seen,
+            Err(reason) => return Err(Problem::new(Code::Internal, reason)),
+        };
+        if !has_id || own.limit == whole.limit {
+            let reason = format!("the project quota {project} has lost its limit");
+            self.give_up_quota(id, &reason).await?;
+            return Ok(None);
+        }
+        if !own.is_limited_to(limit.0) {
+            self.change(id, move |record| {
+                if let Some(storage) = &mut record.storage {
+                    (storage.limit, storage.source) = (Quantity(own.limit), LimitSource::Request);
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(Some(Quantity(own.used)))
+    }
+
+    /// Records that a taskspace is measured from now on.
+    async fn give_up_quota(&self, id: &TaskspaceId, reason: &str) -> Result<(), Problem> {
+        self.change(id, |record| {
+            if let Some(storage) = &mut record.storage {
+                storage.hard = None;
+            }
+            Ok(())
+        })
+        .await?;
+        self.note_warning(id, measured(reason)).await
     }
 }
 
@@ -106,15 +174,7 @@ impl Acting {
         if storage.only_hard {
             return Err(unenforceable(&reason, limit));
         }
-        self.engine
-            .change(&self.id, |record| {
-                if let Some(storage) = &mut record.storage {
-                    storage.hard = None;
-                }
-                Ok(())
-            })
-            .await?;
-        self.engine.note_warning(&self.id, measured(&reason)).await
+        self.engine.give_up_quota(&self.id, &reason).await
     }
 }
 
@@ -145,7 +205,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::model::{LimitSource, OnFull, Record};
+    use crate::model::OnFull;
 
     const GI: Quantity = Quantity(1 << 30);
 

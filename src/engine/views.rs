@@ -34,6 +34,10 @@ impl Engine {
     pub async fn show(&self, id: &TaskspaceId) -> Result<DetailView, Problem> {
         let record = self.inner.record(id).await?;
         let containers = self.containers(id).await;
+        if let Err(problem) = self.inner.confirm_quota(id, &record).await {
+            tracing::debug!(%id, "cannot look at its project quota: {problem}");
+        }
+        let record = self.inner.record(id).await?;
         let volume = |name: String, role: &str| VolumeView { name, role: role.to_owned() };
         let project = &record.spec.project;
         let volumes = vec![

@@ -144,6 +144,15 @@ pub fn assign(directory: &Path, id: u32) -> Result<(), ProjectQuotaError> {
     kernel::assign(&opened, id).map_err(refused("give a project id to", directory))
 }
 
+/// Returns the id of a directory; 0 for none.
+///
+/// # Errors
+/// When the directory cannot be looked at, or its file system knows no ids.
+pub fn id(directory: &Path) -> Result<u32, ProjectQuotaError> {
+    let opened = open(directory)?;
+    kernel::id(&opened).map_err(refused("ask for the project id of", directory))
+}
+
 /// Returns the ids that volumes in Podman's directory of volumes have.
 ///
 /// # Errors
