@@ -19,7 +19,7 @@ bindir := $(HOME)/.local/bin
 unitdir := $(or $(XDG_CONFIG_HOME),$(HOME)/.config)/systemd/user
 units := taskspaced.socket taskspaced.service taskspace-gc.service taskspace-gc.timer
 
-.PHONY: help build check test test-unit test-reboot fault-walk soak contention bench demo install install-files \
+.PHONY: help build check test test-unit test-reboot test-vm fault-walk soak contention bench demo install install-files \
 	uninstall host-up host-down host-destroy shell clean cargo
 
 help: ## list the targets
@@ -77,6 +77,9 @@ contention: cargo ## 50 agents that act on the same 8 containers (CONTENTION_SEC
 
 test-reboot: build ## log out, shut down and cut the power of a test host of its own (root only, a minute)
 	@tests/reboot $(target)/debug/taskspace
+
+test-vm: build ## hard storage limits on ext4 and XFS, in an emulated machine (root only, a quarter of an hour)
+	@tests/vm/quotas $(target)/debug/taskspace
 
 bench: cargo ## what the registry, admissions, collections, and taskspaces of projects of several sizes cost
 	$(CARGO) bench --locked --bench registry --bench admission --bench collect

@@ -3,7 +3,9 @@
 use clap::{Args, Parser, Subcommand};
 
 use super::{
-    cache, completions, containers, create, delete, diff, events, exec, exit, fetch, fork, gc, images, lifecycle, list, locks, logs, operations, patch, projects, quota, resize, restore, run_op, serve, show, snapshot, snapshots, ssh, ssh_config, states, status,
+    cache, completions, containers, create, delete, diff, events, exec, exit, fetch, fork, gc,
+    images, lifecycle, list, locks, logs, operations, patch, projects, quota, resize, restore,
+    run_op, serve, show, snapshot, snapshots, ssh, ssh_config, states, status,
 };
 
 /// Make, use and remove taskspaces
@@ -141,7 +143,7 @@ mod tests {
 
     #[test]
     fn what_is_understood() {
-        let good: [&[&str]; 61] = [
+        let good: [&[&str]; 65] = [
             &["create"],
             &["create", "fix-1", "--project", "https://host/x.git", "--ref", "main"],
             &["create", "--type", "auto", "--agent", "my-agent --fast", "--no-wait", "--json"],
@@ -226,7 +228,7 @@ mod tests {
             let words = ["taskspace"].iter().chain(words);
             assert!(Arguments::try_parse_from(words.clone()).is_ok(), "{words:?}");
         }
-        let bad: [&[&str]; 50] = [
+        let bad: [&[&str]; 55] = [
             &["create", "Fix"],
             &["create", "--type", "cobol"],
             &["create", "a", "b"],

@@ -95,7 +95,6 @@ make_root_disk() {
     local storage=home/$USER_NAME/.local/share/containers
     install -d -o "$USER_ID" -g "$USER_ID" "$root/home/$USER_NAME"/.local{,/share}
     cp -a --reflink=auto "$state/instances/vm/root/$storage" "$root/home/$USER_NAME/.local/share/"
-    # Podman's own records name pods and processes of the other machine.
     cp "$root"/boot/vmlinuz-* "$instance/vmlinuz"
     cp "$root"/boot/initrd.img-* "$instance/initrd"
     truncate -s "$ROOT_SIZE" "$instance/root.img.part"
@@ -112,6 +111,10 @@ configure_vm() {
     write "$root/etc/hosts" 0644 "127.0.0.1 localhost vm"
     write "$root/etc/fstab" 0644 "/dev/vda / ext4 defaults 0 1"
     write "$root/etc/sudoers.d/$USER_NAME" 0440 "$USER_NAME ALL=(ALL) NOPASSWD: ALL"
+    # What images are made of includes whom they trust: with others they would be built anew here.
+    if [[ -s /etc/ssl/certs/ca-certificates.crt ]]; then
+        install -m 0644 /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"
+    fi
     write "$root/etc/gitconfig" 0644 "[user]
 	name = $USER_NAME
 	email = $USER_NAME@vm.invalid
