@@ -24,6 +24,7 @@ mod monitors;
 mod overlay;
 mod podman_faults;
 mod quota;
+mod project_quotas;
 mod reconcile;
 mod refresh;
 mod repositories;

@@ -58,7 +58,9 @@ with_tools() {
 prepare_storage() {
     local storage=$state/instances/vm/root/home/$USER_NAME/.local/share/containers
     local key
-    key=$(cd "$repository" && cat policies/images.yaml templates/images/* templates/container/* | sha256sum | cut -c1-16)
+    # What images are made of: the machine itself could not make them, it reaches nothing.
+    key=$(hash_of "$base_key" "$(cat "$repository"/{policies/images.yaml,templates/{images,container}/*} | sha256sum)" \
+        "$(sha256sum </etc/ssl/certs/ca-certificates.crt 2>/dev/null || true)")
     [[ $(cat "$instance/storage.key" 2>/dev/null) != "$key" || ! -d $storage ]] || return 0
     say "building the images in the test host"
     TESTHOST_NAME=vm "$host" up
