@@ -63,11 +63,27 @@ impl Inner {
             return Err(Problem::new(Code::MessageFormatInvalid, detail)
                 .hint("give `storage`, `on_full` or both"));
         }
+        check_hard(id, record, request.storage)?;
         let changed = self.changed_storage(record, request.storage, request.on_full)?;
         changed.ok_or_else(|| {
             let detail = format!("it is not limited how much '{id}' may write");
             Problem::new(Code::StateConflict, detail).hint("give a limit as well, such as 20Gi")
         })
+    }
+}
+
+/// Refuses another limit for a taskspace that the file system holds to its own: only root can give it
+/// one, and what root does is noticed.
+fn check_hard(id: &TaskspaceId, record: &Record, limit: Option<Quantity>) -> Result<(), Problem> {
+    let held = record.storage.as_ref().and_then(|it| Some((it.hard?, it.limit)));
+    match (held, limit) {
+        (Some((project, own)), Some(limit)) if limit != own => {
+            let detail = format!("the file system itself holds '{id}' to {own}");
+            Err(Problem::new(Code::PolicyUnenforceable, detail).hint(format!(
+                "only root can change that: `sudo taskspace quota resize {project} {limit}`"
+            )))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -135,7 +135,8 @@ impl Inner {
         taskspaces.filter(|(id, record)| is_wanted(id, record)).map(|(id, _)| id.clone()).collect()
     }
 
-    /// Measures what a taskspace has written.
+    /// Measures what a taskspace has written; of one that the file system holds to its limit, it is the
+    /// file system that knows.
     async fn measure_written(
         &self,
         id: &TaskspaceId,
@@ -144,15 +145,24 @@ impl Inner {
     ) -> Result<Quantity, Problem> {
         // Before: what is written meanwhile has it measured again.
         let free = room(capabilities).await?.free;
-        self.metrics.measured_storage();
-        let used = Quantity(self.measure(volumes::written(id, record, capabilities)).await?);
+        let used = match self.confirm_quota(id, record).await? {
+            Some(used) => used,
+            None => {
+                self.metrics.measured_storage();
+                Quantity(self.measure(volumes::written(id, record, capabilities)).await?)
+            }
+        };
         let usage = StorageUsage { used, measured: Timestamp::now() };
         self.written.lock().insert(id.clone(), Known { usage, free, was_up: is_up(record) });
         Ok(used)
     }
 
     /// Measures now what a taskspace has written.
-    async fn measure_now(&self, id: &TaskspaceId, record: &Record) -> Result<Quantity, Problem> {
+    pub(super) async fn measure_now(
+        &self,
+        id: &TaskspaceId,
+        record: &Record,
+    ) -> Result<Quantity, Problem> {
         let (_, capabilities) = self.link.get().await?;
         self.measure_written(id, record, &capabilities).await
     }
