@@ -38,7 +38,12 @@ pub(super) fn note(record: &Record) -> Option<String> {
 pub(super) fn reason(id: &TaskspaceId, record: &Record) -> Option<(String, String)> {
     let storage = record.storage.as_ref()?;
     let limit = storage.limit;
-    let more = format!("let it write more: `taskspace resize {id} --storage …`");
+    let more = match storage.hard {
+        None => format!("let it write more: `taskspace resize {id} --storage …`"),
+        Some(project) => {
+            format!("have root let it write more: `sudo taskspace quota resize {project} …`")
+        }
+    };
     let tidy =
         format!("have it run all the same to tidy up: `taskspace resize {id} --on-full warn`");
     if let Some(held) = &storage.held {
