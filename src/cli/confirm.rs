@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use super::output::Output;
+use super::output::{Output, Stop};
 use crate::model::Problem;
 
 /// Whether somebody is there to be asked.
@@ -17,6 +17,25 @@ pub(super) fn ask(question: &str) -> Result<bool, Problem> {
         .and_then(|()| io::stdin().lock().read_line(&mut answer));
     asked.map_err(|error| super::internal("ask", &error))?;
     Ok(is_yes(&answer))
+}
+
+/// Asks whether what was `refused` is to be done all the same; where nobody can be asked, it stays
+/// refused.
+pub(super) fn all_the_same(
+    output: Output,
+    refused: Box<Problem>,
+    question: &str,
+    otherwise: &str,
+) -> Result<bool, Stop> {
+    if !can_ask(output) {
+        return Err(Stop::Problem(refused));
+    }
+    output.report(&Problem { hint: None, ..*refused });
+    let is_wanted = ask(question)?;
+    if !is_wanted {
+        output.note(otherwise);
+    }
+    Ok(is_wanted)
 }
 
 fn is_yes(answer: &str) -> bool {

@@ -8,7 +8,7 @@ use super::context::Context;
 use super::output::Stop;
 use super::progress::{self, Waited};
 use super::{Exit, Outcome, confirm, plan, states};
-use crate::model::{Code, DeleteOptions, Operation, Problem, TaskspaceId};
+use crate::model::{Code, DeleteOptions, Operation, TaskspaceId};
 
 /// `taskspace delete`
 #[derive(Debug, Args)]
@@ -90,12 +90,8 @@ impl Delete {
             Err(Stop::Problem(problem)) if problem.code == Code::UnsavedWork => problem,
             begun => return begun.map(Some),
         };
-        if !confirm::can_ask(context.output) {
-            return Err(Stop::Problem(refused));
-        }
-        context.output.report(&Problem { hint: None, ..*refused });
-        if !confirm::ask(&format!("Delete {id} all the same?"))? {
-            context.output.note(&format!("{id} stays"));
+        let (question, otherwise) = (format!("Delete {id} all the same?"), format!("{id} stays"));
+        if !confirm::all_the_same(context.output, refused, &question, &otherwise)? {
             return Ok(None);
         }
         options.force = true;

@@ -9,7 +9,6 @@ use super::context::Context;
 use super::output::{plain, span};
 use super::table::{self, Column};
 use super::{Exit, Outcome, confirm};
-use crate::host::terminal;
 use crate::model::{Code, Collectable, CollectionReason, CollectionView, Problem};
 
 /// `taskspace gc`
@@ -55,12 +54,9 @@ impl Gc {
         }
         let (dry_run, work) = (self.dry_run, &self.work);
         let view = context.call(async |client| client.collect(dry_run, work).await).await?;
-        if self.json.json {
-            output.json(&view)?;
-        } else {
-            let width = terminal::size().map(|(columns, _)| columns);
-            output.print(&text(&view, Timestamp::now(), width, output.colour))?;
-        }
+        output.table(self.json.json, &view, |width| {
+            text(&view, Timestamp::now(), width, output.colour)
+        })?;
         for item in &view.items {
             if let Some(problem) = &item.problem {
                 output.warn(&format!("{} is still there: {problem}", item.key()));

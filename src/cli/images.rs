@@ -10,7 +10,6 @@ use super::output::{Stop, plain, size, span};
 use super::progress::{self, Waited};
 use super::table::{self, Column};
 use super::{Exit, Outcome};
-use crate::host::terminal;
 use crate::model::{BuildRequest, ImageState, ImageView};
 
 /// `taskspace images`
@@ -103,11 +102,8 @@ impl Build {
 
 async fn show(context: &Context, json: bool) -> Result<(), Stop> {
     let images = context.call(async |client| client.images().await).await?;
-    if json {
-        return context.output.json(&images);
-    }
-    let width = terminal::size().map(|(columns, _)| columns);
-    context.output.print(&text(&images, Timestamp::now(), width, context.output.colour))
+    let output = context.output;
+    output.table(json, &images, |width| text(&images, Timestamp::now(), width, output.colour))
 }
 
 fn text(images: &[ImageView], now: Timestamp, width: Option<u16>, colour: bool) -> String {

@@ -9,7 +9,6 @@ use super::context::Context;
 use super::output::{plain, span};
 use super::table::{self, Column};
 use super::{Exit, Outcome, storage};
-use crate::host::terminal;
 use crate::model::{Record, Recorded, Status};
 
 /// `taskspace list`
@@ -43,14 +42,13 @@ impl List {
     pub(super) async fn run(self, context: &Context) -> Outcome {
         let taskspaces = context.call(async |client| client.list().await).await?;
         let output = context.output;
-        if self.json.json {
-            output.json(&taskspaces)?;
-        } else if taskspaces.is_empty() {
+        if taskspaces.is_empty() && !self.json.json {
             output.note("There are no taskspaces yet; `taskspace create` makes one.");
-        } else {
-            let width = terminal::size().map(|(columns, _)| columns);
-            output.print(&text(&taskspaces, Timestamp::now(), width, output.colour))?;
+            return Ok(Exit::Done);
         }
+        output.table(self.json.json, &taskspaces, |width| {
+            text(&taskspaces, Timestamp::now(), width, output.colour)
+        })?;
         Ok(Exit::Done)
     }
 }

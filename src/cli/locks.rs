@@ -9,7 +9,6 @@ use super::context::Context;
 use super::output::{plain, span};
 use super::table::{self, Column};
 use super::{Exit, Outcome};
-use crate::host::terminal;
 use crate::model::LockView;
 
 /// `taskspace locks`
@@ -34,14 +33,13 @@ impl Locks {
     pub(super) async fn run(self, context: &Context) -> Outcome {
         let locks = context.call(async |client| client.locks().await).await?;
         let output = context.output;
-        if self.json.json {
-            output.json(&locks)?;
-        } else if locks.is_empty() {
+        if locks.is_empty() && !self.json.json {
             output.note("Nothing is held.");
-        } else {
-            let width = terminal::size().map(|(columns, _)| columns);
-            output.print(&text(&locks, Timestamp::now(), width, output.colour))?;
+            return Ok(Exit::Done);
         }
+        output.table(self.json.json, &locks, |width| {
+            text(&locks, Timestamp::now(), width, output.colour)
+        })?;
         Ok(Exit::Done)
     }
 }

@@ -11,7 +11,6 @@ use super::progress::waits;
 use super::show::{Page, when};
 use super::table::{self, Column};
 use super::{Exit, Outcome, watch};
-use crate::host::terminal;
 use crate::model::{Conflict, Lease, Operation, OperationState};
 
 const EXAMPLES: &str = "\
@@ -107,14 +106,13 @@ impl List {
         }
         let operations = listed(context, all).await?;
         let output = context.output;
-        if json {
-            output.json(&operations)?;
-        } else if operations.is_empty() {
+        if operations.is_empty() && !json {
             output.note(nothing(all));
-        } else {
-            let width = terminal::size().map(|(columns, _)| columns);
-            output.print(&text(&operations, Timestamp::now(), width, output.colour))?;
+            return Ok(Exit::Done);
         }
+        output.table(json, &operations, |width| {
+            text(&operations, Timestamp::now(), width, output.colour)
+        })?;
         Ok(Exit::Done)
     }
 }

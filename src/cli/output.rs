@@ -7,6 +7,7 @@ use clap::builder::styling::{AnsiColor, Style};
 use serde::Serialize;
 
 use crate::client::ClientError;
+use crate::host::terminal;
 use crate::model::Problem;
 
 /// Why a verb ends early.
@@ -74,6 +75,20 @@ impl Output {
         let text = serde_json::to_string_pretty(document)
             .map_err(|error| super::internal("write JSON", &error))?;
         self.line(&text)
+    }
+
+    /// Writes what is in a table to standard output: as a document, or as a text for the width of the
+    /// terminal, if it is one.
+    pub(super) fn table(
+        self,
+        json: bool,
+        document: &impl Serialize,
+        text: impl FnOnce(Option<u16>) -> String,
+    ) -> Result<(), Stop> {
+        if json {
+            return self.json(document);
+        }
+        self.print(&text(terminal::size().map(|(columns, _)| columns)))
     }
 
     /// Writes a document to standard output, as one of many: on a line of its own.

@@ -10,7 +10,6 @@ use super::output::{plain, size, span};
 use super::refresh::Refresh;
 use super::table::{self, Column};
 use super::{Exit, Outcome};
-use crate::host::terminal;
 use crate::model::{BaseState, ProjectView, TaskspaceId};
 
 /// How much of a commit's id is shown.
@@ -62,13 +61,10 @@ impl Projects {
 impl List {
     async fn run(self, context: &Context) -> Outcome {
         let projects = context.call(async |client| client.projects().await).await?;
-        if self.json.json {
-            context.output.json(&projects)?;
-            return Ok(Exit::Done);
-        }
-        let width = terminal::size().map(|(columns, _)| columns);
-        let text = text(&projects, Timestamp::now(), width, context.output.colour);
-        context.output.print(&text)?;
+        let output = context.output;
+        output.table(self.json.json, &projects, |width| {
+            text(&projects, Timestamp::now(), width, output.colour)
+        })?;
         Ok(Exit::Done)
     }
 }

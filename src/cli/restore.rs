@@ -7,7 +7,7 @@ use super::asking::Asking;
 use super::context::Context;
 use super::output::Stop;
 use super::{Exit, Outcome, confirm, plan, snapshot};
-use crate::model::{Code, Problem, RestoreRequest, SnapshotName, TaskspaceId};
+use crate::model::{Code, RestoreRequest, SnapshotName, TaskspaceId};
 
 /// `taskspace restore`
 #[derive(Debug, Args)]
@@ -58,12 +58,9 @@ impl Restore {
         };
         let operation = match begin(&request).await {
             Err(Stop::Problem(problem)) if problem.code == Code::UnsavedWork => {
-                if !confirm::can_ask(output) {
-                    return Err(Stop::Problem(problem));
-                }
-                output.report(&Problem { hint: None, ..*problem });
-                if !confirm::ask(&format!("Restore {id} all the same?"))? {
-                    output.note(&format!("{id} stays as it is"));
+                let question = format!("Restore {id} all the same?");
+                let otherwise = format!("{id} stays as it is");
+                if !confirm::all_the_same(output, problem, &question, &otherwise)? {
                     return Ok(Exit::Conflict);
                 }
                 request.force = true;

@@ -9,7 +9,6 @@ use super::context::Context;
 use super::output::{plain, size, span};
 use super::table::{self, Column};
 use super::{Exit, Outcome};
-use crate::host::terminal;
 use crate::model::{BaseState, Recorded, SnapshotView, TaskspaceId};
 
 /// `taskspace snapshots`
@@ -49,12 +48,10 @@ impl Snapshots {
             }
             None => of_all(context.call(async |client| client.list().await).await?),
         };
-        if self.json.json {
-            context.output.json(&rows)?;
-            return Ok(Exit::Done);
-        }
-        let width = terminal::size().map(|(columns, _)| columns);
-        context.output.print(&text(&rows, Timestamp::now(), width, context.output.colour))?;
+        let output = context.output;
+        output.table(self.json.json, &rows, |width| {
+            text(&rows, Timestamp::now(), width, output.colour)
+        })?;
         Ok(Exit::Done)
     }
 }

@@ -9,7 +9,6 @@ use super::context::Context;
 use super::output::{Stop, plain, size, span};
 use super::table::{self, Column};
 use super::{Exit, Outcome, confirm};
-use crate::host::terminal;
 use crate::model::{AgentStateView, Code, Problem, TaskspaceId};
 
 /// `taskspace states`
@@ -68,13 +67,10 @@ impl States {
 impl List {
     async fn run(self, context: &Context) -> Outcome {
         let states = context.call(async |client| client.agent_states().await).await?;
-        if self.json.json {
-            context.output.json(&states)?;
-            return Ok(Exit::Done);
-        }
-        let width = terminal::size().map(|(columns, _)| columns);
-        let text = text(&states, Timestamp::now(), width, context.output.colour);
-        context.output.print(&text)?;
+        let output = context.output;
+        output.table(self.json.json, &states, |width| {
+            text(&states, Timestamp::now(), width, output.colour)
+        })?;
         Ok(Exit::Done)
     }
 }

@@ -43,13 +43,7 @@ mod tests {
     use crate::plan::create::{self, Places};
 
     fn made(record: &Record) -> Plan {
-        let capabilities = Capabilities {
-            version: "5.4.2".to_owned(),
-            volume_path: "/v".into(),
-            uid_map: Vec::new(),
-            gid_map: Vec::new(),
-            warnings: Vec::new(),
-        };
+        let capabilities = Capabilities::example();
         let places = Places { files: "/f".into(), auth: "/a".into(), context: "/c".into() };
         create::plan(
             &Inputs {

@@ -11,7 +11,6 @@ use super::context::Context;
 use super::output::{Stop, plain, span};
 use super::table::{self, Column};
 use super::{Exit, Outcome};
-use crate::host::terminal;
 use crate::model::{ContainerName, ContainerState, RegisteredContainer};
 
 const EXAMPLES: &str = "\
@@ -118,11 +117,9 @@ impl Forget {
 }
 
 fn show(context: &Context, containers: &[RegisteredContainer], json: bool) -> Result<(), Stop> {
-    if json {
-        return context.output.json(&containers);
-    }
-    let width = terminal::size().map(|(columns, _)| columns);
-    context.output.print(&text(containers, Timestamp::now(), width, context.output.colour))
+    let output = context.output;
+    output
+        .table(json, &containers, |width| text(containers, Timestamp::now(), width, output.colour))
 }
 
 /// Returns the table.

@@ -12,7 +12,7 @@ use crate::cli::context::Context;
 use crate::cli::output::{Output, Stop, plain};
 use crate::cli::table::{self, Column};
 use crate::cli::{Exit, Outcome};
-use crate::host::{project_quota, terminal};
+use crate::host::project_quota;
 use crate::model::{Quantity, TaskspaceId};
 use crate::policy::project_quotas::Pool;
 
@@ -76,18 +76,15 @@ impl Show {
     }
 
     fn show(&self, output: Output, rows: &[Row], columns: &[Column]) -> Result<(), Stop> {
-        if self.json.json {
-            return output.json(&rows);
-        }
-        if rows.is_empty() {
+        if rows.is_empty() && !self.json.json {
             output.note(
                 "Nothing is prepared: storage is measured. See `taskspace quota setup --help`.",
             );
             return Ok(());
         }
-        let width = terminal::size().map(|(columns, _)| columns);
-        let cells = rows.iter().map(cells).collect();
-        output.print(&table::render(columns, cells, width, output.colour))
+        output.table(self.json.json, &rows, |width| {
+            table::render(columns, rows.iter().map(cells).collect(), width, output.colour)
+        })
     }
 }
 

@@ -1,0 +1,355 @@
+//! Settings: fragments (files) are merged to inputs, and inputs are validated to settings.
+
+mod fragment;
+
+use std::io;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use self::fragment::SettingsFragment;
+use crate::policy::coordination::{Coordination, CoordinationError, CoordinationFragment};
+use crate::policy::images::{Images, ImagesError, ImagesFragment};
+use crate::policy::reserve::Reserve;
+use crate::policy::resources::{Resources, ResourcesError, ResourcesFragment};
+use crate::policy::restart::RestartPolicy;
+use crate::policy::retention::{Retention, RetentionError, RetentionFragment};
+
+/// Everything that the administrator and the user decided, validated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// About the service itself.
+    pub service: ServiceSettings,
+    /// Where ports are picked from.
+    pub ports: PortSettings,
+    /// How long a taskspace may take until both sshds answer.
+    pub ready_timeout: Duration,
+    /// How long containers may take to stop before they are killed.
+    pub stop_timeout: Duration,
+    /// How often taskspaces are compared with what Podman has, beside its events.
+    pub reconcile_interval: Duration,
+    /// How their health is looked after.
+    pub health: HealthSettings,
+    /// How often one is recovered by itself.
+    pub restart: RestartPolicy,
+    /// How build caches become those of their projects.
+    pub cache: CacheSettings,
+    /// How it is looked after that the disk does not fill up.
+    pub storage: StorageSettings,
+    /// What the images are made of.
+    pub images: Images,
+    /// Which operations may run side by side.
+    pub coordination: Coordination,
+    /// How long what is out of use is kept.
+    pub retention: Retention,
+    /// How much a taskspace may use.
+    pub resources: Resources,
+}
+
+/// How the health of taskspaces is looked after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HealthSettings {
+    /// How often each sshd is asked.
+    pub interval: Duration,
+    /// How long it may take to introduce itself.
+    pub timeout: Duration,
+    /// How often in a row it may be silent before something is done about it.
+    pub retries: u32,
+}
+
+/// How build caches become those of their projects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheSettings {
+    /// When that is done by itself.
+    pub promote: Promote,
+    /// The names of the directories of a checkout that are part of its build cache.
+    pub directories: Vec<String>,
+}
+
+/// How it is looked after that the disk does not fill up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StorageSettings {
+    /// Nothing is made that needs room when less than this is free.
+    pub reserve: Reserve,
+    /// How often it is looked at whether taskspaces have written something.
+    pub interval: Duration,
+}
+
+/// When a taskspace's build cache becomes the one of its project.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Promote {
+    /// When somebody asks for it.
+    #[default]
+    Never,
+    /// When the taskspace is deleted.
+    Delete,
+}
+
+/// About the service itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceSettings {
+    /// It ends after this time without anything to do.
+    pub idle_timeout: Duration,
+}
+
+/// Where ports are picked from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortSettings {
+    /// For the dev containers.
+    pub dev: RangeInclusive<u16>,
+    /// For the agent containers.
+    pub agent: RangeInclusive<u16>,
+}
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A file could not be read.
+    #[error("cannot read {path}: {source}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{path}:{line}:{column}: {reason}", path = path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// The column.
+        column: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// The files together give ports that cannot be used.
+    #[error("the settings of the ports are wrong: {0}")]
+    Ports(String),
+    /// The files together give images that cannot work.
+    #[error("the settings of the images are wrong: {0}")]
+    Images(#[from] ImagesError),
+    /// The files together give a coordination that cannot work.
+    #[error("the settings of the coordination are wrong: {0}")]
+    Coordination(#[from] CoordinationError),
+    /// The files together do not say how long everything is kept.
+    #[error("the settings of the retention are wrong: {0}")]
+    Retention(#[from] RetentionError),
+    /// The files together give tiers that cannot work.
+    #[error("the settings of the resources are wrong: {0}")]
+    Resources(#[from] ResourcesError),
+}
+
+impl SettingsError {
+    /// Returns what to do about it.
+    pub fn hint(&self) -> String {
+        let file = match self {
+            Self::Read { path, .. } => {
+                return format!("check the permissions of {}", path.display());
+            }
+            Self::Invalid { path, .. } => {
+                return format!("correct {}, or remove it", path.display());
+            }
+            Self::Ports(_) => {
+                return "write two ranges such as 10000-20000 that do not overlap".to_owned();
+            }
+            Self::Images(_) => "images.yaml",
+            Self::Coordination(_) => "coordination.yaml",
+            Self::Retention(_) => "retention.yaml",
+            Self::Resources(_) => "resource-policies.yaml",
+        };
+        format!("correct {file}; see the built-in one for an example")
+    }
+}
+
+impl Settings {
+    /// Reads `settings.yaml`, `images.yaml`, `coordination.yaml`, `retention.yaml` and
+    /// `resource-policies.yaml` of each directory, later ones over earlier ones, over what is built in.
+    pub fn load(config_dirs: &[PathBuf]) -> Result<Self, SettingsError> {
+        let settings = layered(
+            config_dirs,
+            "settings.yaml",
+            SettingsFragment::default(),
+            SettingsFragment::merge,
+        )?;
+        let images =
+            layered(config_dirs, "images.yaml", Images::built_in(), ImagesFragment::merge)?;
+        let coordination = layered(
+            config_dirs,
+            "coordination.yaml",
+            Coordination::built_in(),
+            CoordinationFragment::merge,
+        )?;
+        let retention = layered(
+            config_dirs,
+            "retention.yaml",
+            Retention::built_in(),
+            RetentionFragment::merge,
+        )?;
+        let resources = layered(
+            config_dirs,
+            "resource-policies.yaml",
+            Resources::built_in(),
+            ResourcesFragment::merge,
+        )?;
+        settings.validate(
+            images.try_into()?,
+            coordination.try_into()?,
+            retention.try_into()?,
+            resources.try_into()?,
+        )
+    }
+}
+
+/// Reads the file of this name of each directory, later ones over earlier ones, over what is built in.
+fn layered<T: DeserializeOwned>(
+    config_dirs: &[PathBuf],
+    file: &str,
+    built_in: T,
+    merge: impl Fn(T, T) -> T,
+) -> Result<T, SettingsError> {
+    let mut layered = built_in;
+    for dir in config_dirs {
+        if let Some(over) = read(&dir.join(file))? {
+            layered = merge(layered, over);
+        }
+    }
+    Ok(layered)
+}
+
+/// Reads a fragment; a file that does not exist, or is empty, is none.
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, SettingsError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(SettingsError::Read { path: path.to_owned(), source }),
+    };
+    serde_yaml::from_str(&text).map_err(|error| {
+        let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
+        let reason = error.to_string();
+        let place = format!(" at line {line} column {column}");
+        let reason = reason.replacen(&place, "", 1);
+        SettingsError::Invalid { path: path.to_owned(), line, column, reason }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(layers: &[(&str, &str)]) -> Result<Settings, String> {
+        let root = tempfile::tempdir().unwrap();
+        let dirs: Vec<PathBuf> =
+            (0..layers.len()).map(|n| root.path().join(n.to_string())).collect();
+        for (dir, (name, text)) in dirs.iter().zip(layers) {
+            std::fs::create_dir(dir).unwrap();
+            std::fs::write(dir.join(name), text).unwrap();
+        }
+        Settings::load(&dirs)
+            .map_err(|error| error.to_string().replace(&format!("{}/", root.path().display()), ""))
+    }
+
+    #[test]
+    fn without_files_the_built_in_settings_hold() {
+        let settings = Settings::load(&["/nowhere".into()]).unwrap();
+        assert_eq!(settings.service.idle_timeout, Duration::from_secs(300));
+        assert_eq!((settings.ports.dev, settings.ports.agent), (10_000..=20_000, 20_001..=30_000));
+        assert_eq!(settings.images, Images::built_in().try_into().unwrap());
+        assert_eq!(settings.coordination, Coordination::built_in().try_into().unwrap());
+        assert_eq!(settings.retention, Retention::built_in().try_into().unwrap());
+        assert_eq!(settings.resources, Resources::built_in().try_into().unwrap());
+    }
+
+    #[test]
+    fn later_layers_override_field_by_field() {
+        let settings = load(&[
+            ("settings.yaml", "ready_timeout: 90s\nports: {dev: 3000-3999, agent: 4000-4999}"),
+            ("settings.yaml", "cache: {promote: delete, directories: [target]}"),
+            ("settings.yaml", "service: {idle_timeout: 500ms}\nports: {dev: 5000-5999}"),
+            ("settings.yaml", "cache: {directories: [vendor]}"),
+            ("settings.yaml", "# nothing\n"),
+            ("images.yaml", "base: debian:13"),
+            ("coordination.yaml", "limits: {queue: 7, lease: 1m}"),
+            ("coordination.yaml", "limits: {queue: 8}"),
+        ])
+        .unwrap();
+        assert_eq!(settings.coordination.limits.queue, 8);
+        assert_eq!(settings.coordination.limits.lease, Duration::from_secs(60));
+        assert_eq!(settings.ready_timeout, Duration::from_secs(90));
+        assert_eq!(settings.cache.promote, Promote::Delete);
+        assert_eq!(settings.cache.directories, ["vendor"]);
+        assert_eq!(settings.service.idle_timeout, Duration::from_millis(500));
+        assert_eq!((settings.ports.dev, settings.ports.agent), (5000..=5999, 4000..=4999));
+        assert_eq!(settings.images.base, "debian:13");
+    }
+
+    #[test]
+    fn errors_name_the_file_and_the_place() {
+        let cases = [
+            ("settings.yaml", "a: 1", "0/settings.yaml:1:1: unknown field `a`, expected one of"),
+            (
+                "settings.yaml",
+                "\nservice:\n  idle_timeout: soon",
+                "0/settings.yaml:3:17: service.idle_timeout: \"soon\" is not a duration such as 90s \
+                 or 5m",
+            ),
+            ("settings.yaml", "stop_timeout: 0s", "is not a duration"),
+            ("settings.yaml", "stop_timeout: -5s", "is not a duration"),
+            ("settings.yaml", "ports: {dev: 80-90}", "is not a range of ports"),
+            ("settings.yaml", "ports: {dev: 9000-8000}", "is not a range of ports"),
+            ("settings.yaml", "ports: {dev: 9000-99999}", "is not a range of ports"),
+            ("settings.yaml", "ports: {dev: 25000-26000}", "dev (25000-26000) and agent (20001-"),
+            ("settings.yaml", "ports: [", "0/settings.yaml:"),
+            ("settings.yaml", "cache: {directories: [a/b]}", "\"a/b\" is not the name of a"),
+            ("settings.yaml", "cache: {directories: [.git]}", "is not the name of a directory"),
+            (
+                "settings.yaml",
+                "storage: {reserve: 200%}",
+                "is no part of a disk such as 10Gi or 5%",
+            ),
+            ("settings.yaml", "cache: {promote: always}", "unknown variant `always`"),
+            (
+                "images.yaml",
+                "agent:\n  packages: [A]",
+                "0/images.yaml:2:14: agent.packages[0]: \"A\"",
+            ),
+            ("images.yaml", "agent: {packages: []}", "'agent.packages' lacks git"),
+            (
+                "coordination.yaml",
+                "conflicts:\n  read: {stop: low}\n  stop: {read: high}",
+                "0/coordination.yaml:3:16: conflicts.stop.read: read+stop is low and high",
+            ),
+            (
+                "coordination.yaml",
+                "limits:\n  ageing: 0s",
+                "0/coordination.yaml:2:11: limits.ageing: \"0s\" is not a duration",
+            ),
+            (
+                "resource-policies.yaml",
+                "tiers:\n  default:\n    storage: {limit: lots}",
+                "0/resource-policies.yaml:3:22: tiers.default.storage.limit: \"lots\" is not an",
+            ),
+            (
+                "coordination.yaml",
+                "severities: {high: caution}",
+                "the settings of the coordination are wrong: 'severities.high'",
+            ),
+            (
+                "retention.yaml",
+                "bases:\n  unused: soon",
+                "0/retention.yaml:2:11: bases.unused: \"soon\" is neither a duration such as 12h or \
+                 7d nor `never`",
+            ),
+            ("retention.yaml", "interval: never", "is not a duration"),
+        ];
+        for (name, text, message) in cases {
+            let error = load(&[(name, text)]).unwrap_err();
+            assert!(error.contains(message), "{text}: {error}");
+        }
+    }
+}
