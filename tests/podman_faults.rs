@@ -185,22 +185,6 @@ impl Interrupted {
 }
 
 #[test]
-fn a_pod_that_is_given_too_few_users_is_made_anew() {
-    let proxy = PodmanProxy::new();
-    let user = User::with_podman(&proxy.container_host());
-    let repository = Repository::new(&user, "app");
-    proxy.show_few_users(2);
-    user.run(&["create", "--project", repository.as_str(), "users-a"]);
-    let pods = proxy.requests().into_iter().filter(|request| request.ends_with("/pods/create"));
-    assert_eq!(pods.count(), 3);
-    proxy.show_few_users(usize::MAX);
-    let told = user.fail(1, &["create", "--project", repository.as_str(), "users-b"]);
-    assert!(told.contains("pod: Podman gave it 1 of "), "{told}");
-    proxy.show_few_users(0);
-    assert_eq!(user.disagreement(&["users-a", "users-b"]), [""; 0]);
-}
-
-#[test]
 fn answers_to_a_creation_that_are_cut_off() {
     let mut test = Interrupted::new("w-cut");
     test.walk("create", |_| Fault::Cut);

@@ -15,8 +15,9 @@ use uuid::Uuid;
 use super::problems;
 use crate::config::Settings;
 use crate::model::{Code, ImageRef, ImageState, ImageView, Problem};
+use crate::plan::capability::Capabilities;
 use crate::plan::names::{self, Labels};
-use crate::plan::pod::USER_NAMESPACE;
+use crate::plan::pod::user_namespace;
 use crate::podman::{
     self, BuildSpec, ContainerSpec, ErrorKind, Image, PodSpec, Podman, PullPolicy,
 };
@@ -213,9 +214,12 @@ impl Images {
             (names::ROLE_LABEL.to_owned(), names::WARM.to_owned()),
             (names::REGISTRY_LABEL.to_owned(), registry),
         ]);
+        let info = podman.info().await.map_err(problems::podman)?;
+        let capabilities =
+            Capabilities::new(&info).map_err(|error| problems::unsuitable(&error))?;
         let pod = PodSpec {
             name: name.clone(),
-            userns: Some(USER_NAMESPACE),
+            userns: Some(user_namespace(&capabilities)),
             labels: labels.clone(),
             ..PodSpec::default()
         };

@@ -5,40 +5,18 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::perform::Acting;
+use super::problems;
 use super::projects::is_ours;
-use super::{problems, verify};
 use crate::host::systemd::UserManager;
 use crate::model::{Code, Problem};
 use crate::plan::assess::Life;
-use crate::plan::capability::Capabilities;
 use crate::plan::names;
 use crate::podman::{self, ContainerSpec, ErrorKind, PodSpec, Podman, PodmanError};
-
-/// How often a pod is made that Podman gives too few users.
-const POD_TRIES: usize = 5;
 
 impl Acting {
     /// Makes the pod. What an earlier run of the service asked Podman for may be made only now, after
     /// all that was left of it has been removed: then it goes, too.
-    ///
-    /// A Podman that makes several pods at the same time now and then gives one of them a user
-    /// namespace with a single user: it reads the user's subordinate ids by a library (libsubid) that
-    /// cannot be used side by side. Such a pod cannot be started; it is made anew.
     pub(super) async fn create_pod(&self, spec: &PodSpec) -> Result<(), Problem> {
-        let (_, capabilities) = self.engine.link.get().await?;
-        let mut lacking = Ok(());
-        for _ in 0..POD_TRIES {
-            let pod = self.ask_for_pod(spec).await?;
-            lacking = self.has_all_users(&pod, &capabilities).await;
-            let Err(problem) = &lacking else { break };
-            tracing::warn!(id = %self.id, "the pod is made anew: {problem}");
-            let patience = self.engine.stop_seconds();
-            absent_is_fine(self.podman.remove_pod(&pod, true, patience).await)?;
-        }
-        lacking
-    }
-
-    async fn ask_for_pod(&self, spec: &PodSpec) -> Result<String, Problem> {
         let mut made = self.podman.create_pod(spec).await;
         if exists(&made) {
             let Some(late) = self.engine.own_pod(&self.podman, &self.id).await? else {
@@ -48,13 +26,7 @@ impl Acting {
             absent_is_fine(self.podman.remove_pod(&late.id, true, patience).await)?;
             made = self.podman.create_pod(spec).await;
         }
-        made.map_err(problems::podman)
-    }
-
-    async fn has_all_users(&self, pod: &str, capabilities: &Capabilities) -> Result<(), Problem> {
-        let pod = self.podman.inspect_pod(pod).await.map_err(problems::podman)?;
-        let infra = self.podman.inspect_container(&pod.infra_id).await;
-        verify::users(capabilities, &infra.map_err(problems::podman)?)
+        made.map(drop).map_err(problems::podman)
     }
 
     /// Asks Podman for a container; what an earlier run of the service asked for goes, as with pods. So

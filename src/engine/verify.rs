@@ -2,7 +2,6 @@
 //! protection that was asked for may simply not be there.
 
 use crate::model::{Code, Problem};
-use crate::plan::capability::Capabilities;
 use crate::plan::pod::USER;
 use crate::podman::{Container, ContainerSpec, Mount, NetworkNamespace};
 
@@ -89,31 +88,10 @@ pub(super) fn container(spec: &ContainerSpec, made: &Container) -> Result<(), Pr
     .hint("look for defaults in containers.conf that add capabilities or mounts"))
 }
 
-/// Compares the users of a container's namespace with those that Podman has.
-///
-/// # Errors
-/// [`Code::PodmanFailed`] when some are missing.
-pub(super) fn users(capabilities: &Capabilities, made: &Container) -> Result<(), Problem> {
-    let size = |map: &String| map.rsplit(':').next()?.parse::<u64>().ok();
-    let kinds = [
-        (&capabilities.uid_map, &made.uid_map, "users"),
-        (&capabilities.gid_map, &made.gid_map, "groups"),
-    ];
-    for (there, mapped, what) in kinds {
-        let there = there.iter().map(|range| range.size).fold(0, u64::saturating_add);
-        let mapped = mapped.iter().filter_map(size).fold(0, u64::saturating_add);
-        if mapped < there {
-            let detail = format!("Podman gave it {mapped} of {there} {what}");
-            return Err(Problem::new(Code::PodmanFailed, detail).hint("try again"));
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::podman::{BindMount, IdMap, NamedVolume};
+    use crate::podman::{BindMount, NamedVolume};
 
     fn spec() -> ContainerSpec {
         ContainerSpec {
@@ -193,20 +171,5 @@ mod tests {
             assert_eq!(problem.code, Code::PolicyUnenforceable);
             assert!(problem.detail.contains(word), "{word}: {}", problem.detail);
         }
-    }
-
-    #[test]
-    fn users_that_are_missing_are_found() {
-        let range = |container_id, host_id, size| IdMap { container_id, host_id, size };
-        let all = vec![range(0, 1000, 1), range(1, 100_000, 65_536)];
-        let capabilities =
-            Capabilities { uid_map: all.clone(), gid_map: all, ..Capabilities::example() };
-        let mut made = as_asked();
-        assert_eq!(users(&capabilities, &made), Ok(()));
-        made.gid_map = vec!["1000:0:1".to_owned()];
-        let told = users(&capabilities, &made).unwrap_err().to_string();
-        assert!(told.contains("1 of 65537 groups"), "{told}");
-        made.gid_map = vec!["nonsense".to_owned(), format!("0:0:{}", u64::MAX), "1:1:1".to_owned()];
-        assert_eq!(users(&capabilities, &made), Ok(()));
     }
 }

@@ -2,8 +2,9 @@
 
 use uuid::Uuid;
 
+use super::capability::Capabilities;
 use super::names::{self, labels};
-use super::pod::{USER, USER_NAMESPACE};
+use super::pod::{USER, user_namespace};
 use crate::model::TaskspaceId;
 use crate::podman::{ContainerSpec, LogConfiguration, NamedVolume, NetworkNamespace};
 
@@ -20,11 +21,17 @@ const OPTIONS: [&str; 3] = ["ro", "nosuid", "nodev"];
 /// Returns the container: it does nothing, has no network, no capabilities and nothing of the taskspace
 /// but the checkout, which it cannot change. Its users are those of the taskspace's pod, so that git
 /// finds its own files.
-pub fn spec(registry: Uuid, id: &TaskspaceId, mark: &str, image: String) -> ContainerSpec {
+pub fn spec(
+    registry: Uuid,
+    id: &TaskspaceId,
+    mark: &str,
+    image: String,
+    capabilities: &Capabilities,
+) -> ContainerSpec {
     ContainerSpec {
         name: names::aside(id, mark),
         image,
-        userns: Some(USER_NAMESPACE),
+        userns: Some(user_namespace(capabilities)),
         network: Some(NetworkNamespace::None),
         remove: true,
         user: Some(format!("{USER}:{USER}")),

@@ -242,7 +242,7 @@ struct PodNeeds<'a> {
 }
 
 fn push_pod(plan: &mut Plan, inputs: &Inputs<'_>, needs: PodNeeds<'_>) -> usize {
-    let spec = pod::pod(inputs.registry, inputs.id, inputs.record.ports());
+    let spec = pod::pod(inputs.registry, inputs.id, inputs.record.ports(), inputs.capabilities);
     let pod = plan.push("pod", Act::CreatePod(spec), Some(Act::RemovePod), needs.pod);
     // Making containers and starting the network take turns at the pod's lock: the network goes
     // first, since it takes longest.

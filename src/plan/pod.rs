@@ -6,20 +6,42 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
+use super::capability::Capabilities;
 use super::create::Inputs;
 use super::names::{self, labels};
 use super::volumes::{BUILD_CACHE, build_cache_environment};
 use crate::model::{ImageRef, Ports, Role, TaskspaceId};
 use crate::podman::{
-    BindMount, ContainerSpec, LogConfiguration, NamedVolume, PodSpec, PortMapping, UserNamespace,
+    BindMount, ContainerSpec, IdMap, LogConfiguration, NamedVolume, PodSpec, PortMapping,
+    UserNamespace,
 };
 
 /// The uid and gid that the host's user has inside: that of `agent` and `developer` in our images.
 pub(crate) const USER: u32 = 1000;
 
-/// The user namespace of every pod: the host's user is the images' own user, so that a checkout
+/// Returns the user namespace of every pod: the host's user is the images' own user, so that a checkout
 /// needs no change of owners.
-pub const USER_NAMESPACE: UserNamespace = UserNamespace::KeepId { uid: USER, gid: USER };
+pub fn user_namespace(capabilities: &Capabilities) -> UserNamespace {
+    UserNamespace {
+        uid_map: with_the_user(&capabilities.uid_map),
+        gid_map: with_the_user(&capabilities.gid_map),
+    }
+}
+
+/// Gives `USER` to the host's user, who is 0 where Podman itself is, and all others in their order to the
+/// rest, as many as there are.
+fn with_the_user(there: &[IdMap]) -> Vec<IdMap> {
+    let user = u64::from(USER);
+    let others =
+        there.iter().map(|range| range.size).fold(0, u64::saturating_add).saturating_sub(1);
+    let range = |container_id, host_id, size| IdMap { container_id, host_id, size };
+    let map = [
+        range(0, 1, others.min(user)),
+        range(user, 0, 1),
+        range(user + 1, user + 1, others.saturating_sub(user)),
+    ];
+    map.into_iter().filter(|range| range.size > 0).collect()
+}
 
 /// What sshd's login of another user, sudo and package managers need, and no more: no `NET_ADMIN`
 /// and no `NET_RAW`, with which a container could undo its network policy.
@@ -47,7 +69,12 @@ const READ_ONLY: [&str; 4] = ["ro", "nosuid", "nodev", "rbind"];
 
 /// Returns the pod: its own user namespace in which the host's user is uid 1000, and the two sshds
 /// published on the host's loopback.
-pub(crate) fn pod(registry: Uuid, id: &TaskspaceId, ports: Ports) -> PodSpec {
+pub(crate) fn pod(
+    registry: Uuid,
+    id: &TaskspaceId,
+    ports: Ports,
+    capabilities: &Capabilities,
+) -> PodSpec {
     let port_mappings = Role::ALL
         .into_iter()
         .map(|role| PortMapping {
@@ -59,7 +86,7 @@ pub(crate) fn pod(registry: Uuid, id: &TaskspaceId, ports: Ports) -> PodSpec {
     PodSpec {
         name: names::pod(id),
         hostname: Some(id.to_string()),
-        userns: Some(USER_NAMESPACE),
+        userns: Some(user_namespace(capabilities)),
         port_mappings,
         labels: labels(registry, id, "pod"),
         ..PodSpec::default()
@@ -128,5 +155,21 @@ pub(crate) fn container(inputs: &Inputs<'_>, role: Role) -> ContainerSpec {
             Role::Dev => DEV_CAPABILITIES.iter().map(|cap| (*cap).to_owned()).collect(),
         },
         ..ContainerSpec::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hosts_user_is_the_images_user_and_nobody_is_left_out() {
+        let range = |container_id, host_id, size| IdMap { container_id, host_id, size };
+        let ids = |sub| with_the_user(&[range(0, 4711, 1), range(1, 100_000, sub)]);
+        assert_eq!(ids(65_536), [range(0, 1, 1000), range(1000, 0, 1), range(1001, 1001, 64_536)]);
+        assert_eq!(ids(1000), [range(0, 1, 1000), range(1000, 0, 1)]);
+        assert_eq!(ids(500), [range(0, 1, 500), range(1000, 0, 1)]);
+        assert_eq!(with_the_user(&[range(0, 4711, 1)]), [range(1000, 0, 1)]);
+        assert_eq!(with_the_user(&[range(0, 0, u64::MAX), range(0, 0, 2)])[1], range(1000, 0, 1));
     }
 }

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use super::objects::IdMap;
+
 /// Names and values that are attached to an object.
 pub type Labels = BTreeMap<String, String>;
 
@@ -37,7 +39,7 @@ pub struct PodSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
     /// How user ids inside are mapped; the user's default if not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(flatten)]
     pub userns: Option<UserNamespace>,
     /// The ports that are published on the host.
     #[serde(rename = "portmappings", skip_serializing_if = "Vec::is_empty")]
@@ -50,24 +52,25 @@ pub struct PodSpec {
     pub labels: Labels,
 }
 
-/// How the user ids inside a pod are mapped to those outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UserNamespace {
-    /// The user that Podman runs as has these ids inside.
-    KeepId {
-        /// The user id inside.
-        uid: u32,
-        /// The group id inside.
-        gid: u32,
-    },
+/// A user namespace of its own, with these ids: `host_id` is an id of the namespace that Podman is in.
+///
+/// `keep-id` would say the same in fewer words. But for that a Podman service reads the user's
+/// subordinate ids by a library (libsubid) that cannot be used side by side: asked for two pods at the
+/// same time, it now and then gives one of them a single id, or crashes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserNamespace {
+    /// The users.
+    pub uid_map: Vec<IdMap>,
+    /// The groups.
+    pub gid_map: Vec<IdMap>,
 }
 
 impl Serialize for UserNamespace {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self::KeepId { uid, gid } = self;
         let mut map = serializer.serialize_map(Some(2))?;
-        map.serialize_entry("nsmode", "keep-id")?;
-        map.serialize_entry("value", &format!("uid={uid},gid={gid}"))?;
+        map.serialize_entry("userns", &BTreeMap::from([("nsmode", "private")]))?;
+        let mappings = BTreeMap::from([("UIDMap", &self.uid_map), ("GIDMap", &self.gid_map)]);
+        map.serialize_entry("idmappings", &mappings)?;
         map.end()
     }
 }
@@ -102,7 +105,7 @@ pub struct ContainerSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
     /// How user ids inside are mapped; within a pod it is the pod that says it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(flatten)]
     pub userns: Option<UserNamespace>,
     /// Its network; the user's default, or that of its pod, if not given.
     #[serde(rename = "netns", skip_serializing_if = "Option::is_none")]
@@ -225,12 +228,19 @@ mod tests {
         );
     }
 
+    fn namespace() -> UserNamespace {
+        UserNamespace {
+            uid_map: vec![IdMap { container_id: 0, host_id: 1, size: 9 }],
+            gid_map: vec![IdMap { container_id: 9, host_id: 0, size: 1 }],
+        }
+    }
+
     #[test]
     fn a_pod_has_the_shape_that_podman_reads() {
         let spec = PodSpec {
             name: "p".into(),
             hostname: Some("h".into()),
-            userns: Some(UserNamespace::KeepId { uid: 1000, gid: 1001 }),
+            userns: Some(namespace()),
             port_mappings: vec![PortMapping {
                 container_port: 22,
                 host_ip: Ipv4Addr::LOCALHOST.into(),
@@ -244,7 +254,11 @@ mod tests {
             json!({
                 "name": "p",
                 "hostname": "h",
-                "userns": {"nsmode": "keep-id", "value": "uid=1000,gid=1001"},
+                "userns": {"nsmode": "private"},
+                "idmappings": {
+                    "UIDMap": [{"container_id": 0, "host_id": 1, "size": 9}],
+                    "GIDMap": [{"container_id": 9, "host_id": 0, "size": 1}],
+                },
                 "portmappings": [{"container_port": 22, "host_ip": "127.0.0.1", "host_port": 2222}],
                 "hostadd": ["git:10.0.0.1"],
                 "labels": {"a": "b"},
@@ -258,7 +272,7 @@ mod tests {
             name: "c".into(),
             image: "i".into(),
             pod: Some("p".into()),
-            userns: Some(UserNamespace::KeepId { uid: 1000, gid: 1001 }),
+            userns: Some(namespace()),
             network: Some(NetworkNamespace::None),
             remove: true,
             user: Some("0:0".into()),
@@ -291,7 +305,11 @@ mod tests {
             serde_json::to_value(spec).unwrap(),
             json!({
                 "name": "c", "image": "i", "pod": "p", "remove": true, "netns": {"nsmode": "none"},
-                "userns": {"nsmode": "keep-id", "value": "uid=1000,gid=1001"}, "user": "0:0", "hostname": "h",
+                "userns": {"nsmode": "private"}, "user": "0:0", "hostname": "h",
+                "idmappings": {
+                    "UIDMap": [{"container_id": 0, "host_id": 1, "size": 9}],
+                    "GIDMap": [{"container_id": 9, "host_id": 0, "size": 1}],
+                },
                 "command": ["run"], "entrypoint": ["/e"], "env": {"K": "v"}, "labels": {"a": "b"},
                 "volumes": [{"Name": "v", "Dest": "/v", "Options": ["ro"]}],
                 "mounts": [{"type": "bind", "source": "/s", "destination": "/d", "options": ["ro"]}],

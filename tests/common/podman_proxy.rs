@@ -36,8 +36,6 @@ struct State {
     fault: Option<(usize, Fault)>,
     /// Requests with this in their path wait.
     held: Option<&'static str>,
-    /// How many further containers are shown with a single user.
-    few_users: usize,
 }
 
 /// How often to look whether a request has to wait still.
@@ -85,12 +83,6 @@ impl PodmanProxy {
     /// Has the requests with `part` in their path wait; with none, lets all go on.
     pub fn hold(&self, part: Option<&'static str>) {
         lock(&self.state).held = part;
-    }
-
-    /// Shows that many containers with a user namespace of a single user, as Podman makes it now and
-    /// then when it makes several pods at the same time.
-    pub fn show_few_users(&self, times: usize) {
-        lock(&self.state).few_users = times;
     }
 
     /// Returns the requests since a fault was set.
@@ -147,10 +139,6 @@ fn serve(client: UnixStream, podman: &Path, state: &Mutex<State>) -> io::Result<
     if let Some(Fault::Silence(time)) = fault {
         std::thread::sleep(time);
     }
-    if lock(state).few_users > 0 {
-        // So that the reply comes in one piece.
-        head[0] = format!("{request} HTTP/1.0");
-    }
     let mut reply = Vec::new();
     if fault != Some(Fault::RefusedInstead) {
         let mut podman = UnixStream::connect(podman)?;
@@ -158,13 +146,6 @@ fn serve(client: UnixStream, podman: &Path, state: &Mutex<State>) -> io::Result<
         podman.write_all(format!("{}\r\n\r\n", head.join("\r\n")).as_bytes())?;
         podman.write_all(&body)?;
         podman.read_to_end(&mut reply)?;
-    }
-    if let Some(fewer) = fewer_users(&reply) {
-        let mut state = lock(state);
-        if state.few_users > 0 {
-            state.few_users -= 1;
-            reply = fewer;
-        }
     }
     let mut client = client;
     match fault {
@@ -180,18 +161,6 @@ fn serve(client: UnixStream, podman: &Path, state: &Mutex<State>) -> io::Result<
         Some(Fault::Silence(_)) | None => client.write_all(&reply)?,
     }
     client.shutdown(Shutdown::Both)
-}
-
-/// Returns the description of a container with a single user; it is as long as before.
-fn fewer_users(reply: &[u8]) -> Option<Vec<u8>> {
-    let mut text = String::from_utf8(reply.to_vec()).ok()?;
-    for kind in ["\"UidMap\":[", "\"GidMap\":["] {
-        let from = text.find(kind)? + kind.len();
-        let to = from + text[from..].find(']')?;
-        let length = to - from;
-        text.replace_range(from..to, &format!("{:<length$}", "\"1000:0:1\""));
-    }
-    Some(text.into_bytes())
 }
 
 /// Connects both sides until one of them ends.

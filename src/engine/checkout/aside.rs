@@ -77,7 +77,8 @@ impl Inner {
             _ => ImageRef::Dev(record.spec.project_type).full_name(),
         };
         let mark = Uuid::new_v4().simple().to_string();
-        let spec = aside::spec(registry, id, &mark[..12], image);
+        let (_, capabilities) = self.link.get().await?;
+        let spec = aside::spec(registry, id, &mark[..12], image, &capabilities);
         // Known before it is there: what is not known is removed.
         self.asides().insert(spec.name.clone());
         // Asked only now: who replaces the files records that, and then looks who looks at them.
