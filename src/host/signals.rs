@@ -120,8 +120,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_signal_comes_out_with_its_sender() {
+        // Whoever runs the tests may want to have some ignored.
+        let taken = TAKEN.into_iter().filter(|signal| !is_ignored(*signal).unwrap());
+        let taken: Vec<Signal> = taken.collect();
+        assert!(!taken.is_empty());
         let mut signals = Signals::take().unwrap();
-        for signal in TAKEN {
+        for signal in taken {
             raise(signal).unwrap();
             let received = signals.next().await.unwrap();
             assert_eq!(received, Received { signal, by_kernel: false });
