@@ -176,8 +176,11 @@ fn a_full_taskspace_is_paused_until_its_quota_is_larger() {
     await_states("frozen", "running");
     user.run(&["resize", "frozen", "--on-full", "freeze"]);
     await_states("frozen", "paused");
-    // It is looked for work that would be lost, though nothing in it can answer.
-    user.fail(4, &["delete", "frozen"]);
+    // What it has is looked at from beside it, for nothing in it can answer.
+    let refused = user.fail(4, &["delete", "frozen"]);
+    assert!(refused.contains("'frozen' has unsaved work"), "{refused}");
+    assert!(user.run(&["diff", "--stat", "frozen"]).contains("big"));
+    assert_eq!(states("frozen"), ["paused", "paused"]);
     user.run(&["delete", "--force", "frozen"]);
 }
 

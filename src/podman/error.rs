@@ -128,6 +128,10 @@ const CAUSES: &[(&str, ErrorKind)] = &[
     ("removing pod containers", ErrorKind::BadState),
 ];
 
+/// How Podman says that nothing can be run in a paused container, which has no cause of its own: the
+/// container's id stands in between.
+const PAUSED: (&str, &str) = ("cannot create exec session as container ", " is paused");
+
 impl PodmanError {
     /// Tells what the error means, from the words of the reply.
     ///
@@ -157,7 +161,10 @@ fn classify(cause: &str, message: &str) -> ErrorKind {
     let named = |cause: &str| CAUSES.iter().find(|(text, _)| *text == cause).map(|(_, kind)| *kind);
     // A list of errors has no cause of its own, and its messages end with theirs.
     let last = message.trim_end().rsplit(": ").next().unwrap_or_default();
-    named(cause).or_else(|| named(last)).unwrap_or(ErrorKind::Other)
+    let (head, tail) = PAUSED;
+    let is_paused = || message.starts_with(head) && message.ends_with(tail);
+    let paused = || is_paused().then_some(ErrorKind::BadState);
+    named(cause).or_else(|| named(last)).or_else(paused).unwrap_or(ErrorKind::Other)
 }
 
 /// Finds what the host itself lacks; the network's and the kernel's words come in many wrappings.
@@ -193,6 +200,7 @@ mod tests {
         ("image is in use by a container", "image used by ead: image is in use by a container: consider listing external containers and force-removing image", ErrorKind::InUse),
         ("container state improper", "cannot remove container e08 as it is running - running or paused containers cannot be removed without force: container state improper", ErrorKind::BadState),
         ("container state improper", "can only create exec sessions on running containers: container state improper", ErrorKind::BadState),
+        ("cannot create exec session as container 95f is paused", "cannot create exec session as container 95f is paused", ErrorKind::BadState),
         ("removing pod containers", "not all containers could be removed from pod 0c7: removing pod containers. 2 errors occurred:\n\t* cannot remove container e08 as it is running - running or paused containers cannot be removed without force: container state improper\n\t* a container that depends on container 51b still exists: dependency exists\n\n", ErrorKind::BadState),
         ("", "starting container ce4: pasta failed with exit code 1:\nFailed to bind port 34567 (Address already in use) for option '-t 127.0.0.1/34567-34567:22-22'\n", ErrorKind::PortTaken),
         ("", "starting container ead: a dependency of container ead failed to start: container state improper", ErrorKind::BadState),

@@ -71,7 +71,8 @@ const VARIABLES: &[(&str, &str)] = &[
 
 impl Inner {
     /// Runs a script at the top of a taskspace's checkout: in the dev container, or beside the
-    /// taskspace when that does not run. The script's last argument is the word that it has to end with.
+    /// taskspace when that does not run or is paused. The script's last argument is the word that it has
+    /// to end with.
     async fn ask_git(
         self: &Arc<Self>,
         id: &TaskspaceId,
