@@ -161,6 +161,10 @@ fn a_full_taskspace_is_paused_until_its_quota_is_larger() {
     assert!(refused.contains("may write 20Mi"), "{refused}");
     user.fail(5, &["restart", "frozen"]);
     user.fail(4, &["exec", "frozen", "--", "true"]);
+    for verb in [&["ssh", "frozen", "--", "true"][..], &["fetch", "frozen"]] {
+        let refused = user.fail(4, verb);
+        assert!(refused.contains("it is paused") && refused.contains("--storage"), "{refused}");
+    }
     user.run(&["resize", "frozen", "--storage", "40Mi"]);
     await_states("frozen", "running");
     // As it was: nothing was started anew.
@@ -222,6 +226,7 @@ fn a_full_taskspace_is_stopped_and_starts_when_there_is_room() {
     wait_until("it is stopped", || user.json(&["show", "halted"])["status"] == "stopped");
     let shown = user.run(&["show", "halted"]);
     assert!(shown.contains("it is stopped: it has written 2"), "{shown}");
+    assert!(shown.contains("then start it: `taskspace start halted`"), "{shown}");
     let refused = user.fail(5, &["start", "halted"]);
     assert!(refused.contains("--on-full warn"), "{refused}");
     user.kill_service();

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::arguments::Json;
 use super::context::Context;
 use super::output::{Output, Stop};
-use super::{Exit, Outcome, internal, usage};
+use super::{Exit, Outcome, internal, storage, usage};
 use crate::host::git::{FetchError, Git, GitError, Source, SshRemote};
 use crate::model::{Code, DetailView, DiffView, GitEnvironment, Problem, TaskspaceId};
 
@@ -79,6 +79,7 @@ impl Fetch {
                 format!("`taskspace start {id}` starts it; `taskspace patch {id}` needs no start");
             return Err(problem.hint(hint).into());
         }
+        storage::refuse_paused(id, &detail.recorded.record)?;
         let git = Git::new(GitEnvironment::default());
         let repository = self.repository(&git, &detail).await?;
         let (refspec, fetched_into) = self.refs(&git, &repository, &detail).await?;

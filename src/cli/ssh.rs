@@ -6,7 +6,7 @@ use std::process::Command;
 use clap::Args;
 
 use super::context::Context;
-use super::{Outcome, internal};
+use super::{Outcome, internal, storage};
 use crate::model::{Code, Problem, TaskspaceId};
 
 /// `taskspace ssh`
@@ -26,11 +26,13 @@ pub struct Ssh {
 impl Ssh {
     pub(super) async fn run(self, context: &Context) -> Outcome {
         let detail = context.call(async |client| client.show(&self.id).await).await?;
-        let (id, status) = (&self.id, detail.recorded.record.status);
+        let (id, record) = (&self.id, &detail.recorded.record);
+        let status = record.status;
         if !status.is_up() {
             let problem = Problem::new(Code::StateConflict, format!("{id} is {status}"));
             return Err(problem.hint(format!("`taskspace start {id}` starts it")).into());
         }
+        storage::refuse_paused(id, record)?;
         let host = if self.agent { detail.ssh_agent } else { detail.ssh_dev };
         let mut ssh = Command::new("ssh");
         ssh.arg("-F").arg(&context.paths.ssh_config).arg(host);

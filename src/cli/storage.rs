@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use super::output::span;
 use super::show::{Page, when};
 use crate::model::{
-    LimitSource, OnFull, Quantity, Record, Recorded, Storage, StorageAction, StorageLevel,
-    TaskspaceId,
+    Code, LimitSource, OnFull, Problem, Quantity, Record, Recorded, Storage, StorageAction,
+    StorageLevel, TaskspaceId,
 };
 use crate::policy::quota;
 
@@ -47,12 +47,14 @@ pub(super) fn reason(id: &TaskspaceId, record: &Record) -> Option<(String, Strin
     let tidy =
         format!("have it run all the same to tidy up: `taskspace resize {id} --on-full warn`");
     if let Some(held) = &storage.held {
-        let what = match held.action {
-            StorageAction::Frozen => "paused",
-            StorageAction::Stopped => "stopped",
+        let (what, then) = match held.action {
+            StorageAction::Frozen => ("paused", String::new()),
+            StorageAction::Stopped => {
+                ("stopped", format!("; then start it: `taskspace start {id}`"))
+            }
         };
         let detail = format!("it is {what}: it has written {} of {limit}", held.used);
-        return Some((detail, format!("{more}; or {tidy}")));
+        return Some((detail, format!("{more}; or {tidy}{then}")));
     }
     let room = format!("free some of it, or {more}");
     let detail = match storage.level {
@@ -62,6 +64,16 @@ pub(super) fn reason(id: &TaskspaceId, record: &Record) -> Option<(String, Strin
         StorageLevel::Full => format!("the {limit} that it may write are in use"),
     };
     Some((detail, room))
+}
+
+/// Refuses to ask the sshds of a taskspace that is paused, which would be waited for in vain.
+pub(super) fn refuse_paused(id: &TaskspaceId, record: &Record) -> Result<(), Problem> {
+    match reason(id, record) {
+        Some((reason, hint)) if record.is_frozen() => {
+            Err(Problem::new(Code::StateConflict, reason).hint(hint))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Adds what a taskspace may write and has written.
