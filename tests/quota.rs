@@ -355,3 +355,28 @@ fn what_was_paused_before_a_reboot_comes_back_when_there_is_room() {
     wait_until("it is ready", || user.json(&["show", "rebooted"])["status"] == "running");
     assert_eq!(dev(&user, "rebooted", "stat --format=%s /workspace/big"), "25165824\n");
 }
+
+#[test]
+fn it_is_told_once_when_nothing_can_be_measured() {
+    let user = user();
+    let repository = Repository::new(&user, "app");
+    create(&user, &repository, "unmeasured", &[]);
+    user.run(&["stop", "unmeasured"]);
+    user.kill_service();
+    let mut inspect = TestPodman::shared().command();
+    let volume = "taskspace-unmeasured-changes";
+    inspect.args(["volume", "inspect", "--format={{.Mountpoint}}", volume]);
+    let upper = format!("{}/upper", succeed(&mut inspect).trim());
+    let away = format!("{upper}-away");
+    succeed(TestPodman::shared().command().args(["unshare", "mv", &upper, &away]));
+    let told = || {
+        let events = user.run(&["events", "--taskspace", "unmeasured"]);
+        events.matches("what it has written cannot be measured: ").count()
+    };
+    wait_until("it is told", || told() > 0);
+    await_looks(&user, 3);
+    assert_eq!(told(), 1);
+    succeed(TestPodman::shared().command().args(["unshare", "mv", &away, &upper]));
+    user.run(&["start", "unmeasured"]);
+    wait_until("it is measured", || used(&user, "unmeasured") > 0);
+}

@@ -6,7 +6,7 @@
 mod holding;
 mod reserve;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,9 @@ pub(super) use holding::{freeze, let_go, may_start, resize};
 /// So many times as long as it has measured it pauses: it takes no more than a hundredth of a processor
 /// and of the disk.
 const PAUSE: u32 = 100;
+
+/// But not longer than this: whoever writes very many files must not have nobody's limit looked after.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// What is known of how much the taskspaces have written.
 #[derive(Debug, Default)]
@@ -68,15 +71,16 @@ impl Written {
 impl Inner {
     /// Measures until the service ends.
     pub(super) async fn watch_storage(self: Arc<Self>) {
+        let mut unmeasured = HashSet::new();
         loop {
-            let took = match self.look_at_storage().await {
+            let took = match self.look_at_storage(&mut unmeasured).await {
                 Ok(took) => took,
                 Err(problem) => {
                     tracing::debug!("cannot look at what is written: {problem}");
                     Duration::ZERO
                 }
             };
-            let pause = self.settings.storage.interval.max(took * PAUSE);
+            let pause = pause(self.settings.storage.interval, took);
             tokio::select! {
                 () = self.closing.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
@@ -84,8 +88,12 @@ impl Inner {
         }
     }
 
-    /// Measures what may have changed, and returns how long the measuring took.
-    async fn look_at_storage(self: &Arc<Self>) -> Result<Duration, Problem> {
+    /// Measures what may have changed, and returns how long the measuring took. What cannot be measured
+    /// is told once.
+    async fn look_at_storage(
+        self: &Arc<Self>,
+        unmeasured: &mut HashSet<TaskspaceId>,
+    ) -> Result<Duration, Problem> {
         let document = self.document().await?;
         self.written.lock().retain(|id, _| document.taskspaces.contains_key(id));
         let wanted = self.wanted(&document);
@@ -111,9 +119,19 @@ impl Inner {
                 let measured = self.measure_written(&id, &record, &capabilities).await;
                 took += begun.elapsed();
                 match measured {
-                    Ok(used) => self.judge(&id, used).await?,
-                    // It may be just going.
-                    Err(problem) => tracing::debug!(%id, "cannot be measured: {problem}"),
+                    Ok(used) => {
+                        unmeasured.remove(&id);
+                        self.judge(&id, used).await?;
+                    }
+                    // It is just going, or being changed.
+                    Err(problem) if self.is_driven(&id) || self.record(&id).await.is_err() => {
+                        tracing::debug!(%id, "cannot be measured: {problem}");
+                    }
+                    Err(problem) if unmeasured.insert(id.clone()) => {
+                        let message = format!("what it has written cannot be measured: {problem}");
+                        self.warn(&id, &message);
+                    }
+                    Err(_) => {}
                 }
             }
             self.let_go_if_there_is_room(&id).await?;
@@ -200,6 +218,11 @@ impl Inner {
     }
 }
 
+/// Returns how long to pause after having measured for so long.
+fn pause(interval: Duration, took: Duration) -> Duration {
+    interval.max(took.saturating_mul(PAUSE).min(LONGEST_PAUSE))
+}
+
 /// Whether a taskspace may be writing.
 fn is_up(record: &Record) -> bool {
     matches!(record.status, Status::Running | Status::Degraded)
@@ -219,6 +242,15 @@ async fn room(capabilities: &Capabilities) -> Result<Room, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_pauses_longer_the_longer_it_measures_but_not_for_ever() {
+        let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
+        assert_eq!(pause(10 * second, Duration::from_millis(50)), 10 * second);
+        assert_eq!(pause(10 * second, second), 100 * second);
+        assert_eq!(pause(10 * second, 30 * second), LONGEST_PAUSE);
+        assert_eq!((pause(hour, second), pause(second, Duration::MAX)), (hour, LONGEST_PAUSE));
+    }
 
     #[test]
     fn only_what_may_have_changed_is_stale() {

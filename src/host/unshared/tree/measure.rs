@@ -1,7 +1,7 @@
 //! How much room trees take.
 
 use std::collections::HashSet;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,11 +22,15 @@ pub struct Measured {
     pub entries: u64,
 }
 
+/// A path of this length, which no program can use any more, is not made longer: errors name what is
+/// further down by it. Else a deep tree would take the square of its depth, in time and in memory.
+const LONGEST_PATH: usize = 4096;
+
 /// A directory that is to be looked through.
 struct Pending {
     parent: Arc<OwnedFd>,
     name: CString,
-    path: PathBuf,
+    path: Arc<Path>,
 }
 
 /// Measures each of the trees.
@@ -48,7 +52,7 @@ fn measure_one(tree: &Path) -> Result<Measured, TreeError> {
     let mut measured = Measured { bytes: found.allocated, entries: 0 };
     let mut known = HashSet::new();
     let mut pending = Vec::new();
-    let mut look_through = |directory: OwnedFd, path: &Path, pending: &mut Vec<Pending>| {
+    let mut look_through = |directory: OwnedFd, path: &Arc<Path>, pending: &mut Vec<Pending>| {
         let names = list(&directory).map_err(TreeError::at("read", path))?;
         let directory = Arc::new(directory);
         for (name, is_directory) in names {
@@ -63,13 +67,13 @@ fn measure_one(tree: &Path) -> Result<Measured, TreeError> {
                 measured.bytes += found.allocated;
             }
             if is_directory {
-                let (parent, path) = (Arc::clone(&directory), path.join(name_of(&name)));
+                let (parent, path) = (Arc::clone(&directory), below(path, &name));
                 pending.push(Pending { parent, name, path });
             }
         }
         Ok::<_, TreeError>(())
     };
-    look_through(top, tree, &mut pending)?;
+    look_through(top, &tree.into(), &mut pending)?;
     while let Some(Pending { parent, name, path }) = pending.pop() {
         let opened = unless_gone(open_directory(&parent, &name));
         let Some(directory) = opened.map_err(TreeError::at("open", &path))? else { continue };
@@ -80,4 +84,11 @@ fn measure_one(tree: &Path) -> Result<Measured, TreeError> {
         }
     }
     Ok(measured)
+}
+
+fn below(path: &Arc<Path>, name: &CStr) -> Arc<Path> {
+    match path.as_os_str().len() < LONGEST_PATH {
+        true => path.join(name_of(name)).into(),
+        false => Arc::clone(path),
+    }
 }
