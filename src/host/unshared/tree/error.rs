@@ -1,7 +1,9 @@
 //! Why a tree could not be read or made.
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -24,12 +26,23 @@ pub struct TreeError {
 impl TreeError {
     /// Wraps an error of the system.
     pub(super) fn new(doing: &'static str, path: impl Into<PathBuf>, errno: Errno) -> Self {
-        Self { doing: doing.into(), path: path.into(), source: errno.into() }
+        Self { doing: doing.into(), path: shortened(path.into()), source: errno.into() }
     }
 
     /// Does so for a path that is at hand.
     pub(super) fn at(doing: &'static str, path: &Path) -> impl FnOnce(Errno) -> Self {
         move |errno| Self::new(doing, path, errno)
+    }
+}
+
+/// A path is told by this much of it: containers make trees that are deeper than anybody can read.
+const LONGEST_PATH: usize = 1024;
+
+fn shortened(path: PathBuf) -> PathBuf {
+    let bytes = path.as_os_str().as_bytes();
+    match bytes.len() > LONGEST_PATH {
+        true => OsStr::from_bytes(&[&bytes[..LONGEST_PATH], "…".as_bytes()].concat()).into(),
+        false => path,
     }
 }
 
