@@ -380,3 +380,19 @@ fn it_is_told_once_when_nothing_can_be_measured() {
     user.run(&["start", "unmeasured"]);
     wait_until("it is measured", || used(&user, "unmeasured") > 0);
 }
+
+#[test]
+fn what_is_restored_and_full_says_both() {
+    let user = user();
+    let repository = Repository::new(&user, "app");
+    create(&user, &repository, "again", &["--storage", "20Mi", "--on-full", "freeze"]);
+    write("again", "big", 24);
+    await_states("again", "paused");
+    user.run(&["snapshot", "again", "full"]);
+    let refused = user.fail(5, &["restore", "again", "full", "--force"]);
+    assert!(refused.contains("it is restored, but does not start: 'again' has written 2"));
+    user.run(&["resize", "again", "--storage", "40Mi"]);
+    wait_until("it is ready", || user.json(&["show", "again"])["status"] == "running");
+    await_states("again", "running");
+    assert_eq!(dev(&user, "again", "stat --format=%s /workspace/big"), "25165824\n");
+}

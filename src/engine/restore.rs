@@ -143,7 +143,11 @@ pub(super) async fn restore(context: &Context, restoration: Restoration) -> Resu
     };
     engine.enter_state(context, OperationKind::Restore, enter).await?;
     match finish(context).await {
-        Ok(()) => settle(context).await,
+        Ok(()) => settle(context).await.map_err(|problem| {
+            // It need not be done again, whatever is in the way of the start.
+            let detail = format!("it is restored, but does not start: {}", problem.detail);
+            Problem { detail, ..problem }
+        }),
         Err(problem) => Err(give_up(context, problem).await?),
     }
 }
