@@ -145,10 +145,14 @@ impl Consent {
     }
 }
 
-/// Reads a limit, which is not nothing.
+/// The least limit. The kernel counts in KiB, and takes none of them for no limit at all; and with little
+/// more no taskspace can begin.
+const LEAST: Quantity = Quantity(1 << 20);
+
+/// Reads a limit.
 fn limit(text: &str) -> Result<Quantity, String> {
     match text.parse()? {
-        Quantity(0) => Err("a limit of nothing lets nobody write anything".to_owned()),
+        limit if limit < LEAST => Err(format!("no taskspace can work with less than {LEAST}")),
         limit => Ok(limit),
     }
 }
@@ -167,5 +171,18 @@ fn owner_problem(error: OwnerError) -> Problem {
         OwnerError::Unknown(_) => usage(detail),
         OwnerError::NoPodman { .. } => Problem::new(Code::PodmanUnavailable, detail)
             .hint("name the directory of the user's volumes: --volumes DIR"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_never_so_small_that_the_kernel_takes_it_for_none() {
+        for small in ["0", "1023", "512Ki", "much"] {
+            assert!(limit(small).is_err(), "{small}");
+        }
+        assert_eq!(limit("1Mi"), Ok(LEAST));
     }
 }
