@@ -15,7 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use rustix::fs::StatFs;
+use rustix::fs::{CWD, Mode, OFlags, StatFs, openat};
 
 pub use kernel::Enforcement;
 pub use owner::{Owner, OwnerError};
@@ -140,7 +140,10 @@ pub fn enforcement(directory: &Path) -> Result<Enforcement, ProjectQuotaError> {
 /// # Errors
 /// When the file system knows no ids, or the directory is somebody else's.
 pub fn assign(directory: &Path, id: u32) -> Result<(), ProjectQuotaError> {
-    let opened = open(directory)?;
+    // Root does it, too, in a directory of a user's: who puts a link in the place must not choose another.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = openat(CWD, directory, flags, Mode::empty());
+    let opened = File::from(opened.map_err(refused("open", directory))?);
     kernel::assign(&opened, id).map_err(refused("give a project id to", directory))
 }
 
@@ -280,5 +283,9 @@ mod tests {
         assert!(space.limit >= space.used && space.block > 0);
         assert!(mount(here.path()).unwrap().is_some());
         assert!(assign(&here.path().join("none"), 7).is_err());
+        let link = here.path().join("link");
+        std::os::unix::fs::symlink(here.path(), &link).unwrap();
+        let error = assign(&link, 7).unwrap_err().to_string();
+        assert!(error.starts_with("cannot open "), "{error}");
     }
 }
