@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::problems;
 use super::ssh::blocking;
+use crate::host::confined::Confined;
 use crate::host::files::{FileError, remove_tree};
 use crate::model::Problem;
 use crate::plan::volumes::{BUILD_CACHE_DIRECTORIES, BUILD_CACHE_FILES};
@@ -20,6 +21,8 @@ pub(super) async fn lay_out_cache(root: PathBuf) -> Result<(), Problem> {
 }
 
 fn lay_out(root: &Path) -> Result<(), FileError> {
+    // An agent may be at work in it, when only the other container is brought back.
+    let top = Confined::open(root)?;
     let making = root.join(MAKING);
     remove_tree(&making)?;
     let tops = BUILD_CACHE_DIRECTORIES.iter().filter_map(|path| path.split('/').next());
@@ -28,17 +31,15 @@ fn lay_out(root: &Path) -> Result<(), FileError> {
     if missing.is_empty() {
         return Ok(());
     }
+    let made = top.enter(MAKING)?;
     for directory in BUILD_CACHE_DIRECTORIES {
-        let path = making.join(directory);
-        fs::create_dir_all(&path).map_err(FileError::io("make the directory", &path))?;
+        made.enter(directory)?;
     }
     for (file, text) in BUILD_CACHE_FILES {
-        let path = making.join(file);
-        fs::write(&path, text).map_err(FileError::io("write", &path))?;
+        made.write(file, text)?;
     }
-    for top in missing {
-        let path = root.join(top);
-        fs::rename(making.join(top), &path).map_err(FileError::io("name", &path))?;
+    for name in missing {
+        made.move_to(name, &top)?;
     }
     remove_tree(&making)
 }
@@ -46,6 +47,9 @@ fn lay_out(root: &Path) -> Result<(), FileError> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
 
     use super::*;
 
@@ -67,5 +71,37 @@ mod tests {
             assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
             assert!(cache.join(".git/objects").is_dir() && cache.join(".git/HEAD").is_file());
         }
+    }
+
+    #[test]
+    fn an_agent_at_work_in_it_leads_nowhere() {
+        let room = tempfile::tempdir().unwrap();
+        let at = |name: &str| room.path().join(name);
+        for path in ["cache", "outside/.git"] {
+            fs::create_dir_all(at(path)).unwrap();
+        }
+        fs::write(at("outside/.git/HEAD"), "theirs").unwrap();
+        symlink(at("outside"), at("cache/link")).unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let (link, making) = (at("cache/link"), at("cache").join(MAKING));
+                    // There may be nothing to swap, and the link may be the directory by now.
+                    let _swapped = renameat_with(CWD, &link, CWD, &making, RenameFlags::EXCHANGE);
+                    let _removed = fs::remove_dir_all(&link);
+                    let _linked = symlink(at("outside"), &link);
+                }
+            });
+            for _ in 0..500 {
+                let _done = lay_out(&at("cache"));
+                for name in ["cargo", ".git"] {
+                    remove_tree(&at("cache").join(name)).unwrap();
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(fs::read_to_string(at("outside/.git/HEAD")).unwrap(), "theirs");
+        assert_eq!(fs::read_dir(at("outside")).unwrap().count(), 1);
     }
 }

@@ -7,6 +7,7 @@
 pub mod activation;
 pub mod banner;
 pub mod child;
+pub mod confined;
 pub mod disk;
 pub mod files;
 pub mod forwarders;
