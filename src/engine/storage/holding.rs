@@ -136,9 +136,10 @@ pub(in super::super) async fn resize(
     request: ResizeRequest,
 ) -> Result<(), Problem> {
     let (engine, id) = (&context.engine, &context.id);
+    let used = engine.measure_now(id, &engine.record(id).await?).await?;
+    // Only now: to measure it has shown what root may have changed.
     let record = engine.record(id).await?;
     let resized = engine.resized(id, &record, request)?;
-    let used = engine.measure_now(id, &record).await?;
     let resized = Storage { level: level_now(&resized, used), ..resized };
     let before = record.storage;
     let resize = move |record: &mut Record| {
