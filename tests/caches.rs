@@ -152,3 +152,19 @@ fn a_cache_can_be_kept_whenever_a_taskspace_goes() {
     create(&user, &repository, "goes-b");
     assert_eq!(dev(&user, "goes-b", "ls /workspace/.build-cache"), "cargo\nx\n");
 }
+
+#[test]
+fn a_cache_that_root_has_closed_is_in_nobodys_way() {
+    let user = User::new();
+    let repository = Repository::new(&user, "app");
+    create(&user, &repository, "closed");
+    let close = "chown root /workspace/.build-cache && chmod 700 /workspace/.build-cache";
+    podman(&["exec", "--user=root", "taskspace-closed-dev", "sh", "-c", close]);
+    user.run(&["fork", "closed", "closed-copy"]);
+    dev(&user, "closed-copy", "sudo test -d /workspace/.build-cache/cargo");
+    // Made anew.
+    user.run(&["stop", "closed"]);
+    podman(&["pod", "rm", "--force", "taskspace-closed"]);
+    user.run(&["start", "closed"]);
+    dev(&user, "closed", "sudo test -d /workspace/.build-cache/cargo");
+}

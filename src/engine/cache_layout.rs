@@ -15,9 +15,17 @@ use crate::plan::volumes::{BUILD_CACHE_DIRECTORIES, BUILD_CACHE_FILES};
 const MAKING: &str = ".taskspace-making";
 
 /// Puts into a build cache what is in each new one. What another taskspace had in the place, be it a
-/// link, is left as it is and not followed.
+/// link, is left as it is and not followed; and so is a cache that root has closed in a container, which
+/// is no reason for the taskspace not to start.
 pub(super) async fn lay_out_cache(root: PathBuf) -> Result<(), Problem> {
-    blocking(move || lay_out(&root).map_err(|error| problems::file(&error))).await
+    let lay_out = move || match lay_out(&root) {
+        Err(error) if error.is_denied() => {
+            tracing::debug!("the build cache is left as it is: {error}");
+            Ok(())
+        }
+        laid_out => laid_out.map_err(|error| problems::file(&error)),
+    };
+    blocking(lay_out).await
 }
 
 fn lay_out(root: &Path) -> Result<(), FileError> {

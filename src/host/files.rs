@@ -52,6 +52,11 @@ impl FileError {
         matches!(self, Self::Io { source, .. } if is_no_space(source))
     }
 
+    /// Whether it is not allowed.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+    }
+
     /// Returns what to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
