@@ -20,6 +20,7 @@ mod failure;
 mod fault_walk;
 mod fork;
 mod interference;
+mod leftovers;
 mod monitors;
 mod overlay;
 mod podman_faults;

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use super::driver::Queued;
 use super::projects::{Removal, is_ours};
 use super::ssh::blocking;
-use super::{Engine, Inner, problems};
+use super::{Engine, Inner, leftovers, problems};
 use crate::fault;
 use crate::host::git::{Source, Users, list_mirrors, mirror_path, remove_mirror};
 use crate::model::{
@@ -402,8 +402,12 @@ impl Inner {
             _ => podman.remove_volume(&item.name, false).await,
         };
         match removed {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(problems::podman(error)),
-            _ => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+            Err(error) if item.kind == CollectableKind::Volume => {
+                leftovers::finish_removal(podman, &item.name, error).await.map(|()| true)
+            }
+            Err(error) => Err(problems::podman(error)),
+            Ok(()) => Ok(true),
         }
     }
 }

@@ -14,6 +14,7 @@ mod execute;
 mod fork;
 mod health;
 mod images;
+mod leftovers;
 mod lifecycle;
 mod limits;
 mod link;

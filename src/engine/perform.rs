@@ -12,7 +12,7 @@ use super::cache_layout::lay_out_cache;
 use super::execute::Performer;
 use super::projects::{Removal, foreign_volume, forget_unused_project, is_ours, remove_volume};
 use super::ssh::blocking;
-use super::{Inner, problems, verify};
+use super::{Inner, leftovers, problems, verify};
 use crate::fault;
 use crate::host::banner;
 use crate::host::files::{self, FileError};
@@ -171,7 +171,7 @@ impl Performer for Acting {
 impl Acting {
     async fn create_volume(&self, spec: &VolumeSpec) -> Result<(), Problem> {
         match self.podman.create_volume(spec).await {
-            Ok(_) => Ok(()),
+            Ok(made) => leftovers::clear_new(&self.podman, &made.mountpoint).await,
             Err(error) if error.kind() == ErrorKind::Exists => {
                 let there =
                     self.podman.inspect_volume(&spec.name).await.map_err(problems::podman)?;

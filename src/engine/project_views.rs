@@ -10,6 +10,7 @@ use crate::model::{
     BaseState, BaseView, CacheView, Document, Problem, ProjectRecord, ProjectView, Record, Shared,
     TaskspaceId,
 };
+use crate::plan::capability::Capabilities;
 use crate::podman::IdMap;
 
 impl Engine {
@@ -70,17 +71,22 @@ impl Inner {
     /// Returns the user namespace in which files that containers wrote are worked on.
     pub(super) async fn unshared(&self) -> Result<Unshared, Problem> {
         let (_, capabilities) = self.link.get().await?;
-        // The kernel has no greater ids.
-        let range = |map: &IdMap| {
-            Some(IdRange {
-                inside: map.container_id.try_into().ok()?,
-                outside: map.host_id.try_into().ok()?,
-                size: map.size.try_into().ok()?,
-            })
-        };
-        let ranges = |map: &[IdMap]| map.iter().filter_map(range).collect();
-        Ok(Unshared::new(ranges(&capabilities.uid_map), ranges(&capabilities.gid_map)))
+        Ok(unshared(&capabilities))
     }
+}
+
+/// Returns the user namespace in which Podman's containers are.
+pub(super) fn unshared(capabilities: &Capabilities) -> Unshared {
+    // The kernel has no greater ids.
+    let range = |map: &IdMap| {
+        Some(IdRange {
+            inside: map.container_id.try_into().ok()?,
+            outside: map.host_id.try_into().ok()?,
+            size: map.size.try_into().ok()?,
+        })
+    };
+    let ranges = |map: &[IdMap]| map.iter().filter_map(range).collect();
+    Unshared::new(ranges(&capabilities.uid_map), ranges(&capabilities.gid_map))
 }
 
 /// Returns the volumes of a project that are whole.

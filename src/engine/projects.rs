@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, OwnedRwLockReadGuard, RwLock, RwLockWriteGuard};
 use uuid::Uuid;
 
-use super::problems;
 use super::ssh::blocking;
+use super::{leftovers, problems};
 use crate::fault;
 use crate::host::git::{BaseSpec, Git, Sibling, Source, mirror_path, note_user};
 use crate::model::{
@@ -287,6 +287,7 @@ impl Projects {
         };
         fault::point(|| "base: volume: before".to_owned());
         let volume = podman.create_volume(&spec).await.map_err(problems::podman)?;
+        leftovers::clear_new(podman, &volume.mountpoint).await?;
         fault::point(|| "base: checkout: before".to_owned());
         let git = Git::new(GitEnvironment::default());
         let sibling = self.sibling(podman, plan).await;
@@ -416,7 +417,9 @@ pub(crate) async fn remove_volume(
         Err(error) => return Err(problems::podman(error)),
     }
     match podman.remove_volume(name, true).await {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(problems::podman(error)),
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            leftovers::finish_removal(podman, name, error).await
+        }
         _ => Ok(()),
     }
 }
