@@ -7,6 +7,7 @@ mod coordination;
 mod diff;
 mod event;
 mod id;
+mod network;
 mod operation;
 mod problem;
 mod project;
@@ -35,6 +36,10 @@ pub use coordination::{
 pub use diff::{Change, ChangedFile, DiffFormat, DiffView, name_as_text};
 pub use event::{Event, EventBody, EventQuery, StepOutcome};
 pub use id::{IdError, TaskspaceId};
+pub use network::{
+    AddressRange, Destination, DomainName, GroupName, NamePattern, NetworkPolicy, PolicyName,
+    PortRange, PortSet, Protocol, ServiceName,
+};
 pub use operation::{Operation, OperationKind, OperationState};
 pub use problem::{Code, Problem};
 pub use project::{BaseRecord, BaseState, CacheRecord, ProjectRecord};
