@@ -36,6 +36,7 @@ pub use coordination::{
 pub use diff::{Change, ChangedFile, DiffFormat, DiffView, name_as_text};
 pub use event::{Event, EventBody, EventQuery, StepOutcome};
 pub use id::{IdError, TaskspaceId};
+pub(crate) use network::joined;
 pub use network::{
     AddressRange, Destination, DomainName, GroupName, NamePattern, NetworkPolicy, PolicyName,
     PortRange, PortSet, Protocol, ServiceName,

@@ -3,6 +3,8 @@
 pub mod coordination;
 pub mod cycle;
 pub mod images;
+pub(crate) mod named;
+pub mod network;
 pub mod pairs;
 pub mod project_quotas;
 pub mod quota;
@@ -12,3 +14,4 @@ pub mod resources;
 pub mod restart;
 pub mod retention;
 pub(crate) mod text;
+pub mod yaml;

@@ -24,6 +24,21 @@ pub enum Destination {
     Service(ServiceName),
 }
 
+impl Destination {
+    /// Whether another one is in it, as far as can be told without knowing the groups.
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Name(own, ports), Self::Name(pattern, others)) => {
+                own.covers(pattern) && ports.covers(others)
+            }
+            (Self::Address(own, ports), Self::Address(range, others)) => {
+                own.covers(*range) && ports.covers(others)
+            }
+            _ => self == other,
+        }
+    }
+}
+
 impl FromStr for Destination {
     type Err = String;
 
@@ -92,7 +107,13 @@ fn split(text: &str) -> Result<(&str, Option<&str>), String> {
     }
     match text.split_once(':') {
         // More than one colon is an address of IPv6.
-        Some((_, rest)) if rest.contains(':') => Ok((text, None)),
+        Some((_, rest)) if rest.contains(':') => match text.split_once('/') {
+            Some((_, bits)) if bits.contains(':') => Err(
+                "an address of IPv6 that has ports stands in brackets: write [2001:db8::/32]:443"
+                    .to_owned(),
+            ),
+            _ => Ok((text, None)),
+        },
         Some((host, ports)) => Ok((host, Some(ports))),
         None => Ok((text, None)),
     }
@@ -190,6 +211,7 @@ mod tests {
             "[example.org]",
             "2001:db8::g",
             "fe80::1%eth0",
+            "2001:db8::/32:443",
             "host:5432",
             "host:",
             "@",
@@ -219,6 +241,7 @@ mod tests {
         brackets are for addresses of IPv6: write example.org
         "2001:db8::g" is not an address such as 192.0.2.7 or 2001:db8::1
         "fe80::1%eth0" is not an address such as 192.0.2.7 or 2001:db8::1
+        an address of IPv6 that has ports stands in brackets: write [2001:db8::/32]:443
         "5432" is not the name of a service of the host: that has up to 40 of a-z, 0-9 and dashes, begins with a letter and does not end with a dash
         "" is not the name of a service of the host: that has up to 40 of a-z, 0-9 and dashes, begins with a letter and does not end with a dash
         "" is not the name of a group: that has up to 40 of a-z, 0-9 and dashes, begins with a letter and does not end with a dash

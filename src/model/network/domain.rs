@@ -111,9 +111,18 @@ pub struct NamePattern {
 impl NamePattern {
     /// Whether it stands for a name.
     pub fn matches(&self, name: &DomainName) -> bool {
-        if !self.is_wildcard {
-            return *name == self.name;
+        match self.is_wildcard {
+            true => self.is_above(name),
+            false => *name == self.name,
         }
+    }
+
+    /// Whether it stands for all names that another one stands for.
+    pub fn covers(&self, other: &Self) -> bool {
+        self == other || self.is_wildcard && self.is_above(&other.name)
+    }
+
+    fn is_above(&self, name: &DomainName) -> bool {
         name.as_str()
             .strip_suffix(self.name.as_str())
             .is_some_and(|below| below.len() > 1 && below.ends_with('.'))

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use destination::Destination;
 pub use domain::{DomainName, NamePattern};
 pub use names::{GroupName, PolicyName, ServiceName};
+pub(crate) use ports::joined;
 pub use ports::{PortRange, PortSet, Protocol};
 pub use range::AddressRange;
 

@@ -145,6 +145,17 @@ impl PortSet {
         self.ranges_of(protocol).iter().any(|range| range.contains(port))
     }
 
+    /// Whether all ports of another one are in it.
+    pub fn covers(&self, other: &Self) -> bool {
+        Protocol::ALL.into_iter().all(|protocol| {
+            let own = self.ranges_of(protocol);
+            let is_in = |range: &PortRange| {
+                own.iter().any(|own| own.contains(range.first) && own.contains(range.last))
+            };
+            other.ranges_of(protocol).iter().all(is_in)
+        })
+    }
+
     /// Returns its ranges of a protocol.
     pub fn ranges_of(&self, protocol: Protocol) -> &[PortRange] {
         match self.protocol {

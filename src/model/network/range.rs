@@ -4,8 +4,11 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use serde::Serialize;
+
 /// An address, or all that begin with the same bits: `192.0.2.7`, `192.0.2.0/24`, `2001:db8::/32`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(into = "String")]
 pub struct AddressRange {
     first: IpAddr,
     prefix: u8,
@@ -27,6 +30,11 @@ impl AddressRange {
     /// Returns the first address.
     pub const fn first(self) -> IpAddr {
         self.first
+    }
+
+    /// Returns how many bits its addresses have in common.
+    pub const fn prefix(self) -> u8 {
+        self.prefix
     }
 
     /// Returns the last address.
@@ -58,6 +66,12 @@ impl From<IpAddr> for AddressRange {
             IpAddr::V4(address) => Self::v4(address, 32),
             IpAddr::V6(address) => Self::v6(address, 128),
         }
+    }
+}
+
+impl From<AddressRange> for String {
+    fn from(range: AddressRange) -> Self {
+        range.to_string()
     }
 }
 
