@@ -1,5 +1,7 @@
 //! One `settings.yaml`, and what holds where it says nothing.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::num::NonZero;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -8,12 +10,14 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{
-    CacheSettings, HealthSettings, PortSettings, Promote, ServiceSettings, Settings, SettingsError,
-    StorageSettings,
+    CacheSettings, HealthSettings, PortSettings, ProjectSettings, Promote, ServiceSettings,
+    Settings, SettingsError, StorageSettings,
 };
-use crate::model::Quantity;
+use crate::model::{Quantity, ServiceName};
 use crate::policy::coordination::Coordination;
 use crate::policy::images::Images;
+use crate::policy::named::each_once;
+use crate::policy::network::{BoundsFragment, Networks};
 use crate::policy::reserve::Reserve;
 use crate::policy::resources::Resources;
 use crate::policy::restart::RestartPolicy;
@@ -78,6 +82,22 @@ pub(super) struct SettingsFragment {
     restart: Option<RestartFragment>,
     cache: Option<CacheFragment>,
     storage: Option<StorageSettingsFragment>,
+    network: Option<NetworkSettingsFragment>,
+    #[serde(default, deserialize_with = "each_once")]
+    projects: BTreeMap<ProjectName, ProjectFragment>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NetworkSettingsFragment {
+    #[serde(default, deserialize_with = "each_once")]
+    host_services: BTreeMap<ServiceName, NonZero<u16>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProjectFragment {
+    network: Option<BoundsFragment>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -135,6 +155,14 @@ impl SettingsFragment {
             (self.restart.unwrap_or_default(), over.restart.unwrap_or_default());
         let (storage, over_storage) =
             (self.storage.unwrap_or_default(), over.storage.unwrap_or_default());
+        let mut network = self.network.unwrap_or_default();
+        network.host_services.extend(over.network.unwrap_or_default().host_services);
+        let mut projects = self.projects;
+        for (name, over) in over.projects {
+            let before = projects.remove(&name).and_then(|project| project.network);
+            let merged = before.unwrap_or_default().merge(over.network.unwrap_or_default());
+            projects.insert(name, ProjectFragment { network: Some(merged) });
+        }
         let (cache, over_cache) = (self.cache.unwrap_or_default(), over.cache.unwrap_or_default());
         Self {
             service: Some(ServiceFragment {
@@ -163,9 +191,16 @@ impl SettingsFragment {
                 reserve: over_storage.reserve.or(storage.reserve),
                 interval: over_storage.interval.or(storage.interval),
             }),
+            network: Some(network),
+            projects,
             ready_timeout: over.ready_timeout.or(self.ready_timeout),
             stop_timeout: over.stop_timeout.or(self.stop_timeout),
         }
+    }
+
+    /// Returns the services of the host that all network policies can name.
+    pub(super) fn host_services(&self) -> BTreeMap<ServiceName, NonZero<u16>> {
+        self.network.as_ref().map(|network| network.host_services.clone()).unwrap_or_default()
     }
 
     /// Returns the settings: what is not given is as it is built in.
@@ -178,6 +213,7 @@ impl SettingsFragment {
         coordination: Coordination,
         retention: Retention,
         resources: Resources,
+        networks: Networks,
     ) -> Result<Settings, SettingsError> {
         let service = self.service.unwrap_or_default();
         let ports = self.ports.unwrap_or_default();
@@ -230,6 +266,13 @@ impl SettingsFragment {
             coordination,
             retention,
             resources,
+            networks,
+            projects: (self.projects.into_iter())
+                .map(|(name, project)| {
+                    let network = project.network.unwrap_or_default().into();
+                    (name.0, ProjectSettings { network })
+                })
+                .collect(),
         })
     }
 }
@@ -250,6 +293,28 @@ impl FromStr for PortRange {
         parse().ok_or_else(|| {
             format!("{text:?} is not a range of ports such as 10000-20000 (from {FIRST_PORT} up)")
         })
+    }
+}
+
+/// The name of a project, as `taskspace projects` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct ProjectName(String);
+
+impl FromStr for ProjectName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_name = text.contains(|c: char| c.is_ascii_alphanumeric())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+        is_name.then(|| Self(text.to_owned())).ok_or_else(|| {
+            format!("{text:?} is not the name of a project; `taskspace projects` shows them")
+        })
+    }
+}
+
+impl fmt::Display for ProjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
     }
 }
 

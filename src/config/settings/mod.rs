@@ -1,20 +1,23 @@
 //! Settings: fragments (files) are merged to inputs, and inputs are validated to settings.
 
 mod fragment;
+mod read;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use self::fragment::SettingsFragment;
+use self::read::Sources;
 use crate::policy::coordination::{Coordination, CoordinationError, CoordinationFragment};
 use crate::policy::images::{Images, ImagesError, ImagesFragment};
+use crate::policy::network::{Authority, Bound, Bounds, BoundsError, NetworkError, Networks};
 use crate::policy::reserve::Reserve;
-use crate::policy::resources::{Resources, ResourcesError, ResourcesFragment};
+use crate::policy::resources::{NoTier, Resources, ResourcesError, ResourcesFragment};
 use crate::policy::restart::RestartPolicy;
 use crate::policy::retention::{Retention, RetentionError, RetentionFragment};
 
@@ -47,6 +50,17 @@ pub struct Settings {
     pub retention: Retention,
     /// How much a taskspace may use.
     pub resources: Resources,
+    /// What a taskspace may reach.
+    pub networks: Networks,
+    /// What holds for the taskspaces of a project, by its name.
+    pub projects: BTreeMap<String, ProjectSettings>,
+}
+
+/// What holds for the taskspaces of a project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProjectSettings {
+    /// What they may reach.
+    pub network: Bounds,
 }
 
 /// How the health of taskspaces is looked after.
@@ -143,6 +157,16 @@ pub enum SettingsError {
     /// The files together give tiers that cannot work.
     #[error("the settings of the resources are wrong: {0}")]
     Resources(#[from] ResourcesError),
+    /// A tier or a project has a network policy that it cannot have.
+    #[error("the settings of the networks are wrong: {0}")]
+    Networks(#[from] BoundsError),
+}
+
+impl From<NetworkError> for SettingsError {
+    fn from(error: NetworkError) -> Self {
+        let NetworkError { path, flaw } = error;
+        Self::Invalid { path, line: flaw.line, column: flaw.column, reason: flaw.reason }
+    }
 }
 
 impl SettingsError {
@@ -158,6 +182,9 @@ impl SettingsError {
             Self::Ports(_) => {
                 return "write two ranges such as 10000-20000 that do not overlap".to_owned();
             }
+            Self::Networks(_) => {
+                return "`taskspace policy list` shows the policies that there are".to_owned();
+            }
             Self::Images(_) => "images.yaml",
             Self::Coordination(_) => "coordination.yaml",
             Self::Retention(_) => "retention.yaml",
@@ -168,79 +195,85 @@ impl SettingsError {
 }
 
 impl Settings {
-    /// Reads `settings.yaml`, `images.yaml`, `coordination.yaml`, `retention.yaml` and
-    /// `resource-policies.yaml` of each directory, later ones over earlier ones, over what is built in.
+    /// Reads `settings.yaml`, `images.yaml`, `coordination.yaml`, `retention.yaml`,
+    /// `resource-policies.yaml`, `network-groups.yaml` and `network/*.yaml` of each directory, later ones
+    /// over earlier ones, over what is built in.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or is not what it should be.
     pub fn load(config_dirs: &[PathBuf]) -> Result<Self, SettingsError> {
-        let settings = layered(
-            config_dirs,
+        Self::load_with(config_dirs, &[])
+    }
+
+    /// Reads the same, and over it files that may be anywhere; what they are, their names say.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or is not what it should be.
+    pub fn load_with(config_dirs: &[PathBuf], files: &[PathBuf]) -> Result<Self, SettingsError> {
+        let sources = Sources { config_dirs, files };
+        sources.check()?;
+        let settings = sources.layered(
             "settings.yaml",
             SettingsFragment::default(),
             SettingsFragment::merge,
         )?;
-        let images =
-            layered(config_dirs, "images.yaml", Images::built_in(), ImagesFragment::merge)?;
-        let coordination = layered(
-            config_dirs,
+        let images = sources.layered("images.yaml", Images::built_in(), ImagesFragment::merge)?;
+        let coordination = sources.layered(
             "coordination.yaml",
             Coordination::built_in(),
             CoordinationFragment::merge,
         )?;
-        let retention = layered(
-            config_dirs,
-            "retention.yaml",
-            Retention::built_in(),
-            RetentionFragment::merge,
-        )?;
-        let resources = layered(
-            config_dirs,
+        let retention =
+            sources.layered("retention.yaml", Retention::built_in(), RetentionFragment::merge)?;
+        let resources = sources.layered(
             "resource-policies.yaml",
             Resources::built_in(),
             ResourcesFragment::merge,
         )?;
-        settings.validate(
+        let networks = Networks::from_files(&sources.networks()?, &settings.host_services())?;
+        let settings = settings.validate(
             images.try_into()?,
             coordination.try_into()?,
             retention.try_into()?,
             resources.try_into()?,
-        )
+            networks,
+        )?;
+        settings.check_bounds()?;
+        Ok(settings)
     }
-}
 
-/// Reads the file of this name of each directory, later ones over earlier ones, over what is built in.
-fn layered<T: DeserializeOwned>(
-    config_dirs: &[PathBuf],
-    file: &str,
-    built_in: T,
-    merge: impl Fn(T, T) -> T,
-) -> Result<T, SettingsError> {
-    let mut layered = built_in;
-    for dir in config_dirs {
-        if let Some(over) = read(&dir.join(file))? {
-            layered = merge(layered, over);
-        }
+    /// Returns who says something about the network policies of a taskspace: its project, which has the
+    /// first word, and its tier.
+    ///
+    /// # Errors
+    /// When there is no such tier.
+    pub fn network_bounds(&self, project: &str, tier: &str) -> Result<Vec<Bound<'_>>, NoTier> {
+        let tier_bounds = &self.resources.tier(tier)?.network;
+        let of_project = self.projects.get(project).map(|settings| Bound {
+            by: Authority::Project(project.to_owned()),
+            bounds: &settings.network,
+        });
+        let of_tier = Bound { by: Authority::Tier(tier.to_owned()), bounds: tier_bounds };
+        Ok(of_project.into_iter().chain([of_tier]).collect())
     }
-    Ok(layered)
-}
 
-/// Reads a fragment; a file that does not exist, or is empty, is none.
-fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, SettingsError> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(SettingsError::Read { path: path.to_owned(), source }),
-    };
-    serde_yaml::from_str(&text).map_err(|error| {
-        let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
-        let reason = error.to_string();
-        let place = format!(" at line {line} column {column}");
-        let reason = reason.replacen(&place, "", 1);
-        SettingsError::Invalid { path: path.to_owned(), line, column, reason }
-    })
+    fn check_bounds(&self) -> Result<(), BoundsError> {
+        let tiers = self.resources.tiers().map(|(name, tier)| Bound {
+            by: Authority::Tier(name.to_owned()),
+            bounds: &tier.network,
+        });
+        let projects = self.projects.iter().map(|(name, project)| Bound {
+            by: Authority::Project(name.clone()),
+            bounds: &project.network,
+        });
+        tiers.chain(projects).try_for_each(|bound| self.networks.check_bounds(&bound))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::network::Wanted;
 
     fn load(layers: &[(&str, &str)]) -> Result<Settings, String> {
         let root = tempfile::tempdir().unwrap();
@@ -248,7 +281,9 @@ mod tests {
             (0..layers.len()).map(|n| root.path().join(n.to_string())).collect();
         for (dir, (name, text)) in dirs.iter().zip(layers) {
             std::fs::create_dir(dir).unwrap();
-            std::fs::write(dir.join(name), text).unwrap();
+            let file = dir.join(name);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
         }
         Settings::load(&dirs)
             .map_err(|error| error.to_string().replace(&format!("{}/", root.path().display()), ""))
@@ -286,6 +321,51 @@ mod tests {
         assert_eq!(settings.service.idle_timeout, Duration::from_millis(500));
         assert_eq!((settings.ports.dev, settings.ports.agent), (5000..=5999, 4000..=4999));
         assert_eq!(settings.images.base, "debian:13");
+    }
+
+    #[test]
+    fn policies_tiers_and_projects_come_together() {
+        let settings = load(&[
+            ("settings.yaml", "network: {host_services: {db: 5432}}"),
+            ("network/mine.yaml", "like: restricted\nallow: ['host:db']"),
+            ("network/notes.txt", "no policy"),
+            ("settings.yaml", "projects: {app: {network: {default: mine}}}"),
+            ("settings.yaml", "projects: {app: {network: {at_most: restricted}}}"),
+            ("resource-policies.yaml", "tiers: {minimal: {network: {fixed: isolated}}}"),
+        ])
+        .unwrap();
+        let choose = |project: &str, tier: &str| {
+            let bounds = settings.network_bounds(project, tier).unwrap();
+            settings.networks.choose(Wanted::default(), &bounds).unwrap().to_string()
+        };
+        assert_eq!(choose("app", "default"), "mine");
+        assert_eq!(choose("other", "premium"), "open");
+        assert_eq!(choose("app", "minimal"), "isolated");
+        assert!(settings.network_bounds("app", "gold").is_err());
+    }
+
+    #[test]
+    fn a_file_is_read_over_what_is_in_force() {
+        let root = tempfile::tempdir().unwrap();
+        let dirs = [root.path().join("config")];
+        let write = |name: &str, text: &str| {
+            let path = root.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        write("config/network-groups.yaml", "groups: {a: [example.org]}");
+        let policy = write("mine.yaml", "like: restricted\nallow: ['@a', '@b']");
+        let groups = write("network-groups.yaml", "groups: {b: [example.com]}");
+        let error = Settings::load_with(&dirs, std::slice::from_ref(&policy)).unwrap_err();
+        assert!(error.to_string().contains("mine.yaml:2:15: there is no group @b"), "{error}");
+        let settings = Settings::load_with(&dirs, &[groups, policy]).unwrap();
+        assert_eq!(settings.networks.policies().count(), 4);
+        // Its name says what it is; in the directory of the network policies it is one.
+        let strange = write("network/retention.yaml", "like: open");
+        assert!(Settings::load_with(&dirs, &[strange]).is_ok());
+        let error = Settings::load_with(&dirs, &[root.path().join("none.yaml")]).unwrap_err();
+        assert!(matches!(error, SettingsError::Read { .. }), "{error}");
     }
 
     #[test]
@@ -346,6 +426,33 @@ mod tests {
                  7d nor `never`",
             ),
             ("retention.yaml", "interval: never", "is not a duration"),
+            (
+                "network/mine.yaml",
+                "like: restricted\nallow: ['*']",
+                "0/network/mine.yaml:2:9: allow[0]: `*` is every name",
+            ),
+            (
+                "network/Mine.yaml",
+                "like: open",
+                "0/network/Mine.yaml:1:1: \"Mine\" is not the name",
+            ),
+            (
+                "network-groups.yaml",
+                "groups: {a: ['@b']}",
+                "0/network-groups.yaml:1:14: there is no",
+            ),
+            ("settings.yaml", "network: {host_services: {a: b}}", "0/settings.yaml:1:30: network"),
+            ("settings.yaml", "projects: {a/b: {}}", "is not the name of a project"),
+            (
+                "settings.yaml",
+                "projects: {app: {network: {fixed: gone}}}",
+                "the project 'app' has a network policy that there is not: there is no network policy",
+            ),
+            (
+                "resource-policies.yaml",
+                "tiers: {minimal: {network: {default: gone}}}",
+                "the tier 'minimal' has a network policy that there is not",
+            ),
         ];
         for (name, text, message) in cases {
             let error = load(&[(name, text)]).unwrap_err();

@@ -1,13 +1,13 @@
 //! One layer of `resource-policies.yaml`, as it is written.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::de::{DeserializeSeed, Error, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::TierName;
 use crate::model::{OnFull, Quantity};
+use crate::policy::named::each_once;
+use crate::policy::network::BoundsFragment;
 use crate::policy::text::Text;
 
 /// One `resource-policies.yaml`: everything in it is optional.
@@ -22,6 +22,7 @@ pub struct ResourcesFragment {
 #[serde(deny_unknown_fields)]
 pub(super) struct TierFragment {
     pub(super) storage: Option<StorageFragment>,
+    pub(super) network: Option<BoundsFragment>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -53,58 +54,7 @@ impl TierFragment {
                 limit: over_storage.limit.or(storage.limit),
                 on_full: over_storage.on_full.or(storage.on_full),
             }),
+            network: Some(self.network.unwrap_or_default().merge(over.network.unwrap_or_default())),
         }
-    }
-}
-
-/// Reads tiers; one that is written twice is an error, which serde's maps pass over.
-fn each_once<'de, D: Deserializer<'de>>(
-    input: D,
-) -> Result<BTreeMap<TierName, TierFragment>, D::Error> {
-    input.deserialize_map(Tiers)
-}
-
-struct Tiers;
-
-impl<'de> Visitor<'de> for Tiers {
-    type Value = BTreeMap<TierName, TierFragment>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("tiers by their names")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut tiers = BTreeMap::new();
-        while let Some(name) = map.next_key_seed(NewName(&tiers))? {
-            tiers.insert(name, map.next_value()?);
-        }
-        Ok(tiers)
-    }
-}
-
-/// Reads a name that is not among these; what is wrong is reported at its very line and column.
-struct NewName<'a>(&'a BTreeMap<TierName, TierFragment>);
-
-impl<'de> DeserializeSeed<'de> for NewName<'_> {
-    type Value = TierName;
-
-    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<TierName, D::Error> {
-        input.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for NewName<'_> {
-    type Value = TierName;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name of a tier")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<TierName, E> {
-        let name: TierName = text.parse().map_err(E::custom)?;
-        if self.0.contains_key(&name) {
-            return Err(E::custom(format!("'{name}' is there twice")));
-        }
-        Ok(name)
     }
 }

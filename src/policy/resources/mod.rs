@@ -9,6 +9,7 @@ use std::str::FromStr;
 pub use fragment::ResourcesFragment;
 
 use crate::model::{LimitSource, OnFull, Quantity, Storage};
+use crate::policy::network::Bounds;
 use crate::policy::text::Text;
 use fragment::TierFragment;
 
@@ -55,6 +56,8 @@ impl fmt::Display for TierName {
 pub struct Tier {
     /// How much it may write.
     pub storage: StorageLimit,
+    /// What it may reach.
+    pub network: Bounds,
 }
 
 /// How much a taskspace may write.
@@ -99,6 +102,12 @@ impl Resources {
     pub fn built_in() -> ResourcesFragment {
         // A test sees to it that this parses.
         serde_yaml::from_str(BUILT_IN).unwrap_or_default()
+    }
+
+    /// Returns all tiers.
+    pub fn tiers(&self) -> impl Iterator<Item = (&str, &Tier)> {
+        let others = self.others.iter().map(|(name, tier)| (name.as_str(), tier));
+        [(DEFAULT_TIER, &self.default)].into_iter().chain(others)
     }
 
     /// Returns a tier.
@@ -157,7 +166,8 @@ impl TierFragment {
             return Err(ResourcesError::Zero(name.clone()));
         }
         let Text(on_full) = storage.on_full.ok_or(missing("storage.on_full"))?;
-        Ok(Tier { storage: StorageLimit { limit, on_full } })
+        let network = self.network.unwrap_or_default().into();
+        Ok(Tier { storage: StorageLimit { limit, on_full }, network })
     }
 }
 
@@ -225,6 +235,7 @@ mod tests {
             "tiers:\n  Gold: {}",
             "tiers:\n  a: {}\n  a: {}",
             "tiers: []",
+            "tiers:\n  a:\n    network: {at_most: none}",
             "tiers: {minimal: {storage: {limit: 0}}}",
         ];
         let told: Vec<String> = cases.iter().map(|text| laid_over(text).unwrap_err()).collect();
@@ -232,10 +243,11 @@ mod tests {
         tiers.default.storage.limit: "lots" is not an amount of bytes such as 10Gi, 512M or 4096 at line 3 column 22
         tiers.default.storage.limit: invalid type: integer `-1`, expected an amount of bytes such as 10Gi, 512M or 4096 at line 3 column 22
         tiers.default.storage.on_full: "explode" is none of warn, freeze and stop at line 3 column 24
-        tiers.default: unknown field `memory`, expected `storage` at line 3 column 5
+        tiers.default: unknown field `memory`, expected `storage` or `network` at line 3 column 5
         tiers: "Gold" is no name of a tier: use up to 32 of a-z, 0-9 and dashes at line 2 column 3
         tiers: 'a' is there twice at line 3 column 3
-        tiers: invalid type: sequence, expected tiers by their names at line 1 column 8
+        tiers: invalid type: sequence, expected values by their names at line 1 column 8
+        tiers.a.network.at_most: "none" is none of isolated, restricted and open at line 3 column 24
         'tiers.minimal.storage.limit' is 0
         "#);
     }
