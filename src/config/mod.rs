@@ -1,7 +1,9 @@
 //! Places and settings. This is the only room, beside the command line, that reads the environment.
 
+mod client_files;
 pub mod paths;
 pub mod settings;
 
+pub use client_files::ClientFiles;
 pub use paths::{Paths, PathsError};
 pub use settings::{Settings, SettingsError};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{User, getuid};
 
+use super::ClientFiles;
 use crate::model::TaskspaceId;
 
 /// The name of our directory in the standard places.
@@ -50,6 +51,8 @@ pub struct Paths {
     pub context: PathBuf,
     /// The user's own SSH configuration.
     pub user_ssh_config: PathBuf,
+    /// What this user's clients of package registries are configured by.
+    pub clients: ClientFiles,
     /// `CONTAINER_HOST`, as it is.
     pub container_host: Option<String>,
     /// Podman's socket in its usual place.
@@ -150,6 +153,9 @@ impl Paths {
             mirrors: cache.join(NAME).join("mirrors"),
             config_dirs: vec![Path::new("/etc").join(NAME), config.join(NAME)],
             project_quotas: project_quotas(),
+            clients: ClientFiles::new(&home, &config, |name| {
+                lookup(name).map(PathBuf::from).filter(|path| path.is_absolute())
+            }),
             ssh_config: home_dir.join("ssh_config"),
             ssh_ca: ssh_dir.join("ca"),
             ssh_client: ssh_dir.join("client"),

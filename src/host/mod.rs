@@ -18,6 +18,7 @@ pub mod podman_service;
 pub mod ports;
 pub mod processes;
 pub mod project_quota;
+pub mod registries;
 pub mod signals;
 pub mod ssh_include;
 pub mod sshkeys;
