@@ -24,6 +24,7 @@ mod leftovers;
 mod monitors;
 mod overlay;
 mod podman_faults;
+mod policy;
 mod project_quotas;
 mod quota;
 mod reconcile;

@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     cache, completions, containers, create, delete, diff, events, exec, exit, fetch, fork, gc,
-    images, lifecycle, list, locks, logs, operations, patch, projects, quota, resize, restore,
-    run_op, serve, show, snapshot, snapshots, ssh, ssh_config, states, status,
+    images, lifecycle, list, locks, logs, operations, patch, policy, projects, quota, resize,
+    restore, run_op, serve, show, snapshot, snapshots, ssh, ssh_config, states, status,
 };
 
 /// Make, use and remove taskspaces
@@ -109,6 +109,8 @@ pub enum Verb {
     Gc(gc::Gc),
     /// Prepare project quotas, by which the file system holds taskspaces to their storage, or show them
     Quota(quota::Quota),
+    /// Check the files of settings and policies, and show the network policies
+    Policy(policy::Policy),
     /// List or build the images that taskspaces run
     Images(images::Images),
     /// Show how the service is
@@ -143,7 +145,7 @@ mod tests {
 
     #[test]
     fn what_is_understood() {
-        let good: [&[&str]; 65] = [
+        let good: [&[&str]; 68] = [
             &["create"],
             &["create", "fix-1", "--project", "https://host/x.git", "--ref", "main"],
             &["create", "--type", "auto", "--agent", "my-agent --fast", "--no-wait", "--json"],
@@ -223,12 +225,15 @@ mod tests {
             &["quota", "show", "--json"],
             &["quota", "resize", "1501000000", "30Gi"],
             &["quota", "remove", "--user", "u", "--force", "--yes"],
+            &["policy", "check", "a.yaml", "b.yaml"],
+            &["policy", "list", "--json"],
+            &["policy", "show", "restricted", "--json"],
         ];
         for words in good {
             let words = ["taskspace"].iter().chain(words);
             assert!(Arguments::try_parse_from(words.clone()).is_ok(), "{words:?}");
         }
-        let bad: [&[&str]; 55] = [
+        let bad: [&[&str]; 58] = [
             &["create", "Fix"],
             &["create", "--type", "cobol"],
             &["create", "a", "b"],
@@ -284,6 +289,9 @@ mod tests {
             &["quota", "setup", "--size", "0"],
             &["quota", "setup", "--size", "1Gi", "--ids", "1001"],
             &["quota", "resize", "0", "1Gi"],
+            &["policy"],
+            &["policy", "check"],
+            &["policy", "show", "Open"],
         ];
         for words in bad {
             let words = ["taskspace"].iter().chain(words);

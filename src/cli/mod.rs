@@ -34,6 +34,7 @@ mod output;
 mod paint_diff;
 mod patch;
 mod plan;
+mod policy;
 mod progress;
 mod projects;
 mod quota;
@@ -88,6 +89,7 @@ async fn dispatch(arguments: Arguments, output: Output) -> Outcome {
     let verb = match arguments.verb {
         Verb::Completions(completions) => return completions.run(output),
         Verb::Openapi => return openapi::run(output),
+        Verb::Policy(policy) => return policy.run(output).await,
         // What root prepares for others is no taskspace of root's own.
         Verb::Quota(quota) if quota.is_for_root() => return quota.run_as_root(output),
         verb => verb,
@@ -95,9 +97,7 @@ async fn dispatch(arguments: Arguments, output: Output) -> Outcome {
     if !arguments.global.allow_root {
         refuse_root()?;
     }
-    let paths = Paths::from_environment().map_err(|error| {
-        Problem::new(Code::SettingsInvalid, error.to_string()).hint(error.hint())
-    })?;
+    let paths = paths()?;
     if let Verb::Serve(serve) = verb {
         return serve.run(paths, output).await;
     }
@@ -134,8 +134,13 @@ async fn dispatch(arguments: Arguments, output: Output) -> Outcome {
         Verb::Quota(quota) => quota.run(&context).await,
         Verb::Images(images) => images.run(&context).await,
         Verb::Status(status) => status.run(&context).await,
-        Verb::Serve(_) | Verb::Completions(_) | Verb::Openapi => Ok(Exit::Done),
+        Verb::Serve(_) | Verb::Completions(_) | Verb::Openapi | Verb::Policy(_) => Ok(Exit::Done),
     }
+}
+
+fn paths() -> Result<Paths, Problem> {
+    Paths::from_environment()
+        .map_err(|error| Problem::new(Code::SettingsInvalid, error.to_string()).hint(error.hint()))
 }
 
 fn refuse_root() -> Result<(), Problem> {
