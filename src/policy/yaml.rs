@@ -18,11 +18,18 @@ pub struct Flaw {
     pub reason: String,
 }
 
+/// What the reader says of `*.example.org` and `@git-hosts` without quotes.
+const UNQUOTED: [&str; 3] = ["scanning an alias", "unknown anchor", "cannot start any token"];
+
 impl From<serde_yaml::Error> for Flaw {
     fn from(error: serde_yaml::Error) -> Self {
         let (line, column) = place(&error);
         let said = format!(" at line {line} column {column}");
-        Self { line, column, reason: error.to_string().replacen(&said, "", 1) }
+        let mut reason = error.to_string().replacen(&said, "", 1);
+        if UNQUOTED.iter().any(|sign| reason.contains(sign)) {
+            reason.push_str("; what begins with * or @ stands in quotes");
+        }
+        Self { line, column, reason }
     }
 }
 
@@ -109,6 +116,17 @@ impl<'de> Visitor<'de> for Way<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lacks_quotes_is_told() {
+        let flaw = |text: &str| parse::<Vec<String>>(text).unwrap_err();
+        for text in ["- *.example.org:443", "- *example", "- @git-hosts"] {
+            let Flaw { line, reason, .. } = flaw(text);
+            assert!(reason.ends_with("; what begins with * or @ stands in quotes"), "{reason}");
+            assert_eq!(line, 1);
+        }
+        assert_eq!(flaw("- [").reason.find("quotes"), None);
+    }
 
     #[test]
     fn values_are_found() {
