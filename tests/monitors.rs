@@ -125,3 +125,13 @@ fn nothing_is_left_of_a_creation_in_which_podman_was_ended() {
         wait_until("its monitor has ended", || monitors("taskspace-orphaned-dev").is_empty());
     }
 }
+
+#[test]
+fn a_command_in_a_container_runs_as_long_as_it_takes() {
+    let user = User::new();
+    user.settings("settings.yaml", "reconcile_interval: 1s\n");
+    let repository = Repository::new(&user, "app");
+    user.run(&["create", "--project", repository.as_str(), "busy"]);
+    // Longer than a monitor is left alone that is of no use.
+    user.run(&["exec", "busy", "--container", "dev", "--", "sleep", "13"]);
+}

@@ -321,8 +321,8 @@ fn a_podman_that_is_killed_in_the_middle() {
         let mut differences = user.disagreement(&["w-killed"]);
         // What it had mounted when it was killed stays mounted in its user namespace, where nobody but
         // Podman gets.
-        differences
-            .retain(|difference| difference != "the checkout of w-killed is mounted 1 times");
+        let is_mounted = "the checkout of w-killed is mounted ";
+        differences.retain(|difference| !difference.starts_with(is_mounted));
         assert!(differences.is_empty(), "{step}: {differences:?}\n{}", text_of(&output));
         let status = record()["status"].as_str().map(str::to_owned);
         println!("killed after '{step}' | {:?} {status:?}", output.status.code());

@@ -21,7 +21,10 @@ fn user() -> User {
 
 /// Makes a command that acts on a target, and runs a script with the user's directory as `$DIR`.
 fn run_op(user: &User, target: &str, kind: &str, options: &[&str], script: &str) -> Command {
-    let mut command = user.taskspace(&["run-op", "--target", target, "--kind", kind]);
+    // Whoever runs the tests may want to have signals ignored that these are about.
+    let mut command = user.command("env");
+    command.args(["--default-signal=HUP,INT", TASKSPACE]);
+    command.args(["run-op", "--target", target, "--kind", kind]);
     command.args(options).args(["--", "sh", "-c", script]);
     command.env("DIR", user.path("home")).env("TASKSPACE", TASKSPACE);
     command

@@ -83,12 +83,18 @@ struct Arguments {
 }
 
 impl Arguments {
+    /// Reads them; none of one that monitors a command that somebody runs in a container that runs
+    /// (`podman exec`), which is called by the container's name, too.
     fn parse(words: &[String]) -> Option<Self> {
         let value = |option: &str| {
             words.windows(2).find(|pair| pair[0] == option).map(|pair| pair[1].clone())
         };
+        let container = value("-c")?;
+        if value("-u")? != container {
+            return None;
+        }
         Some(Self {
-            container: value("-c")?,
+            container,
             name: value("-n")?,
             bundle: value("-b")?.into(),
             exit_command: value("--exit-command").unwrap_or_default(),
@@ -119,7 +125,8 @@ mod tests {
             exit_command: "/usr/bin/podman".to_owned(),
         };
         assert_eq!(parse(line), Some(found));
-        for option in ["-c", "-n", "-b"] {
+        assert_eq!(parse(&line.replace("-u 17cd", "-u a2f7 -e")), None);
+        for option in ["-c", "-u", "-n", "-b"] {
             assert_eq!(parse(&line.replace(option, "-x")), None, "{option}");
         }
         assert_eq!(parse(""), None);
