@@ -237,3 +237,19 @@ fn completions_and_help_name_every_verb() {
     }
     assert!(help.contains("6    Podman"), "exit codes are documented:\n{help}");
 }
+
+#[test]
+fn who_has_come_in_is_answered_although_the_service_is_told_to_end() {
+    let user = User::new();
+    user.run(&["list"]);
+    let socket = user.path("run/symposium/taskspace.sock");
+    let mut early = UnixStream::connect(&socket).unwrap();
+    // It has been let in before this is answered.
+    user.run(&["list"]);
+    kill(Pid::from_raw(user.service().unwrap()), Signal::SIGTERM).unwrap();
+    wait_until("nobody is let in any more", || !socket.exists());
+    write!(early, "GET /v1/version HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n").unwrap();
+    let mut reply = String::new();
+    early.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 200 "), "{reply:?}");
+}

@@ -14,12 +14,14 @@ use super::app::Present;
 pub(crate) struct Connection {
     stream: UnixStream,
     _present: Present,
+    /// Until something was read.
+    unheard: Option<Present>,
 }
 
 impl Connection {
     /// Wraps a stream that was just accepted.
-    pub(crate) fn new(stream: UnixStream, present: Present) -> Self {
-        Self { stream, _present: present }
+    pub(crate) fn new(stream: UnixStream, present: Present, unheard: Present) -> Self {
+        Self { stream, _present: present, unheard: Some(unheard) }
     }
 }
 
@@ -29,7 +31,11 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if read.is_ready() {
+            self.unheard = None;
+        }
+        read
     }
 }
 

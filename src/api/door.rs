@@ -27,6 +27,8 @@ pub(crate) struct Door {
     /// The same socket, registered with the runtime.
     listener: UnixListener,
     clients: Clients,
+    /// Those of them that have not been heard yet.
+    unheard: Clients,
     retire: Retire,
     closing: CancellationToken,
     uid: u32,
@@ -37,12 +39,13 @@ impl Door {
     pub(crate) fn open(
         socket: Socket,
         clients: Clients,
+        unheard: Clients,
         retire: Retire,
         closing: CancellationToken,
     ) -> io::Result<Self> {
         let listener = register(&socket.listener)?;
         let uid = geteuid().as_raw();
-        Ok(Self { socket, listener, clients, retire, closing, uid })
+        Ok(Self { socket, listener, clients, unheard, retire, closing, uid })
     }
 
     /// Lets only the user's own processes in (and root's, which could do anything anyway).
@@ -50,7 +53,7 @@ impl Door {
         match stream.peer_cred() {
             Ok(peer) if peer.uid() == self.uid || peer.uid() == 0 => {
                 let present: Present = self.clients.enter();
-                Some(Connection::new(stream, present))
+                Some(Connection::new(stream, present, self.unheard.enter()))
             }
             Ok(peer) => {
                 tracing::warn!("refused a connection of the user {}", peer.uid());
@@ -122,7 +125,7 @@ impl Listener for Door {
                 biased;
                 () = self.closing.cancelled() => {
                     self.socket.remove();
-                    // The server is told by the same token and drops this.
+                    // The server is told soon, and drops this.
                     std::future::pending::<()>().await;
                 }
                 accepted = self.listener.accept() => match accepted {

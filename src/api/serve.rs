@@ -28,6 +28,9 @@ const TRY_AGAIN: Duration = Duration::from_millis(20);
 /// `TimeoutStopSec` of the unit; what is cut then is taken up by the next instance.
 const OPERATIONS_GRACE: Duration = Duration::from_secs(60);
 
+/// How long a client that has come in may take to ask for something once the service is told to stop.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+
 /// How long connections may take to end after that.
 const CONNECTIONS_GRACE: Duration = Duration::from_secs(5);
 
@@ -71,22 +74,25 @@ impl Service {
         // The door goes when no more clients are let in; operations go on, and the next instance would
         // take them up.
         let _lock = self.socket.lock();
-        let clients = Clients::new();
-        // No more connections, no more requests on open ones.
+        let (clients, unheard) = (Clients::new(), Clients::new());
+        // No more connections.
         let closed = CancellationToken::new();
+        // No more requests on open ones.
+        let drained = CancellationToken::new();
         // What does not end by itself, ends.
         let closing = CancellationToken::new();
         let (retire, retirements) = mpsc::channel(1);
-        let door = Door::open(self.socket, clients.clone(), retirements, closed.clone())
-            .map_err(failed("watch the socket"))?;
+        let door =
+            Door::open(self.socket, clients.clone(), unheard.clone(), retirements, closed.clone())
+                .map_err(failed("watch the socket"))?;
         let mut terminate = signal(SignalKind::terminate()).map_err(failed("watch for SIGTERM"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed("watch for SIGINT"))?;
 
         let engine = self.engine.as_ref().ok().cloned();
         let notifier = Notifier::new(self.engine.as_ref().err());
         let app = App::new(self.engine, clients.clone(), closing.clone());
-        let server =
-            axum::serve(door, router(app)).with_graceful_shutdown(closed.clone().cancelled_owned());
+        let server = axum::serve(door, router(app))
+            .with_graceful_shutdown(drained.clone().cancelled_owned());
         let mut server = tokio::spawn(server.into_future());
         notifier.ready();
 
@@ -107,6 +113,11 @@ impl Service {
         if let Some(engine) = &engine {
             engine.close();
         }
+        // Whoever has just come in has asked for something already: the server would hang up on them.
+        let mut heard = unheard.changed();
+        let all = async { drop(heard.wait_for(|count| *count == 0).await) };
+        let _silent = timeout(FIRST_REQUEST_GRACE, all).await;
+        drained.cancel();
         if let Some(engine) = engine {
             if timeout(OPERATIONS_GRACE, engine.quiet()).await.is_err() {
                 tracing::warn!("operations are still under way; the next start takes them up");
