@@ -95,8 +95,7 @@ fn measure(files: usize) {
     succeed(Command::new("git").args(["init", "--quiet", "--bare", "-b", "main"]).arg(&repository));
     import(&repository, &first_commit(files));
     let project = repository.to_str().unwrap();
-    user.run(&["images", "build"]);
-    user.run(&["images", "build", "--type", "generic"]);
+    user.run(&["images", "build", "agent", "dev-generic"]);
 
     // From nothing.
     let clone = scratch.join("clone");
@@ -115,7 +114,7 @@ fn measure(files: usize) {
     for _ in 0..TIMES {
         times.push(table.timed(&["create", "--project", project, "app-b"]));
         if times.len() < TIMES {
-            user.run(&["delete", "--force", "app-b"]);
+            user.run(&["delete", "--force", "--purge", "app-b"]);
         }
     }
     let hand = Hand { what: "cp -a of a checkout", time: hand };
@@ -185,7 +184,7 @@ fn measure(files: usize) {
     });
     let hand = Hand { what: "podman unshare cp -a", time: hand };
     let time = table.timed(&["cache", "promote", "app-a"]);
-    let bytes = user.json(&["projects", "--json"])[0]["caches"][0]["bytes"].as_u64();
+    let bytes = user.json(&["projects"])[0]["caches"][0]["bytes"].as_u64();
     table.row("promote a cache", time, Some(hand), bytes);
 
     for (what, id) in
@@ -310,7 +309,7 @@ fn size(trees: &[&Path]) -> u64 {
 
 /// Returns the directory of the project's base that is not `known`.
 fn base(user: &User, known: impl AsRef<Path>) -> PathBuf {
-    let projects = user.json(&["projects", "--json"]);
+    let projects = user.json(&["projects"]);
     let bases = projects[0]["bases"].as_array().unwrap().iter();
     let mut directories = bases.map(|base| directory(base["volume"].as_str().unwrap()));
     directories.find(|directory| directory != known.as_ref()).unwrap()
