@@ -5,9 +5,7 @@ use clap::{Args, Subcommand};
 use super::arguments::Json;
 use super::asking::Asking;
 use super::context::Context;
-use super::output::Stop;
-use super::progress::{self, Waited};
-use super::{Exit, Outcome};
+use super::{Exit, Outcome, progress};
 use crate::model::TaskspaceId;
 
 /// `taskspace cache`
@@ -65,24 +63,10 @@ impl Cache {
 impl Promote {
     async fn run(self, context: &Context) -> Outcome {
         let context = &context.asking(self.asking.asker()?);
-        let (output, id) = (context.output, &self.id);
+        let id = &self.id;
         let operation = context.call(async |client| client.promote_cache(id).await).await?;
-        if self.no_wait {
-            progress::under_way(output, &operation, self.json.json)?;
-            return Ok(Exit::Done);
-        }
-        match progress::wait(context, &operation, false).await? {
-            Waited::Done => {}
-            Waited::Failed(problem) => return Err(Stop::Problem(problem)),
-            Waited::Interrupted => return Ok(Exit::Interrupted),
-        }
-        if self.json.json {
-            let number = operation.id;
-            output.json(&context.call(async |client| client.operation(number).await).await?)?;
-        } else {
-            output.line(&format!("later taskspaces begin with the build cache of {id}"))?;
-        }
-        Ok(Exit::Done)
+        let done = format!("later taskspaces begin with the build cache of {id}");
+        progress::finish(context, &operation, &done, self.no_wait, self.json.json).await
     }
 }
 

@@ -10,9 +10,7 @@ use super::arguments::Json;
 use super::asking::Asking;
 use super::context::Context;
 use super::limits::Limits;
-use super::output::Stop;
-use super::progress::{self, Waited};
-use super::{Exit, Outcome, plan, ssh_config, usage};
+use super::{Exit, Outcome, plan, progress, ssh_config, usage};
 use crate::model::{
     Code, CreateRequest, GitEnvironment, Operation, Problem, ProjectType, TaskspaceId,
 };
@@ -167,14 +165,9 @@ pub(super) struct Shown {
 pub(super) async fn await_new(context: &Context, operation: Operation, shown: Shown) -> Outcome {
     let Shown { json, no_wait, build_output } = shown;
     let output = context.output;
-    if no_wait {
-        progress::under_way(output, &operation, json)?;
-        return Ok(Exit::Done);
-    }
-    match progress::wait(context, &operation, build_output).await? {
-        Waited::Done => {}
-        Waited::Failed(problem) => return Err(Stop::Problem(problem)),
-        Waited::Interrupted => return Ok(Exit::Interrupted),
+    let ended = progress::until_done(context, &operation, no_wait, build_output, json);
+    if let Some(exit) = ended.await? {
+        return Ok(exit);
     }
     let Some(id) = operation.taskspace else {
         let problem = Problem::new(Code::Internal, "the service has not told the id");

@@ -7,9 +7,8 @@ use jiff::Timestamp;
 use super::arguments::Json;
 use super::context::Context;
 use super::output::{Stop, plain, size, span};
-use super::progress::{self, Waited};
 use super::table::{self, Column};
-use super::{Exit, Outcome};
+use super::{Exit, Outcome, progress};
 use crate::model::{BuildRequest, ImageState, ImageView};
 
 /// `taskspace images`
@@ -84,17 +83,12 @@ impl Build {
     async fn run(self, context: &Context) -> Outcome {
         let request = BuildRequest { images: self.names, force: self.force };
         let operation = context.call(async |client| client.build_images(&request).await).await?;
-        if self.no_wait {
-            progress::under_way(context.output, &operation, self.json.json)?;
-            return Ok(Exit::Done);
+        let (no_wait, lines, json) = (self.no_wait, self.build_output, self.json.json);
+        if let Some(exit) = progress::until_done(context, &operation, no_wait, lines, json).await? {
+            return Ok(exit);
         }
-        match progress::wait(context, &operation, self.build_output).await? {
-            Waited::Done => {}
-            Waited::Failed(problem) => return Err(Stop::Problem(problem)),
-            Waited::Interrupted => return Ok(Exit::Interrupted),
-        }
-        if self.json.json || !context.output.quiet {
-            show(context, self.json.json).await?;
+        if json || !context.output.quiet {
+            show(context, json).await?;
         }
         Ok(Exit::Done)
     }

@@ -11,6 +11,7 @@ use tokio::signal::ctrl_c;
 
 use super::context::Context;
 use super::output::{Output, Stop, plain};
+use super::{Exit, Outcome};
 use crate::model::{
     Code, Conflict, Event, EventBody, EventQuery, Operation, OperationKind, Problem, StepOutcome,
     Target,
@@ -55,6 +56,47 @@ pub(super) async fn wait(
         None => Waited::Done,
         Some(problem) => Waited::Failed(Box::new(problem)),
     })
+}
+
+/// Waits until an operation is done, unless it is not to be waited for; returns the status to end with
+/// at once where it was not.
+pub(super) async fn until_done(
+    context: &Context,
+    operation: &Operation,
+    no_wait: bool,
+    build_output: bool,
+    json: bool,
+) -> Result<Option<Exit>, Stop> {
+    if no_wait {
+        under_way(context.output, operation, json)?;
+        return Ok(Some(Exit::Done));
+    }
+    match wait(context, operation, build_output).await? {
+        Waited::Done => Ok(None),
+        Waited::Failed(problem) => Err(Stop::Problem(problem)),
+        Waited::Interrupted => Ok(Some(Exit::Interrupted)),
+    }
+}
+
+/// Waits until an operation is done, unless it is not to be waited for, and says so.
+pub(super) async fn finish(
+    context: &Context,
+    operation: &Operation,
+    done: &str,
+    no_wait: bool,
+    json: bool,
+) -> Outcome {
+    if let Some(exit) = until_done(context, operation, no_wait, false, json).await? {
+        return Ok(exit);
+    }
+    if json {
+        let number = operation.id;
+        let over = context.call(async |client| client.operation(number).await).await?;
+        context.output.json(&over)?;
+    } else {
+        context.output.line(done)?;
+    }
+    Ok(Exit::Done)
 }
 
 /// Says that an operation that is not waited for is under way.

@@ -5,9 +5,7 @@ use clap::Args;
 use super::arguments::Json;
 use super::asking::Asking;
 use super::context::Context;
-use super::output::Stop;
-use super::progress::{self, Waited};
-use super::{Exit, Outcome};
+use super::{Exit, Outcome, progress};
 use crate::model::{OnFull, Quantity, ResizeRequest, TaskspaceId};
 
 const EXAMPLES: &str = "\
@@ -46,16 +44,11 @@ impl Resize {
         let (output, id) = (context.output, &self.id);
         let request = ResizeRequest { storage: self.storage, on_full: self.on_full };
         let operation = context.call(async |client| client.resize(id, &request).await).await?;
-        if self.no_wait {
-            progress::under_way(output, &operation, self.json.json)?;
-            return Ok(Exit::Done);
+        let (no_wait, json) = (self.no_wait, self.json.json);
+        if let Some(exit) = progress::until_done(context, &operation, no_wait, false, json).await? {
+            return Ok(exit);
         }
-        match progress::wait(context, &operation, false).await? {
-            Waited::Done => {}
-            Waited::Failed(problem) => return Err(Stop::Problem(problem)),
-            Waited::Interrupted => return Ok(Exit::Interrupted),
-        }
-        if self.json.json {
+        if json {
             output.json(&context.call(async |client| client.show(id).await).await?)?;
         } else {
             output.line(&format!("resized {id}"))?;

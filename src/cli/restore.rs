@@ -6,7 +6,7 @@ use super::arguments::Json;
 use super::asking::Asking;
 use super::context::Context;
 use super::output::Stop;
-use super::{Exit, Outcome, confirm, plan, snapshot};
+use super::{Exit, Outcome, confirm, plan, progress};
 use crate::model::{Code, RestoreRequest, SnapshotName, TaskspaceId};
 
 /// `taskspace restore`
@@ -69,6 +69,6 @@ impl Restore {
             begun => begun?,
         };
         let done = format!("{id} is as it was in {name}");
-        snapshot::finish(context, &operation, &done, self.no_wait, json).await
+        progress::finish(context, &operation, &done, self.no_wait, json).await
     }
 }

@@ -5,10 +5,8 @@ use clap::Args;
 use super::arguments::Json;
 use super::asking::Asking;
 use super::context::Context;
-use super::output::Stop;
-use super::progress::{self, Waited};
-use super::{Exit, Outcome};
-use crate::model::{Operation, SnapshotName, SnapshotRequest, TaskspaceId};
+use super::{Outcome, progress};
+use crate::model::{SnapshotName, SnapshotRequest, TaskspaceId};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -65,33 +63,6 @@ impl Snapshot {
                 (operation, done)
             }
         };
-        finish(context, &operation, &done, self.no_wait, self.json.json).await
+        progress::finish(context, &operation, &done, self.no_wait, self.json.json).await
     }
-}
-
-/// Waits until an operation on a taskspace is over, and says that it is done.
-pub(super) async fn finish(
-    context: &Context,
-    operation: &Operation,
-    done: &str,
-    no_wait: bool,
-    json: bool,
-) -> Outcome {
-    let output = context.output;
-    if no_wait {
-        progress::under_way(output, operation, json)?;
-        return Ok(Exit::Done);
-    }
-    match progress::wait(context, operation, false).await? {
-        Waited::Done => {}
-        Waited::Failed(problem) => return Err(Stop::Problem(problem)),
-        Waited::Interrupted => return Ok(Exit::Interrupted),
-    }
-    if json {
-        let number = operation.id;
-        output.json(&context.call(async |client| client.operation(number).await).await?)?;
-    } else {
-        output.line(done)?;
-    }
-    Ok(Exit::Done)
 }
