@@ -32,7 +32,8 @@ objects=$(git rev-parse --git-path objects)
 mkdir "$temporary/objects"
 export GIT_INDEX_FILE="$temporary/index"
 export GIT_OBJECT_DIRECTORY="$temporary/objects" GIT_ALTERNATE_OBJECT_DIRECTORIES="$objects"
-git add --all --sparse >&2
+# In one pack and as they are: a file for each of thousands of objects takes several times as long.
+git -c core.bigFileThreshold=1 -c pack.compression=0 add --all --sparse >&2
 
 # Whatever the repository's configuration says of how a diff looks.
 changes() {
