@@ -101,7 +101,7 @@ fn measure(files: usize) {
     let clone = scratch.join("clone");
     let hand = timed(|| {
         succeed(Command::new("git").args(["clone", "--quiet"]).arg(&repository).arg(&clone));
-        nix::unistd::sync();
+        settle();
     });
     let hand = Hand { what: "git clone, sync", time: hand };
     let time = table.timed(&["create", "--project", project, "app-a"]);
@@ -134,18 +134,13 @@ fn measure(files: usize) {
     let bytes = size(&[&first, &second]) - size(&[&first]);
     table.row("create at a newer commit", time, Some(hand), Some(bytes));
 
-    // Work, and what is built.
+    // Work.
     let changed = files / CHANGED;
     let change = format!(
         "cd /workspace && find . -name '*.txt' | sort | head -{changed} | \
-         while read -r file; do echo changed >> $file; done && \
-         mkdir -p $CARGO_TARGET_DIR && cp -r --no-preserve=all $(ls -d d* | head -{}) \
-         $CARGO_TARGET_DIR",
-        changed.div_ceil(PER_DIRECTORY)
+         while read -r file; do echo changed >> $file; done"
     );
     table.inside("app-a", &change);
-    let changes = directory("taskspace-app-a-changes").join("upper");
-    let cache = directory("taskspace-app-a-build-cache");
 
     let mut times = Vec::new();
     let mut by_hand = Vec::new();
@@ -161,27 +156,39 @@ fn measure(files: usize) {
     let hand = Hand { what: "git diff over ssh", time: median(by_hand) };
     table.row("diff", median(times), Some(hand), None);
 
-    let hand = timed(|| {
-        let to = scratch.join("fork");
-        copy_inside(&[&changes, &cache], &to);
-        remove_inside(&to);
-    });
-    let hand = Hand { what: "podman unshare cp -a", time: hand };
+    let changes = directory("taskspace-app-a-changes").join("upper");
     let mut times = Vec::new();
+    let mut by_hand = Vec::new();
+    let mut bytes = 0;
     for _ in 0..TIMES {
+        let to = scratch.join("fork");
+        settle();
+        by_hand.push(timed(|| copy_inside(&[&changes], &to)));
+        remove_inside(&to);
+        settle();
         times.push(table.timed(&["fork", "app-a", "app-d"]));
+        bytes = table.occupied("app-d");
         if times.len() < TIMES {
             user.run(&["delete", "--force", "--purge", "app-d"]);
         }
     }
-    let bytes = table.occupied("app-d");
+    let hand = Hand { what: "podman unshare cp -a", time: median(by_hand) };
     table.row("fork, a tenth is changed", median(times), Some(hand), Some(bytes));
 
+    // What is built.
+    let build = format!(
+        "mkdir -p $CARGO_TARGET_DIR && cd /workspace && \
+         cp -r --no-preserve=all $(ls -d d* | head -{}) $CARGO_TARGET_DIR",
+        changed.div_ceil(PER_DIRECTORY)
+    );
+    table.inside("app-a", &build);
+    let cache = directory("taskspace-app-a-build-cache");
     let hand = timed(|| {
         let to = scratch.join("promotion");
         copy_inside(&[&cache], &to);
-        remove_inside(&to);
     });
+    remove_inside(&scratch.join("promotion"));
+    settle();
     let hand = Hand { what: "podman unshare cp -a", time: hand };
     let time = table.timed(&["cache", "promote", "app-a"]);
     let bytes = user.json(&["projects"])[0]["caches"][0]["bytes"].as_u64();
@@ -256,6 +263,11 @@ fn import(repository: &Path, stream: &[u8]) {
     assert!(import.wait().unwrap().success());
 }
 
+/// Has everything written, so that what is measured next does not wait for what was done before.
+fn settle() {
+    nix::unistd::sync();
+}
+
 fn timed(act: impl FnOnce()) -> Duration {
     let begun = Instant::now();
     act();
@@ -276,7 +288,7 @@ fn told(time: Duration) -> String {
 
 fn copy(from: &Path, to: &Path) {
     succeed(Command::new("cp").arg("-a").arg(from).arg(to));
-    nix::unistd::sync();
+    settle();
 }
 
 /// Makes a command that sees what containers wrote.

@@ -148,7 +148,7 @@ pub fn plan(inputs: &Inputs<'_>, again: bool) -> Plan {
     // What is copied goes into what is empty.
     let after_copy = |volume: usize| [Some(volume), copied].into_iter().flatten().collect();
     let needs: Vec<usize> = after_copy(state);
-    let state = plan.push(
+    let state_directories = plan.push(
         "directories of the agent's state",
         Act::MakeDirectories {
             root: state_directory,
@@ -158,7 +158,7 @@ pub fn plan(inputs: &Inputs<'_>, again: bool) -> Plan {
         &needs,
     );
     let needs: Vec<usize> = after_copy(cache);
-    let cache = plan.push(
+    let cache_directories = plan.push(
         "directories of the build cache",
         Act::LayOutCache(volumes::own_cache(id, record, capabilities)),
         None,
@@ -169,7 +169,7 @@ pub fn plan(inputs: &Inputs<'_>, again: bool) -> Plan {
         pod: &ready,
         agent: vec![checkout, cache, state, files],
         dev: vec![checkout, cache, files],
-        start: vec![seeded],
+        start: vec![seeded, state_directories, cache_directories],
         hand_over: true,
     };
     let started = push_pod(&mut plan, inputs, needs);
