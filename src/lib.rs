@@ -8,6 +8,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod coordinator;
+pub mod dns;
 pub mod engine;
 pub mod fault;
 pub mod frames;

@@ -15,6 +15,7 @@ const ROOMS: &[&str] = &[
     "config",
     "policy",
     "render",
+    "dns",
     "podman",
     "frames",
     "uds",
