@@ -81,8 +81,8 @@ test-reboot: build ## log out, shut down and cut the power of a test host of its
 test-vm: build ## hard storage limits on ext4 and XFS, in an emulated machine (root only, a quarter of an hour)
 	@tests/vm/quotas $(target)/debug/taskspace
 
-bench: cargo ## what the registry, admissions, collections, and taskspaces of projects of several sizes cost
-	$(CARGO) bench --locked --bench registry --bench admission --bench collect
+bench: cargo ## what the registry, admissions, collections, names, and taskspaces of projects of several sizes cost
+	$(CARGO) bench --locked --bench registry --bench admission --bench collect --bench dns
 	@$(test_environment); \
 	$(CARGO) bench --locked --bench storage
 
