@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion};
 use taskspace::model::{
-    AgentSpec, BaseRecord, BaseState, Desired, ProjectRecord, ProjectSpec, ProjectType, Record,
-    Spec, Status, TaskspaceId,
+    AgentSpec, BaseRecord, BaseState, Desired, NetworkPolicy, ProjectRecord, ProjectSpec,
+    ProjectType, Record, Spec, Status, TaskspaceId,
 };
 use taskspace::registry::Registry;
 use tokio::runtime::Runtime;
@@ -151,6 +151,7 @@ fn record(id: &TaskspaceId, number: usize) -> Record {
     let created = jiff::Timestamp::UNIX_EPOCH;
     let project = number / PER_PROJECT;
     Record {
+        network: NetworkPolicy::default(),
         status: Status::Running,
         desired: Desired::Running,
         dev_port: 10_000,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use taskspace::cli::{self, Arguments, Exit, Verb};
-use taskspace::host::unshared;
+use taskspace::host::{pod_network, unshared};
 use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
 
@@ -14,6 +14,9 @@ fn main() -> ExitCode {
     // Before anything has made a thread: only a process without them can enter a user namespace.
     if std::env::args_os().nth(1).is_some_and(|verb| verb == unshared::VERB) {
         return unshared::run(std::io::stdin(), std::io::stdout());
+    }
+    if std::env::args_os().nth(1).is_some_and(|verb| verb == pod_network::VERB) {
+        return pod_network::run(std::env::args_os().skip(2));
     }
     let arguments = Arguments::parse();
     log(&arguments);

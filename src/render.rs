@@ -1,6 +1,8 @@
 //! Every generated text: the templates of `templates/`, embedded and rendered strictly (a variable
 //! that a template asks for and does not get is an error).
 
+mod nft;
+
 use std::path::Path;
 
 use minijinja::syntax::SyntaxConfig;
@@ -9,6 +11,8 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
 use serde::Serialize;
 
 use crate::model::{AgentSpec, ImageRef, Role, TaskspaceId};
+
+pub use nft::{NftFamily, NftPorts, NftRuleset, NftScope, nft_ruleset};
 
 /// A template that cannot be rendered: a mistake in the program or in the settings.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +31,8 @@ macro_rules! templates {
     };
 }
 
-const TEXTS: &[Named] = templates!["ssh_config", "known_hosts", "agent-config.yaml"];
+const TEXTS: &[Named] =
+    templates!["ssh_config", "known_hosts", "agent-config.yaml", "network/ruleset.nft"];
 
 const CONTAINERFILES: &[Named] = templates![
     "images/agent.Containerfile",

@@ -152,7 +152,9 @@ fn what_forwards_to_a_network_that_is_gone_is_ended() {
     // It is left by whoever starts and stops what the service has stopped.
     user.run(&["stop", "forwarded"]);
     user.kill_service();
+    let permits = user.permits("forwarded");
     podman(&["pod", "start", "taskspace-forwarded"]);
+    drop(permits);
     hide_network(&user, "forwarded");
     podman(&["pod", "stop", "--time=0", "taskspace-forwarded"]);
     assert_eq!(pasta().len(), 1);
@@ -304,4 +306,32 @@ fn a_taskspace_that_is_still_being_made_can_be_deleted() {
     user.run(&["create", "--project", repository.as_str(), "--no-wait", "brief"]);
     user.run(&["delete", "--force", "--purge", "brief"]);
     assert_eq!(user.json(&["list"]), json!([]));
+}
+
+#[test]
+fn nobody_but_the_service_starts_what_is_down() {
+    let user = User::new();
+    let repository = Repository::new(&user, "app");
+    user.run(&["create", "--project", repository.as_str(), "guarded"]);
+    user.kill_service();
+    let by_hand = |arguments: &[&str]| {
+        TestPodman::shared().command().args(arguments).output().unwrap().status.success()
+    };
+    let answers = || user.ssh("guarded-dev", &["true"]).status().unwrap().success();
+    let states = || {
+        let filter = "--filter=label=io.symposium.taskspace=guarded";
+        podman(&["ps", "--all", filter, "--format={{.IsInfra}} {{.State}}"])
+    };
+    // Without a network nothing reaches anything, whatever still runs.
+    assert!(!by_hand(&["pod", "restart", "taskspace-guarded"]));
+    assert!(states().contains("true exited"), "{}", states());
+    by_hand(&["pod", "stop", "--time=0", "taskspace-guarded"]);
+    assert!(!by_hand(&["pod", "start", "taskspace-guarded"]));
+    assert!(!by_hand(&["start", "taskspace-guarded-dev"]));
+    assert!(!states().contains("running"), "{}", states());
+    user.run(&["start", "guarded"]);
+    assert!(answers());
+    // One alone is brought back by the service.
+    by_hand(&["restart", "--time=0", "taskspace-guarded-dev"]);
+    wait_until("it is brought back", answers);
 }

@@ -22,6 +22,7 @@ mod fork;
 mod interference;
 mod leftovers;
 mod monitors;
+mod network;
 mod overlay;
 mod podman_faults;
 mod policy;

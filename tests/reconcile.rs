@@ -112,7 +112,9 @@ fn a_new_network_under_containers_that_run_is_noticed() {
     wait_until("the network is down", || {
         podman(&["inspect", "--format={{.State.Status}}", infra.trim()]).trim() == "exited"
     });
+    let permits = user.permits("r-cut-off");
     podman(&["start", infra.trim()]);
+    drop(permits);
     wait_recovered(&user, "r-cut-off", 1);
 }
 
@@ -126,6 +128,7 @@ fn go_time(text: &str) -> jiff::Timestamp {
 fn what_is_to_be_stopped_is_stopped_again() {
     let (user, _repository) = with_taskspace("r-stopped");
     user.run(&["stop", "r-stopped"]);
+    let _permits = user.permits("r-stopped");
     podman(&["pod", "start", "taskspace-r-stopped"]);
     wait_until("it is stopped again", || {
         let states = podman(&[
@@ -248,7 +251,9 @@ fn what_was_killed_between_its_making_and_its_start_starts_all_the_same() {
     let format = "--format={{.InfraContainerID}}";
     let infra = podman(&["pod", "inspect", format, "taskspace-inited"]).trim().to_owned();
     for container in [infra.as_str(), "taskspace-inited-dev"] {
+        let permits = user.permits("inited");
         podman(&["init", container]);
+        drop(permits);
         let pid = podman(&["inspect", "--format={{.State.Pid}}", container]);
         kill(Pid::from_raw(pid.trim().parse().unwrap()), Signal::SIGKILL).unwrap();
         user.run(&["start", "inited"]);
@@ -339,6 +344,7 @@ fn what_is_paused_goes_on_or_is_stopped() {
     podman(&["pod", "pause", "taskspace-r-paused"]);
     wait_recovered(&user, "r-paused", 1);
     user.run(&["stop", "r-paused"]);
+    let _permits = user.permits("r-paused");
     podman(&["pod", "start", "taskspace-r-paused"]);
     podman(&["pod", "pause", "taskspace-r-paused"]);
     wait_until("it is stopped again", || {

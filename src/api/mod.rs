@@ -18,6 +18,7 @@ mod extract;
 mod images;
 mod limits;
 mod listen;
+mod networks;
 mod notify;
 mod openapi;
 mod operations;

@@ -4,8 +4,8 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     cache, completions, containers, create, delete, diff, events, exec, exit, fetch, fork, gc,
-    images, lifecycle, list, locks, logs, operations, patch, policy, projects, quota, resize,
-    restore, run_op, serve, show, snapshot, snapshots, ssh, ssh_config, states, status,
+    images, lifecycle, list, locks, logs, network, operations, patch, policy, projects, quota,
+    resize, restore, run_op, serve, show, snapshot, snapshots, ssh, ssh_config, states, status,
 };
 
 /// Make, use and remove taskspaces
@@ -71,6 +71,8 @@ pub enum Verb {
     Restart(lifecycle::Lifecycle),
     /// Change how much a taskspace may use
     Resize(resize::Resize),
+    /// Show or change what a taskspace may reach, and what it was refused
+    Network(network::Network),
     /// Delete taskspaces
     #[command(visible_alias = "rm")]
     Delete(delete::Delete),
@@ -145,7 +147,7 @@ mod tests {
 
     #[test]
     fn what_is_understood() {
-        let good: [&[&str]; 68] = [
+        let good: [&[&str]; 73] = [
             &["create"],
             &["create", "fix-1", "--project", "https://host/x.git", "--ref", "main"],
             &["create", "--type", "auto", "--agent", "my-agent --fast", "--no-wait", "--json"],
@@ -226,6 +228,20 @@ mod tests {
             &["quota", "resize", "1501000000", "30Gi"],
             &["quota", "remove", "--user", "u", "--force", "--yes"],
             &["policy", "check", "a.yaml", "b.yaml"],
+            &["network", "a"],
+            &["network", "a", "restricted", "--no-wait", "--as", "me"],
+            &["network", "a", "allow", "example.org:443", "*.example.com", "host:postgres"],
+            &["network", "a", "blocked", "--follow", "--json"],
+            &[
+                "create",
+                "--network",
+                "restricted",
+                "--allow",
+                "example.org",
+                "--deny",
+                "192.0.2.7",
+                "--observe",
+            ],
             &["policy", "list", "--json"],
             &["policy", "show", "restricted", "--json"],
         ];
@@ -233,7 +249,7 @@ mod tests {
             let words = ["taskspace"].iter().chain(words);
             assert!(Arguments::try_parse_from(words.clone()).is_ok(), "{words:?}");
         }
-        let bad: [&[&str]; 58] = [
+        let bad: [&[&str]; 61] = [
             &["create", "Fix"],
             &["create", "--type", "cobol"],
             &["create", "a", "b"],
@@ -289,6 +305,9 @@ mod tests {
             &["quota", "setup", "--size", "0"],
             &["quota", "setup", "--size", "1Gi", "--ids", "1001"],
             &["quota", "resize", "0", "1Gi"],
+            &["network"],
+            &["network", "a", "allow", "https://example.org"],
+            &["create", "--network", "Open"],
             &["policy"],
             &["policy", "check"],
             &["policy", "show", "Open"],

@@ -10,7 +10,7 @@ use super::arguments::Json;
 use super::asking::Asking;
 use super::context::Context;
 use super::limits::Limits;
-use super::{Exit, Outcome, plan, progress, ssh_config, usage};
+use super::{Exit, Outcome, network, plan, progress, ssh_config, usage};
 use crate::model::{
     Code, CreateRequest, GitEnvironment, Operation, Problem, ProjectType, TaskspaceId,
 };
@@ -59,6 +59,8 @@ pub struct Create {
     agent_state_of: Option<TaskspaceId>,
     #[command(flatten)]
     limits: Limits,
+    #[command(flatten)]
+    network: network::Flags,
     /// Use what is known of the repository, without asking it
     #[arg(long)]
     offline: bool,
@@ -146,6 +148,7 @@ impl Create {
             storage: self.limits.storage,
             on_full: self.limits.on_full,
             hard: self.limits.hard,
+            network: self.network.request(),
             offline: self.offline,
             keep_on_failure: self.keep_on_failure,
             git: git_environment(|name| env::var(name).ok()),

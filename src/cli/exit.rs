@@ -78,9 +78,10 @@ impl Exit {
             | Code::OperationCancelled
             | Code::QueueFull
             | Code::UnsavedWork => Self::Conflict,
-            Code::PolicyUnenforceable | Code::QuotaExceeded | Code::DependencyCycle => {
-                Self::Refused
-            }
+            Code::PolicyUnenforceable
+            | Code::PolicyForbids
+            | Code::QuotaExceeded
+            | Code::DependencyCycle => Self::Refused,
             Code::PodmanUnavailable => Self::PodmanUnavailable,
             Code::RepositoryUnavailable
             | Code::ImageBuildFailed

@@ -2,12 +2,12 @@
 
 use clap::Args;
 
-use super::Outcome;
 use super::arguments::Json;
 use super::asking::Asking;
 use super::context::Context;
 use super::create::{self, Shown};
 use super::limits::Limits;
+use super::{Outcome, network};
 use crate::model::{ForkRequest, SnapshotName, TaskspaceId};
 
 const EXAMPLES: &str = "\
@@ -41,6 +41,8 @@ pub struct Fork {
     prompt: Option<String>,
     #[command(flatten)]
     limits: Limits,
+    #[command(flatten)]
+    network: network::Flags,
     /// Leave what was made when it fails, to look at it
     #[arg(long)]
     keep_on_failure: bool,
@@ -67,6 +69,7 @@ impl Fork {
             storage: self.limits.storage,
             on_full: self.limits.on_full,
             hard: self.limits.hard,
+            network: self.network.chosen(),
             keep_on_failure: self.keep_on_failure,
         };
         let from = &self.from;

@@ -28,6 +28,7 @@ mod limits;
 mod list;
 mod locks;
 mod logs;
+mod network;
 mod openapi;
 mod operations;
 mod output;
@@ -110,6 +111,7 @@ async fn dispatch(arguments: Arguments, output: Output) -> Outcome {
         Verb::Stop(stop) => stop.run(&context, lifecycle::Action::Stop).await,
         Verb::Restart(restart) => restart.run(&context, lifecycle::Action::Restart).await,
         Verb::Resize(resize) => resize.run(&context).await,
+        Verb::Network(network) => network.run(&context).await,
         Verb::Delete(delete) => delete.run(&context).await,
         Verb::Ssh(ssh) => ssh.run(&context).await,
         Verb::Exec(exec) => exec.run(&context).await,

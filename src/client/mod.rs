@@ -21,10 +21,10 @@ use serde::de::DeserializeOwned;
 
 use crate::frames::PROTOCOL;
 use crate::model::{
-    Asker, BuildRequest, ContainerName, CreateRequest, DeleteOptions, DetailView, Event,
-    EventQuery, ExecRequest, ForkRequest, HealthView, ImageView, Operation, PlanView, ProjectView,
-    Recorded, RegisterRequest, RegisteredContainer, ResizeRequest, Role, StatusView, TaskspaceId,
-    VersionView,
+    Asker, Blocked, BuildRequest, ContainerName, CreateRequest, DeleteOptions, DetailView, Event,
+    EventQuery, ExecRequest, ForkRequest, HealthView, ImageView, NetworkChange, Operation,
+    PlanView, ProjectView, Recorded, RegisterRequest, RegisteredContainer, ResizeRequest, Role,
+    StatusView, TaskspaceId, VersionView,
 };
 use crate::uds::{self, Reply, UdsError, UnixHttp};
 
@@ -131,6 +131,20 @@ impl Client {
     /// Begins to change how much a taskspace may use.
     pub async fn resize(&self, id: &TaskspaceId, request: &ResizeRequest) -> Result<Operation> {
         self.call(Method::PATCH, &format!("/v1/taskspaces/{id}"), Some(request)).await
+    }
+
+    /// Begins to change what a taskspace may reach.
+    pub async fn change_network(
+        &self,
+        id: &TaskspaceId,
+        change: &NetworkChange,
+    ) -> Result<Operation> {
+        self.call(Method::PATCH, &format!("/v1/taskspaces/{id}/network"), Some(change)).await
+    }
+
+    /// Lists what a taskspace was refused.
+    pub async fn blocked(&self, id: &TaskspaceId) -> Result<Vec<Blocked>> {
+        self.get(&format!("/v1/taskspaces/{id}/network/blocked")).await
     }
 
     /// Begins to make a taskspace's build cache the one of its project.

@@ -51,6 +51,8 @@ pub struct Paths {
     pub context: PathBuf,
     /// The user's own SSH configuration.
     pub user_ssh_config: PathBuf,
+    /// Directories that are there while a container may be started.
+    pub permits: PathBuf,
     /// What this user's clients of package registries are configured by.
     pub clients: ClientFiles,
     /// `CONTAINER_HOST`, as it is.
@@ -149,6 +151,7 @@ impl Paths {
             registry: state_dir.join("taskspace-registry.json"),
             taskspaces: state_dir.join("taskspaces"),
             service_log: state_dir.join("taskspaced.log"),
+            permits: state_dir.join("permits"),
             state_dir,
             mirrors: cache.join(NAME).join("mirrors"),
             config_dirs: vec![Path::new("/etc").join(NAME), config.join(NAME)],

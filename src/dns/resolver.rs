@@ -1,15 +1,16 @@
 //! The host's own resolver.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RecordType};
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{ResolveHosts, ResolverConfig, ResolverOpts};
+use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::system_conf::parse_resolv_conf;
@@ -36,7 +37,8 @@ const MAX_ACTIVE: usize = 256;
 /// addresses in its networks, and they are nobody else's business. Domains to search in are for who
 /// asks to apply. What is asked at the same time is sent once, and answers are remembered.
 pub struct HostResolver {
-    path: PathBuf,
+    /// None where it is fixed whom it asks.
+    path: Option<PathBuf>,
     current: Mutex<Current>,
 }
 
@@ -49,18 +51,37 @@ struct Current {
 }
 
 impl HostResolver {
+    /// Asks these servers, whatever the host does.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn asking(servers: &[SocketAddr]) -> Result<Self, LookupError> {
+        let server = |address: &SocketAddr| {
+            let mut server = NameServerConfig::udp_and_tcp(address.ip());
+            for connection in &mut server.connections {
+                connection.port = address.port();
+            }
+            server
+        };
+        let config = ResolverConfig::from_name_servers(servers.iter().map(server).collect());
+        let resolver = Some(build(config, ResolverOpts::default())?);
+        Ok(Self { path: None, current: Mutex::new(Current { resolver, ..Current::default() }) })
+    }
+
     /// Goes by a file such as `/etc/resolv.conf`, also when it changes.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, current: Mutex::default() }
+        Self { path: Some(path), current: Mutex::default() }
     }
 
     /// Returns a resolver by the file as it is now; by what it was when it can no longer be used.
     fn resolver(&self) -> Result<TokioResolver, LookupError> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        if current.looked.is_none_or(|looked| now.duration_since(looked) >= LOOK) {
+        if let Some(path) = &self.path
+            && current.looked.is_none_or(|looked| now.duration_since(looked) >= LOOK)
+        {
             current.looked = Some(now);
-            if let Err(error) = self.refresh(&mut current) {
+            if let Err(error) = refresh(path, &mut current) {
                 let Some(resolver) = &current.resolver else {
                     // The next one looks again.
                     current.looked = None;
@@ -72,22 +93,22 @@ impl HostResolver {
         }
         current.resolver.clone().ok_or_else(|| NetError::NoConnections.into())
     }
+}
 
-    fn refresh(&self, current: &mut Current) -> Result<(), LookupError> {
-        let unreadable = |source| LookupError::Read { path: self.path.clone(), source };
-        let attributes = fs::metadata(&self.path).map_err(unreadable)?;
-        let modified = attributes.modified().map_err(unreadable)?;
-        let seen = Some((modified, attributes.len(), attributes.ino()));
-        if current.seen == seen {
-            return Ok(());
-        }
-        let text = fs::read(&self.path).map_err(unreadable)?;
-        let unusable = |source| LookupError::Configuration { path: self.path.clone(), source };
-        let (config, options) = parse_resolv_conf(text).map_err(unusable)?;
-        current.resolver = Some(build(config, options).map_err(unusable)?);
-        current.seen = seen;
-        Ok(())
+fn refresh(path: &Path, current: &mut Current) -> Result<(), LookupError> {
+    let unreadable = |source| LookupError::Read { path: path.to_owned(), source };
+    let attributes = fs::metadata(path).map_err(unreadable)?;
+    let modified = attributes.modified().map_err(unreadable)?;
+    let seen = Some((modified, attributes.len(), attributes.ino()));
+    if current.seen == seen {
+        return Ok(());
     }
+    let text = fs::read(path).map_err(unreadable)?;
+    let unusable = |source| LookupError::Configuration { path: path.to_owned(), source };
+    let (config, options) = parse_resolv_conf(text).map_err(unusable)?;
+    current.resolver = Some(build(config, options).map_err(unusable)?);
+    current.seen = seen;
+    Ok(())
 }
 
 pub(super) fn build(

@@ -12,10 +12,12 @@ use super::execute::{Failure, OnFailure};
 use super::fork::Forking;
 use super::perform::Acting;
 use super::restore::Restoration;
-use super::{Inner, caches, execute, fork, lifecycle, make, restore, settle, snapshots, storage};
+use super::{
+    Inner, caches, execute, fork, lifecycle, make, network, restore, settle, snapshots, storage,
+};
 use crate::model::{
-    Code, Collectable, CreateRequest, Hold, OperationKind, Problem, ResizeRequest, SnapshotName,
-    TaskspaceId,
+    Code, Collectable, CreateRequest, Hold, NetworkChange, OperationKind, Problem, ResizeRequest,
+    SnapshotName, TaskspaceId,
 };
 use crate::plan::snapshot::Taking;
 use crate::plan::{CopyPlan, Plan};
@@ -54,6 +56,8 @@ pub(super) enum Job {
     Copy(CopyPlan),
     /// Change how much it may use.
     Resize(ResizeRequest),
+    /// Change its network policy.
+    Network(NetworkChange),
     /// Pause it: it has written too much.
     Freeze,
     /// Let it go on: there is room again.
@@ -76,6 +80,7 @@ impl Job {
             Self::Fork(_) => OperationKind::Fork,
             Self::Copy(_) => OperationKind::Copy,
             Self::Resize(_) | Self::Freeze | Self::LetGo => OperationKind::Scale,
+            Self::Network(_) => OperationKind::Config,
         }
     }
 
@@ -239,6 +244,7 @@ pub(super) async fn run(
         Job::Fork(forking) => fork::fork(&context, *forking).await,
         Job::Copy(copy) => fork::copy_out(&context, copy).await,
         Job::Resize(request) => storage::resize(&context, request).await,
+        Job::Network(change) => network::change(&context, change).await,
         Job::Freeze => storage::freeze(&context).await,
         Job::LetGo => storage::let_go(&context).await,
     }

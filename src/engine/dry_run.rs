@@ -25,7 +25,7 @@ impl Engine {
             id: id.clone(),
             wanted: make::Wanted { request, resolved, origin: None, limits },
             warnings: capabilities.warnings.clone(),
-            ports: inner.settings.ports.clone(),
+            settings: inner.settings.clone(),
             quotas: inner.prepared_quotas(&capabilities).await?,
             operation: 0,
         };

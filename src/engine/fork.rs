@@ -95,6 +95,7 @@ pub(super) async fn fork(context: &Context, forking: Forking) -> Result<(), Prob
         storage: request.storage,
         on_full: request.on_full,
         hard: request.hard,
+        network: request.network.unwrap_or_else(|| record.network.into()),
         offline: true,
         dirty: false,
         keep_on_failure: request.keep_on_failure,

@@ -1,6 +1,7 @@
 //! Makes taskspaces, and takes back what an interrupted making left.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -9,9 +10,11 @@ use super::driver::Context;
 use super::execute::{Failure, OnFailure};
 use super::fork::Origin;
 use super::limits::Limits;
+use super::network::choose;
 use super::project_quotas::Prepared;
 use super::projects::{Resolved, enter_project};
 use super::{Inner, lifecycle, problems};
+use crate::config::Settings;
 use crate::config::settings::PortSettings;
 use crate::fault;
 use crate::host::ports;
@@ -210,6 +213,7 @@ pub(super) async fn plan_for(
         files: engine.paths.taskspace(id),
         auth: engine.paths.auth.clone(),
         context: engine.paths.context.clone(),
+        permits: engine.paths.permits.clone(),
     };
     Ok(plan(&Inputs {
         registry: engine.document().await?.registry,
@@ -246,7 +250,7 @@ async fn enter(
         id: context.id.clone(),
         wanted: wanted.clone(),
         warnings: capabilities.warnings.clone(),
-        ports: context.engine.settings.ports.clone(),
+        settings: context.engine.settings.clone(),
         quotas: context.engine.prepared_quotas(capabilities).await?,
         operation: context.operation,
     };
@@ -259,7 +263,7 @@ pub(super) struct Draft {
     pub(super) id: TaskspaceId,
     pub(super) wanted: Wanted,
     pub(super) warnings: Vec<String>,
-    pub(super) ports: PortSettings,
+    pub(super) settings: Arc<Settings>,
     pub(super) quotas: Prepared,
     pub(super) operation: u64,
 }
@@ -267,10 +271,10 @@ pub(super) struct Draft {
 impl Draft {
     /// Enters the taskspace into a document, with ports of its own.
     pub(super) fn enter(self, document: &mut Document) -> Result<Record, Problem> {
-        let Self { id, wanted, mut warnings, ports, quotas, operation } = self;
+        let Self { id, wanted, mut warnings, settings, quotas, operation } = self;
         let Wanted { request, resolved, origin, limits } = wanted;
         check_free(document, &id, request.agent_state_of.as_ref())?;
-        let ports = pick_ports(document, &ports)?;
+        let ports = pick_ports(document, &settings.ports)?;
         let give_id = |storage: Storage| {
             let storage = Storage { only_hard: request.hard, ..storage };
             quotas.give_id(storage, document, &mut warnings)
@@ -289,6 +293,7 @@ impl Draft {
         };
         let now = Timestamp::now();
         let name = enter_project(document, &resolved);
+        let network = choose(&settings, &name, limits.tier.as_deref(), request.network)?;
         let mut agent = AgentSpec::resolve(request.agent.as_deref(), request.prompt);
         let (forked, cache) = match origin {
             None => {
@@ -330,6 +335,7 @@ impl Draft {
             snapshots: Default::default(),
             restoring: None,
             tier: limits.tier,
+            network,
             storage,
             underway: Some(Underway {
                 keep: request.keep_on_failure,

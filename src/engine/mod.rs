@@ -12,6 +12,7 @@ mod dry_run;
 mod events;
 mod execute;
 mod fork;
+mod forwarding;
 mod health;
 mod images;
 mod leftovers;
@@ -57,6 +58,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Paths, Settings};
+use crate::host::files;
 use crate::model::{Event, Operation, OperationState, Problem, TaskspaceId};
 use crate::registry::Registry;
 
@@ -80,6 +82,7 @@ struct Inner {
     coordination: coordination::Coordination,
     link: link::Link,
     images: images::Images,
+    networks: network::Networks,
     projects: projects::Projects,
     ssh: ssh::Ssh,
     drivers: Mutex<HashMap<TaskspaceId, mpsc::UnboundedSender<driver::Queued>>>,
@@ -124,6 +127,10 @@ impl Engine {
         let file = paths.registry.clone();
         let registry =
             ssh::blocking(move || Registry::open(file).map_err(problems::registry)).await?;
+        let permits = paths.permits.clone();
+        // What an earlier run was about to start is started by nobody else.
+        ssh::blocking(move || files::remove_tree(&permits).map_err(|error| problems::file(&error)))
+            .await?;
         let document = registry.read().await.map_err(problems::registry)?;
         let bus = Arc::new(events::EventBus::new());
         let inner = Arc::new(Inner {
@@ -152,6 +159,7 @@ impl Engine {
                 &document.coordination,
             ),
             link: link::Link::new(paths.clone()),
+            networks: network::Networks::new(&settings.nameservers)?,
             images: images::Images::new(settings.clone(), document.registry),
             projects: projects::Projects::new(paths.mirrors.clone(), registry.clone()),
             ssh: ssh::Ssh::new(paths.clone(), registry.clone()),

@@ -126,10 +126,8 @@ impl Performer for Acting {
             Act::Pause => self.pause().await,
             Act::Unpause => self.unpause().await,
             Act::StartInfra => self.start_infra().await,
-            Act::StartContainer(role) => {
-                let name = names::container(&self.id, *role);
-                self.start_container(&name).await
-            }
+            Act::GuardNetwork => self.guard_network().await,
+            Act::StartContainer(role) => self.start_container(*role).await,
             Act::StopContainer(role) => {
                 let name = names::container(&self.id, *role);
                 self.stop_container(&name).await

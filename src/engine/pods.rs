@@ -7,8 +7,10 @@ use uuid::Uuid;
 use super::perform::Acting;
 use super::problems;
 use super::projects::is_ours;
+use super::ssh::blocking;
+use crate::host::permits::Permit;
 use crate::host::systemd::UserManager;
-use crate::model::{Code, Problem};
+use crate::model::{Code, Problem, Role};
 use crate::plan::assess::Life;
 use crate::plan::names;
 use crate::podman::{self, ContainerSpec, ErrorKind, PodSpec, Podman, PodmanError};
@@ -57,6 +59,7 @@ impl Acting {
 
     /// Removes the pod; one of that name that is somebody else's is left alone.
     pub(super) async fn remove_pod(&self) -> Result<(), Problem> {
+        self.engine.networks.forget(&self.id);
         if let Some(pod) = self.engine.own_pod(&self.podman, &self.id).await? {
             let patience = self.engine.stop_seconds();
             absent_is_fine(twice(|| self.podman.remove_pod(&pod.id, true, patience)).await)?;
@@ -71,6 +74,7 @@ impl Acting {
 
     /// Stops the pod; one of that name that is somebody else's is left alone.
     pub(super) async fn stop_pod(&self) -> Result<(), Problem> {
+        self.engine.networks.forget(&self.id);
         let Some(pod) = self.engine.own_pod(&self.podman, &self.id).await? else {
             return self.free_ports().await;
         };
@@ -96,11 +100,29 @@ impl Acting {
         if infra.is_none_or(|infra| Life::of(&infra.state) == Life::Down) {
             self.free_ports().await?;
         }
-        self.start_container(&pod.infra_id).await
+        self.start(&pod.infra_id, None).await
     }
 
-    /// Starts a container, and once more when what may be in the way of that has been cleared.
-    pub(super) async fn start_container(&self, name: &str) -> Result<(), Problem> {
+    /// Puts the network policy in force.
+    pub(super) async fn guard_network(&self) -> Result<(), Problem> {
+        let own = self.engine.own_pod(&self.podman, &self.id).await?;
+        let pod = own.ok_or_else(|| foreign_pod(&names::pod(&self.id)))?;
+        // As it is recorded now: it may have been changed since this operation began.
+        let policy = self.engine.record(&self.id).await?.network;
+        self.engine.guard(&self.podman, &self.id, &pod.infra_id, &policy).await
+    }
+
+    /// Starts a container.
+    pub(super) async fn start_container(&self, role: Role) -> Result<(), Problem> {
+        self.start(&names::container(&self.id, role), Some(role)).await
+    }
+
+    /// Permits the start of a container, and starts it: once more when what may be in the way of that has
+    /// been cleared.
+    async fn start(&self, name: &str, role: Option<Role>) -> Result<(), Problem> {
+        let permit = names::permit(&self.engine.paths.permits, &self.id, role);
+        let give = move || Permit::give(&permit).map_err(|error| problems::file(&error));
+        let _permit = blocking(give).await?;
         match self.podman.start_container(name).await {
             Err(error) if error.kind() == ErrorKind::Other => {
                 tracing::debug!("tried again: {error}");

@@ -4,12 +4,14 @@ use std::fmt::Display;
 
 use crate::host::files::FileError;
 use crate::host::git::GitError;
+use crate::host::pod_network::PodNetworkError;
 use crate::host::podman_service::PodmanServiceError;
 use crate::host::sshkeys::KeyError;
 use crate::host::unshared::UnsharedError;
 use crate::model::{Code, Problem, TaskspaceId};
 use crate::plan::capability::Unsuitable;
 use crate::podman::{ErrorKind, PodmanError};
+use crate::policy::network::{BoundsError, ResolveError};
 use crate::registry::RegistryError;
 
 pub(crate) fn podman(error: PodmanError) -> Problem {
@@ -32,6 +34,28 @@ pub(crate) fn podman(error: PodmanError) -> Problem {
         | ErrorKind::InUse
         | ErrorKind::BadState
         | ErrorKind::Other => Problem::new(Code::PodmanFailed, detail),
+    }
+}
+
+pub(crate) fn network(error: &PodNetworkError) -> Problem {
+    let problem = Problem::new(Code::PolicyUnenforceable, error.to_string());
+    match error.hint() {
+        Some(hint) => problem.hint(hint),
+        None => problem,
+    }
+}
+
+pub(crate) fn unresolved(error: &ResolveError) -> Problem {
+    Problem::new(Code::PolicyUnenforceable, error.to_string())
+        .hint("`taskspace policy list` shows which policies there are")
+}
+
+pub(crate) fn bounds(error: &BoundsError) -> Problem {
+    match error {
+        BoundsError::Policy(_) => Problem::new(Code::MessageFormatInvalid, error.to_string())
+            .hint("`taskspace policy list` shows which there are"),
+        _ => Problem::new(Code::PolicyForbids, error.to_string())
+            .hint("see settings.yaml (projects) and resource-policies.yaml (tiers)"),
     }
 }
 

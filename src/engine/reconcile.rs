@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::observe::World;
 use super::settle::{is_recovery, unfinished};
-use super::{Inner, network, problems, snapshots};
+use super::{Inner, forwarding, problems, snapshots};
 use crate::model::{Document, EventBody, OperationKind, Problem, Record, Status, TaskspaceId};
 use crate::plan::assess::{Verdict, assess};
 use crate::plan::names;
@@ -190,7 +190,9 @@ impl Inner {
                 Verdict::Settled => {
                     found.forget(id);
                     self.patience.over(id);
-                    if network::is_left(record) || snapshots::are_left(record) {
+                    let is_unguarded =
+                        record.status == Status::Running && !self.networks.is_guarded(id);
+                    if is_unguarded || forwarding::is_left(record) || snapshots::are_left(record) {
                         self.have_settled(id, false);
                     }
                     continue;

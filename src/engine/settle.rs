@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::driver::{self, Context, Job};
 use super::perform::last_lines;
 use super::restore::Restoration;
-use super::{Inner, lifecycle, make, network, observe, problems};
+use super::{Inner, forwarding, lifecycle, make, observe, problems};
 use crate::host::banner::{self, BannerError};
 use crate::host::ports;
 use crate::model::{
@@ -45,8 +45,11 @@ pub(super) async fn settle(
     tracing::debug!(%id, ?verdict, "looked after");
     match verdict {
         Verdict::Settled => {
-            if network::is_left(record) {
+            if forwarding::is_left(record) {
                 engine.free_ports(&podman, id, record.ports()).await?;
+            }
+            if record.status == Status::Running && !engine.networks.is_guarded(id) {
+                engine.guard_again(&podman, id, record).await?;
             }
             engine.drop_unfinished(&podman, id, record).await?;
             engine.patience.over(id);

@@ -5,6 +5,7 @@
 //! decided elsewhere. Functions that are not `async` may block.
 
 pub mod activation;
+pub mod addresses;
 pub mod banner;
 pub mod child;
 pub mod confined;
@@ -14,6 +15,9 @@ pub mod forwarders;
 pub mod git;
 pub mod knock;
 pub mod monitors;
+pub mod open_files;
+pub mod permits;
+pub mod pod_network;
 pub mod podman_service;
 pub mod ports;
 pub mod processes;

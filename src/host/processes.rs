@@ -33,6 +33,11 @@ pub struct Running {
 }
 
 impl Process {
+    /// Returns the process that has a number now; none when none has.
+    pub fn of(number: i32) -> Option<Self> {
+        Running::read(number).map(|running| running.process)
+    }
+
     /// Whether it still runs.
     pub fn runs(self) -> bool {
         Running::read(self.number).is_some_and(|running| running.process == self)

@@ -38,8 +38,8 @@ pub use event::{Event, EventBody, EventQuery, StepOutcome};
 pub use id::{IdError, TaskspaceId};
 pub(crate) use network::joined;
 pub use network::{
-    AddressRange, Destination, DomainName, GroupName, NamePattern, NetworkPolicy, PolicyName,
-    PortRange, PortSet, Protocol, ServiceName,
+    AddressRange, Blocked, Destination, DomainName, GroupName, NamePattern, NetworkChange,
+    NetworkPolicy, NetworkRequest, PolicyName, PortRange, PortSet, Protocol, ServiceName,
 };
 pub use operation::{Operation, OperationKind, OperationState};
 pub use problem::{Code, Problem};

@@ -35,6 +35,8 @@ pub enum Code {
     NetworkPortUnavailable,
     /// A policy cannot be enforced on this host.
     PolicyUnenforceable,
+    /// A policy of the administrator or the user does not allow it.
+    PolicyForbids,
     /// Another operation is in the way.
     OperationConflict,
     /// As many operations wait as may.
@@ -89,6 +91,7 @@ impl Code {
             | Self::RefNotFound
             | Self::DependencyCycle
             | Self::PolicyUnenforceable
+            | Self::PolicyForbids
             | Self::QuotaExceeded => 422,
             Self::QueueFull => 429,
             Self::PodmanFailed | Self::ImageBuildFailed | Self::OperationFailed => 502,
@@ -116,6 +119,7 @@ impl Code {
             Self::QuotaExceeded => "quota exceeded",
             Self::NetworkPortUnavailable => "no port available",
             Self::PolicyUnenforceable => "policy cannot be enforced",
+            Self::PolicyForbids => "a policy forbids it",
             Self::OperationConflict => "another operation is in the way",
             Self::QueueFull => "too many operations wait",
             Self::LeaseLost => "no longer held",

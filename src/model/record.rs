@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Code, ContainerName, Desired, Operation, OperationKind, Problem, ProjectRecord, Registration,
-    ResizeRequest, Restoring, Role, Shared, SnapshotName, SnapshotRecord, Spec, Status, Storage,
-    StorageUsage, TaskspaceId, Totals,
+    Code, ContainerName, Desired, NetworkChange, NetworkPolicy, Operation, OperationKind, Problem,
+    ProjectRecord, Registration, ResizeRequest, Restoring, Role, Shared, SnapshotName,
+    SnapshotRecord, Spec, Status, Storage, StorageUsage, TaskspaceId, Totals,
 };
 
 /// The document's format; a file of a newer one is refused.
@@ -126,6 +126,8 @@ pub enum KeptJob {
     },
     /// Change how much it may use.
     Resize(ResizeRequest),
+    /// Change its network policy.
+    Network(NetworkChange),
 }
 
 impl Document {
@@ -288,6 +290,9 @@ pub struct Record {
     /// How much it may write; absent where that is not limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
+    /// What it may reach; one that was made before there were policies is open.
+    #[serde(default)]
+    pub network: NetworkPolicy,
     /// What is being done to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub underway: Option<Underway>,
@@ -380,6 +385,7 @@ impl Record {
             restoring: None,
             tier: None,
             storage: None,
+            network: NetworkPolicy::default(),
             underway: None,
             failure: None,
             warnings: Vec::new(),

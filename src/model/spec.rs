@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{OnFull, Quantity, SnapshotName, TaskspaceId};
+use super::{NetworkRequest, OnFull, Quantity, SnapshotName, TaskspaceId};
 
 /// One of the two containers of a taskspace.
 #[derive(
@@ -270,6 +270,9 @@ pub struct CreateRequest {
     /// Whether it must not be made where the file system itself does not hold it to that.
     #[serde(default)]
     pub hard: bool,
+    /// What it may reach.
+    #[serde(default)]
+    pub network: NetworkRequest,
     /// Use the mirror as it is, without asking the repository.
     #[serde(default)]
     pub offline: bool,
@@ -315,6 +318,9 @@ pub struct ForkRequest {
     /// Whether it must not be made where the file system itself does not hold it to that.
     #[serde(default)]
     pub hard: bool,
+    /// What it may reach; the same as the other one when it is not given.
+    #[serde(default)]
+    pub network: Option<NetworkRequest>,
     /// Leave what was made when it fails.
     #[serde(default)]
     pub keep_on_failure: bool,

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::capability::Capabilities;
 use super::hold::{push_hold, push_hold_cache};
-use super::lifecycle::{push_build_cache, push_project_cache, push_start, push_verify};
+use super::lifecycle::{push_build_cache, push_guard, push_project_cache, push_start, push_verify};
 use super::{Act, BasePlan, Plan, SeedPlan, fork, names, pod, volumes};
 use crate::model::{ImageRef, Record, Role, TaskspaceId};
 use crate::podman::VolumeSpec;
@@ -30,7 +30,7 @@ pub struct Inputs<'a> {
     pub stop_seconds: u32,
 }
 
-/// The places on the host that are mounted.
+/// Places on the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
     /// The taskspace's own files.
@@ -39,6 +39,16 @@ pub struct Places {
     pub auth: PathBuf,
     /// The user's directory with the agents' context.
     pub context: PathBuf,
+    /// Where directories are while containers of the taskspace may be started.
+    pub permits: PathBuf,
+}
+
+#[cfg(test)]
+impl Places {
+    /// Some places, for tests.
+    pub(crate) fn example() -> Self {
+        Self { files: "/f".into(), auth: "/a".into(), context: "/c".into(), permits: "/r".into() }
+    }
 }
 
 /// Returns the plan that makes and starts a taskspace; with `again` after an interrupted one, of
@@ -242,7 +252,7 @@ struct PodNeeds<'a> {
 }
 
 fn push_pod(plan: &mut Plan, inputs: &Inputs<'_>, needs: PodNeeds<'_>) -> usize {
-    let spec = pod::pod(inputs.registry, inputs.id, inputs.record.ports(), inputs.capabilities);
+    let spec = pod::pod(inputs);
     let pod = plan.push("pod", Act::CreatePod(spec), Some(Act::RemovePod), needs.pod);
     // Making containers and starting the network take turns at the pod's lock: the network goes
     // first, since it takes longest.
@@ -262,5 +272,6 @@ fn push_pod(plan: &mut Plan, inputs: &Inputs<'_>, needs: PodNeeds<'_>) -> usize 
         before_agent.push(dev);
         before_agent = vec![plan.push("hand it over", Act::HandOver, None, &before_agent)];
     }
-    push_start(plan, infra, &before_agent, &[dev])
+    let guarded = push_guard(plan, inputs, &[infra]);
+    push_start(plan, guarded, &before_agent, &[dev])
 }

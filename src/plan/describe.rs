@@ -135,6 +135,9 @@ impl Act {
             Self::Pause => format!("pause the containers of the pod {pod}"),
             Self::Unpause => format!("let the containers of the pod {pod} go on"),
             Self::StartInfra => format!("start the network of the pod {pod}"),
+            Self::GuardNetwork => {
+                format!("put the network policy of {id} in force in the network of the pod {pod}")
+            }
             Self::StartContainer(role) => {
                 format!("start the container {}", names::container(id, *role))
             }

@@ -44,7 +44,7 @@ mod tests {
 
     fn made(record: &Record) -> Plan {
         let capabilities = Capabilities::example();
-        let places = Places { files: "/f".into(), auth: "/a".into(), context: "/c".into() };
+        let places = Places::example();
         create::plan(
             &Inputs {
                 registry: Uuid::nil(),

@@ -20,8 +20,15 @@ pub fn start(inputs: &Inputs<'_>) -> Plan {
     ready.push(plan.push("the agent's state is there", state, None, &[]));
     let unpaused = plan.push("let go on what is paused", Act::Unpause, None, &ready);
     let infra = plan.push("start the network", Act::StartInfra, Some(Act::StopPod), &[unpaused]);
-    push_start(&mut plan, infra, &[], &[]);
+    let guarded = push_guard(&mut plan, inputs, &[infra]);
+    push_start(&mut plan, guarded, &[], &[]);
     plan
+}
+
+/// Appends what puts the network policy in force: nothing of ours is started before.
+pub(super) fn push_guard(plan: &mut Plan, inputs: &Inputs<'_>, needs: &[usize]) -> usize {
+    let title = format!("network policy {}", inputs.record.network.name);
+    plan.push(title, Act::GuardNetwork, None, needs)
 }
 
 /// Returns the plan that stops a taskspace.
@@ -48,6 +55,7 @@ pub fn let_go() -> Plan {
 /// Returns the plan that brings back single containers of a pod whose network is up.
 pub fn mend(inputs: &Inputs<'_>, troubles: &BTreeMap<Role, Trouble>) -> Plan {
     let mut plan = Plan::new("mend");
+    let guarded = push_guard(&mut plan, inputs, &[]);
     for (role, trouble) in troubles {
         let role = *role;
         let mut before = Vec::new();
@@ -66,7 +74,7 @@ pub fn mend(inputs: &Inputs<'_>, troubles: &BTreeMap<Role, Trouble>) -> Plan {
         }
         let verified = push_verify(&mut plan, inputs, role, &before);
         let start = format!("start the {role} container");
-        let start = plan.push(start, Act::StartContainer(role), None, &[verified]);
+        let start = plan.push(start, Act::StartContainer(role), None, &[verified, guarded]);
         let wait = format!("wait for the sshd of the {role} container");
         plan.push(wait, Act::AwaitSsh(role), None, &[start]);
     }
@@ -127,9 +135,9 @@ pub(super) fn push_verify(
 
 /// Appends the start of both containers, the agent's first, and the waiting for their sshds. Returns the
 /// step that starts the dev container.
-pub(super) fn push_start(plan: &mut Plan, infra: usize, agent: &[usize], dev: &[usize]) -> usize {
+pub(super) fn push_start(plan: &mut Plan, guarded: usize, agent: &[usize], dev: &[usize]) -> usize {
     let mut needs = agent.to_vec();
-    needs.push(infra);
+    needs.push(guarded);
     let start =
         plan.push("start the agent container", Act::StartContainer(Role::Agent), None, &needs);
     plan.push("wait for the agent's sshd", Act::AwaitSsh(Role::Agent), None, &[start]);

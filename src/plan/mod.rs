@@ -14,6 +14,7 @@ mod hold;
 pub mod lifecycle;
 pub mod names;
 pub mod pod;
+pub mod ruleset;
 pub mod snapshot;
 pub mod volumes;
 
@@ -128,6 +129,8 @@ pub enum Act {
     HandOver,
     /// Start the pod's network: its infra container alone.
     StartInfra,
+    /// Put the network policy in force.
+    GuardNetwork,
     /// Start a container.
     StartContainer(Role),
     /// Pause the containers that run.

@@ -1,6 +1,7 @@
 //! Names and labels of everything that Podman keeps for us.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
@@ -75,6 +76,12 @@ pub fn base_labels(registry: Uuid, project: &str, commit: &str) -> Labels {
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .into()
+}
+
+/// Returns the directory that has to be there for a container to start; without a role, for the pod's
+/// network.
+pub fn permit(permits: &Path, id: &TaskspaceId, role: Option<Role>) -> PathBuf {
+    permits.join(format!("{id}.{}", role.map_or("network", Role::name)))
 }
 
 /// Returns the pod's name.

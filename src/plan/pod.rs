@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
-
-use uuid::Uuid;
+use std::path::{Path, PathBuf};
 
 use super::capability::Capabilities;
 use super::create::Inputs;
 use super::names::{self, labels};
 use super::volumes::{BUILD_CACHE, build_cache_environment};
-use crate::model::{ImageRef, Ports, Role, TaskspaceId};
+use crate::model::{ImageRef, Role};
 use crate::podman::{
     BindMount, ContainerSpec, IdMap, LogConfiguration, NamedVolume, PodSpec, PortMapping,
     UserNamespace,
@@ -69,12 +67,9 @@ const READ_ONLY: [&str; 4] = ["ro", "nosuid", "nodev", "rbind"];
 
 /// Returns the pod: its own user namespace in which the host's user is uid 1000, and the two sshds
 /// published on the host's loopback.
-pub(crate) fn pod(
-    registry: Uuid,
-    id: &TaskspaceId,
-    ports: Ports,
-    capabilities: &Capabilities,
-) -> PodSpec {
+pub(crate) fn pod(inputs: &Inputs<'_>) -> PodSpec {
+    let Inputs { registry, id, record, capabilities, places, .. } = *inputs;
+    let ports = record.ports();
     let port_mappings = Role::ALL
         .into_iter()
         .map(|role| PortMapping {
@@ -88,9 +83,19 @@ pub(crate) fn pod(
         hostname: Some(id.to_string()),
         userns: Some(user_namespace(capabilities)),
         port_mappings,
+        // The service answers there, as far as the network policy lets it.
+        dns_server: vec![Ipv4Addr::LOCALHOST.into()],
+        dns_search: vec![".".to_owned()],
+        infra_conmon_pid_file: Some(pid_file(&names::permit(&places.permits, id, None))),
         labels: labels(registry, id, "pod"),
         ..PodSpec::default()
     }
+}
+
+/// Returns where a monitor writes its number: in a directory that is there only when the service starts the
+/// container, with its network policy in force. Whoever else starts it finds it does not start.
+fn pid_file(permit: &Path) -> PathBuf {
+    permit.join("pid")
 }
 
 /// Returns one of the containers.
@@ -143,6 +148,7 @@ pub(crate) fn container(inputs: &Inputs<'_>, role: Role) -> ContainerSpec {
         mounts,
         stop_timeout: Some(inputs.stop_seconds),
         init: true,
+        conmon_pid_file: Some(pid_file(&names::permit(&places.permits, id, Some(role)))),
         log_configuration: Some(LogConfiguration {
             driver: "k8s-file".to_owned(),
             size: Some(KEPT_OUTPUT),

@@ -161,8 +161,7 @@ mod tests {
     fn with_inputs<T>(record: &Record, plan: impl FnOnce(&Inputs<'_>) -> T) -> T {
         let id = "example".parse().unwrap();
         let capabilities = Capabilities::example();
-        let place = || "/p".into();
-        let places = Places { files: place(), auth: place(), context: place() };
+        let places = Places::example();
         plan(&Inputs {
             registry: Uuid::nil(),
             id: &id,

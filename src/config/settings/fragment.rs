@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZero;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -66,6 +67,9 @@ const STORAGE_INTERVAL: Duration = Duration::from_secs(10);
 /// Where node and Python keep what they install for a project: nowhere else than in its checkout.
 const CACHED_DIRECTORIES: [&str; 2] = ["node_modules", ".venv"];
 
+/// Where servers are asked for names.
+const DNS_PORT: u16 = 53;
+
 /// The first port that an ordinary user may bind.
 const FIRST_PORT: u16 = 1024;
 
@@ -92,6 +96,7 @@ pub(super) struct SettingsFragment {
 struct NetworkSettingsFragment {
     #[serde(default, deserialize_with = "each_once")]
     host_services: BTreeMap<ServiceName, NonZero<u16>>,
+    nameservers: Option<Vec<Text<Nameserver>>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -156,7 +161,9 @@ impl SettingsFragment {
         let (storage, over_storage) =
             (self.storage.unwrap_or_default(), over.storage.unwrap_or_default());
         let mut network = self.network.unwrap_or_default();
-        network.host_services.extend(over.network.unwrap_or_default().host_services);
+        let over_network = over.network.unwrap_or_default();
+        network.host_services.extend(over_network.host_services);
+        network.nameservers = over_network.nameservers.or(network.nameservers);
         let mut projects = self.projects;
         for (name, over) in over.projects {
             let before = projects.remove(&name).and_then(|project| project.network);
@@ -221,6 +228,7 @@ impl SettingsFragment {
         let restart = self.restart.unwrap_or_default();
         let cache = self.cache.unwrap_or_default();
         let storage = self.storage.unwrap_or_default();
+        let nameservers = self.network.and_then(|network| network.nameservers);
         let period = |given: Option<Text<Period>>, default| given.map_or(default, |it| it.0.0);
         let ports = PortSettings {
             dev: ports.dev.map_or(DEV_PORTS, |it| it.0.0),
@@ -262,6 +270,7 @@ impl SettingsFragment {
                 reserve: storage.reserve.map_or(RESERVE, |it| it.0),
                 interval: period(storage.interval, STORAGE_INTERVAL),
             },
+            nameservers: nameservers.into_iter().flatten().map(|it| it.0.0).collect(),
             images,
             coordination,
             retention,
@@ -273,6 +282,24 @@ impl SettingsFragment {
                     (name.0, ProjectSettings { network })
                 })
                 .collect(),
+        })
+    }
+}
+
+/// Who is asked for names: `192.0.2.53`, or with a port `192.0.2.53:5353`.
+#[derive(Clone, Copy, Debug)]
+struct Nameserver(SocketAddr);
+
+impl FromStr for Nameserver {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let address = text.parse::<IpAddr>().map(|address| SocketAddr::new(address, DNS_PORT));
+        let address = address.or_else(|_| text.parse());
+        address.map(Self).map_err(|_| {
+            format!(
+                "{text:?} is not the address of a server such as 192.0.2.53 or [2001:db8::1]:53"
+            )
         })
     }
 }

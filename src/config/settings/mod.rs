@@ -5,6 +5,7 @@ mod read;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -52,6 +53,8 @@ pub struct Settings {
     pub resources: Resources,
     /// What a taskspace may reach.
     pub networks: Networks,
+    /// Who is asked for names on behalf of taskspaces; none for those that the host asks.
+    pub nameservers: Vec<SocketAddr>,
     /// What holds for the taskspaces of a project, by its name.
     pub projects: BTreeMap<String, ProjectSettings>,
 }
@@ -442,6 +445,11 @@ mod tests {
                 "0/network-groups.yaml:1:14: there is no",
             ),
             ("settings.yaml", "network: {host_services: {a: b}}", "0/settings.yaml:1:30: network"),
+            (
+                "settings.yaml",
+                "network: {nameservers: [dns.example.org]}",
+                "\"dns.example.org\" is not the address of a server",
+            ),
             ("settings.yaml", "projects: {a/b: {}}", "is not the name of a project"),
             (
                 "settings.yaml",

@@ -142,6 +142,7 @@ impl Job {
                 save: save.clone(),
             },
             Self::Resize(request) => KeptJob::Resize(*request),
+            Self::Network(change) => KeptJob::Network(change.clone()),
             Self::Create(_)
             | Self::Resume
             | Self::TakeBack
@@ -169,6 +170,7 @@ impl From<KeptJob> for Job {
                 Self::Restore(Restoration { name, agent_state, save })
             }
             KeptJob::Resize(request) => Self::Resize(request),
+            KeptJob::Network(change) => Self::Network(change),
         }
     }
 }

@@ -4,12 +4,12 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::ExitCode;
 
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use serde::Serialize;
 
 use super::tree::{self, TreeError};
 use super::wire::{Request, Said};
+use crate::host::open_files;
 
 /// Runs the child. The process must have no other threads.
 pub fn run(input: impl Read + Send + 'static, mut output: impl Write) -> ExitCode {
@@ -49,8 +49,7 @@ fn become_root() -> nix::Result<()> {
     setresgid(group, group, group)?;
     setresuid(user, user, user)?;
     // A deep tree needs a descriptor for each directory on the way.
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, most, most)
+    open_files::raise()
 }
 
 fn refuse(

@@ -5,6 +5,7 @@ mod domain;
 mod names;
 mod ports;
 mod range;
+mod request;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,7 @@ pub use names::{GroupName, PolicyName, ServiceName};
 pub(crate) use ports::joined;
 pub use ports::{PortRange, PortSet, Protocol};
 pub use range::AddressRange;
+pub use request::{Blocked, NetworkChange, NetworkRequest};
 
 /// The network policy of a taskspace, with what was added to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -33,6 +35,12 @@ pub struct NetworkPolicy {
     /// Let through, and list, what the policy would refuse.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub observe: bool,
+}
+
+impl Default for NetworkPolicy {
+    fn default() -> Self {
+        Self::new(PolicyName::open())
+    }
 }
 
 impl NetworkPolicy {

@@ -78,6 +78,13 @@ name! {
     PolicyName, "a network policy"
 }
 
+impl PolicyName {
+    /// Returns the name of the built-in policy that lets most through.
+    pub fn open() -> Self {
+        Self("open".to_owned())
+    }
+}
+
 name! {
     /// The name of a group of destinations.
     GroupName, "a group"

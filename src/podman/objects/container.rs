@@ -38,6 +38,8 @@ pub struct Container {
     pub network_mode: String,
     /// Where its network namespace is; empty while it has none.
     pub network_namespace: PathBuf,
+    /// Where its monitor writes its number when it starts.
+    pub conmon_pid_file: PathBuf,
     /// The user namespace: empty, `private`, `host`, or `container:<id>` within a pod.
     pub userns_mode: String,
     /// How user ids are mapped, each as `inside:intermediate:count`; empty without a mapping.
@@ -214,6 +216,8 @@ struct Reply {
     #[serde(default, deserialize_with = "nullable")]
     bounding_caps: Vec<String>,
     #[serde(default, deserialize_with = "nullable")]
+    conmon_pid_file: PathBuf,
+    #[serde(default, deserialize_with = "nullable")]
     pod: String,
     #[serde(default, deserialize_with = "nullable")]
     is_infra: bool,
@@ -276,6 +280,7 @@ impl From<Reply> for Container {
             privileged: host.privileged,
             network_mode: host.network_mode,
             network_namespace: reply.network_settings.sandbox_key,
+            conmon_pid_file: reply.conmon_pid_file,
             userns_mode: host.userns_mode,
             uid_map: host.id_mappings.uid_map,
             gid_map: host.id_mappings.gid_map,
@@ -305,7 +310,7 @@ mod tests {
                 "ExitCode": 0, "Error": "", "StartedAt": "2026-11-21T04:53:14.893092389Z",
                 "FinishedAt": "0001-01-01T00:00:00Z",
             },
-            "Pod": "0c7", "IsInfra": false,
+            "Pod": "0c7", "IsInfra": false, "ConmonPidFile": "/run/pid",
             "EffectiveCaps": null, "BoundingCaps": ["CAP_CHOWN"],
             "Mounts": [{
                 "Type": "volume", "Name": "v", "Source": "/s/_data", "Destination": "/v",
@@ -324,6 +329,7 @@ mod tests {
         assert_eq!(container.pod_id.as_deref(), Some("0c7"));
         assert_eq!(container.image, "localhost/debian:trixie");
         assert_eq!(container.network_namespace, PathBuf::from("/run/user/1000/netns/netns-1"));
+        assert_eq!(container.conmon_pid_file, PathBuf::from("/run/pid"));
         assert_eq!(container.uid_map, ["0:1:1000", "1000:0:1"]);
         assert_eq!((container.effective_caps.len(), container.bounding_caps.len()), (0, 1));
         assert_eq!(container.labels["a"], "b");

@@ -161,16 +161,16 @@ impl Networks {
             allowed: allowed.address_rules(&reserved::closed(policy.private_ranges)),
             denied_names: denied.name_rules(),
             allowed_names: allowed.name_rules(),
-            closed: closed_of(policy),
+            closed: closed_of(policy, wanted.observe),
         })
     }
 }
 
-/// What is not open has nothing that could be closed.
-fn closed_of(policy: &Policy) -> Vec<AddressRange> {
+/// What is neither open nor opened to be observed has nothing that could be closed.
+fn closed_of(policy: &Policy, observe: bool) -> Vec<AddressRange> {
     match policy.like {
-        Openness::Open => reserved::closed(policy.private_ranges),
-        Openness::Restricted | Openness::Isolated => Vec::new(),
+        Openness::Restricted | Openness::Isolated if !observe => Vec::new(),
+        _ => reserved::closed(policy.private_ranges),
     }
 }
 

@@ -1,0 +1,41 @@
+//! What a taskspace may reach.
+
+use axum::Json;
+use axum::extract::State;
+
+use super::app::App;
+use super::extract::{By, Document, Id, Parameters};
+use super::operations::{Started, Wait, started};
+use super::problem::Answer;
+use crate::model::{Blocked, NetworkChange, Problem};
+
+/// Change what a taskspace may reach
+///
+/// What is absent stays as it is. Connections that the new policy does not let through are cut.
+#[utoipa::path(patch, path = "/v1/taskspaces/{id}/network", tag = "taskspaces",
+    request_body = NetworkChange,
+    params(("id" = String, Path, description = "The taskspace"), Wait),
+    responses(Started,
+        (status = 400, body = Problem),
+        (status = 404, body = Problem),
+        (status = 409, body = Problem),
+        (status = 422, body = Problem)))]
+pub(crate) async fn change(
+    State(app): State<App>,
+    Id(id): Id,
+    Parameters(wait): Parameters<Wait>,
+    By(asker): By,
+    Document(change): Document<NetworkChange>,
+) -> Answer<Started> {
+    started(&app, app.engine()?.change_network(&id, change, &asker).await?, wait).await
+}
+
+/// List what a taskspace was refused
+///
+/// Since it was started, or since the service was; the latest first.
+#[utoipa::path(get, path = "/v1/taskspaces/{id}/network/blocked", tag = "taskspaces",
+    params(("id" = String, Path, description = "The taskspace")),
+    responses((status = 200, body = [Blocked]), (status = 404, body = Problem)))]
+pub(crate) async fn blocked(State(app): State<App>, Id(id): Id) -> Answer<Json<Vec<Blocked>>> {
+    Ok(Json(app.engine()?.blocked(&id).await?))
+}

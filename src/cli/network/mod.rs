@@ -1,0 +1,202 @@
+//! `taskspace network`
+
+mod blocked;
+
+use clap::Args;
+
+use super::arguments::Json;
+use super::asking::Asking;
+use super::context::Context;
+use super::output::Stop;
+use super::progress::{self, Waited};
+use super::{Exit, Outcome};
+use crate::model::{
+    Code, Destination, NetworkChange, NetworkPolicy, NetworkRequest, PolicyName, Problem,
+    TaskspaceId,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  taskspace network fix-login
+      show what it may reach
+  taskspace network fix-login restricted
+      change its policy (`taskspace policy list`); what that does not let through is cut
+  taskspace network fix-login allow example.org:443 '*.example.com'
+  taskspace network fix-login deny 192.0.2.7
+  taskspace network fix-login reset example.org:443
+      as the policy says again
+  taskspace network fix-login observe
+      let everything through that is not yours, and list what the policy would refuse
+  taskspace network fix-login enforce
+  taskspace network fix-login blocked --follow
+      what was refused
+  taskspace network fix-login allow-blocked
+      allow the names that were refused";
+
+/// `taskspace network`
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Network {
+    /// The taskspace
+    #[arg(value_name = "ID")]
+    id: TaskspaceId,
+    /// A policy, or what to do: show, allow, deny, reset, observe, enforce, blocked or allow-blocked
+    #[arg(value_name = "POLICY|ACTION", default_value = "show")]
+    what: String,
+    /// Names, addresses, groups or services of this host, as in policies
+    #[arg(value_name = "DESTINATION")]
+    destinations: Vec<Destination>,
+    /// With `blocked`: go on, and show what is refused from now on as well
+    #[arg(long, short)]
+    follow: bool,
+    /// Do not wait until it is done
+    #[arg(long)]
+    no_wait: bool,
+    #[command(flatten)]
+    asking: Asking,
+    #[command(flatten)]
+    json: Json,
+}
+
+/// What a new taskspace may reach.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Flags {
+    /// Its network policy, such as open, restricted or isolated (`taskspace policy list`) [default: that
+    /// of its project or tier, or of the taskspace that is copied]
+    #[arg(long, value_name = "POLICY")]
+    network: Option<PolicyName>,
+    /// What it may reach as well, such as example.org:443 (can be repeated)
+    #[arg(long, value_name = "DESTINATION")]
+    allow: Vec<Destination>,
+    /// What it must not reach (can be repeated)
+    #[arg(long, value_name = "DESTINATION")]
+    deny: Vec<Destination>,
+    /// Let through, and list, what the policy would refuse
+    #[arg(long)]
+    observe: bool,
+}
+
+impl Flags {
+    /// Returns what is asked for.
+    pub(super) fn request(self) -> NetworkRequest {
+        let Self { network, allow, deny, observe } = self;
+        NetworkRequest { policy: network, allow, deny, observe }
+    }
+
+    /// Returns what is asked for, if anything is.
+    pub(super) fn chosen(self) -> Option<NetworkRequest> {
+        let request = self.request();
+        (request != NetworkRequest::default()).then_some(request)
+    }
+}
+
+impl Network {
+    pub(super) async fn run(self, context: &Context) -> Outcome {
+        let context = &context.asking(self.asking.asker()?);
+        let takes_destinations = matches!(self.what.as_str(), "allow" | "deny" | "reset");
+        if takes_destinations == self.destinations.is_empty() {
+            return Err(self.wrong_destinations().into());
+        }
+        match self.what.as_str() {
+            "show" => self.show(context).await,
+            "blocked" => blocked::list(context, &self.id, self.follow, self.json.json).await,
+            "allow-blocked" => {
+                let allow = blocked::names(context, &self.id).await?;
+                if allow.is_empty() {
+                    context.output.note("No name was refused that could be allowed.");
+                    return Ok(Exit::Done);
+                }
+                self.change(context, NetworkChange { allow, ..NetworkChange::default() }).await
+            }
+            _ => {
+                let change = self.requested()?;
+                self.change(context, change).await
+            }
+        }
+    }
+
+    fn wrong_destinations(&self) -> Problem {
+        let what = &self.what;
+        let detail = match self.destinations.is_empty() {
+            true => format!("`{what}` needs a destination"),
+            false => format!("`{what}` takes no destination"),
+        };
+        Problem::new(Code::MessageFormatInvalid, detail)
+            .hint("see the examples of `taskspace network --help`")
+    }
+
+    fn requested(&self) -> Result<NetworkChange, Problem> {
+        let destinations = || self.destinations.clone();
+        let same = NetworkChange::default();
+        Ok(match self.what.as_str() {
+            "allow" => NetworkChange { allow: destinations(), ..same },
+            "deny" => NetworkChange { deny: destinations(), ..same },
+            "reset" => NetworkChange { reset: destinations(), ..same },
+            "observe" => NetworkChange { observe: Some(true), ..same },
+            "enforce" => NetworkChange { observe: Some(false), ..same },
+            policy => {
+                let policy = policy.parse();
+                let policy =
+                    policy.map_err(|why: String| Problem::new(Code::MessageFormatInvalid, why))?;
+                NetworkChange { policy: Some(policy), ..same }
+            }
+        })
+    }
+
+    async fn show(&self, context: &Context) -> Outcome {
+        let id = &self.id;
+        let detail = context.call(async |client| client.show(id).await).await?;
+        let policy = &detail.recorded.record.network;
+        match self.json.json {
+            true => context.output.json(policy)?,
+            false => context.output.print(&text(policy))?,
+        }
+        Ok(Exit::Done)
+    }
+
+    async fn change(&self, context: &Context, change: NetworkChange) -> Outcome {
+        let (id, output) = (&self.id, context.output);
+        let begun = context.call(async |client| client.change_network(id, &change).await).await?;
+        if self.no_wait {
+            progress::under_way(output, &begun, self.json.json)?;
+            return Ok(Exit::Done);
+        }
+        match progress::wait(context, &begun, false).await? {
+            Waited::Done => self.show(context).await,
+            Waited::Failed(problem) => Err(Stop::Problem(problem)),
+            Waited::Interrupted => Ok(Exit::Interrupted),
+        }
+    }
+}
+
+/// Returns what a taskspace may reach, in words.
+pub(super) fn text(policy: &NetworkPolicy) -> String {
+    let mut text = format!("policy  {}\n", policy.name);
+    let list = |title: &str, destinations: &[Destination]| -> String {
+        destinations.iter().map(|destination| format!("{title}  {destination}\n")).collect()
+    };
+    text.push_str(&list("deny  ", &policy.deny));
+    text.push_str(&list("allow ", &policy.allow));
+    if policy.observe {
+        text.push_str("observes: what the policy would refuse is let through, and listed\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_is_told_in_words() {
+        let policy = NetworkPolicy {
+            name: "restricted".parse().unwrap(),
+            allow: vec!["example.org:443".parse().unwrap()],
+            deny: vec!["192.0.2.7".parse().unwrap()],
+            observe: true,
+        };
+        let expected = "policy  restricted\ndeny    192.0.2.7\nallow   example.org:443\n\
+                        observes: what the policy would refuse is let through, and listed\n";
+        assert_eq!(text(&policy), expected);
+    }
+}

@@ -1,0 +1,118 @@
+//! The child: enters the network, and does there what it is asked for.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::iter;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use nix::sched::{CloneFlags, setns};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+
+use super::{DNS, NFT, NO_NFT};
+
+/// The port of questions about names.
+const DNS_PORT: u16 = 53;
+
+/// Where programs for root are, which an ordinary user's `PATH` does not have.
+const ROOTS_PROGRAMS: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
+
+/// Runs the child: `PROCESS nft ARGUMENT…` or `PROCESS dns`. The process must have no other threads.
+pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    match enter_and_do(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => ExitCode::from(NO_NFT),
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn enter_and_do(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
+    let (Some(process), Some(what)) = (arguments.next(), arguments.next()) else {
+        return Err(io::Error::other("this verb is for the program itself"));
+    };
+    enter(&Path::new("/proc").join(process).join("ns"))
+        .map_err(|error| io::Error::other(format!("cannot enter the pod's network: {error}")))?;
+    if what == DNS { hand_over(&dns_sockets()?) } else { Err(become_nft(arguments.collect())) }
+}
+
+/// Becomes nft; returns why not.
+fn become_nft(arguments: Vec<OsString>) -> io::Error {
+    let places = ROOTS_PROGRAMS.iter().map(|place| Path::new(place).join(NFT));
+    let mut error = io::ErrorKind::NotFound.into();
+    for program in iter::once(NFT.into()).chain(places) {
+        error = Command::new(program).args(&arguments).exec();
+        if error.kind() != io::ErrorKind::NotFound {
+            break;
+        }
+    }
+    error
+}
+
+/// Enters a process's user namespace and network, as root there.
+fn enter(namespaces: &Path) -> io::Result<()> {
+    // Both are opened before one is entered: from within, the other might not be seen.
+    let user = File::open(namespaces.join("user"))?;
+    let network = File::open(namespaces.join("net"))?;
+    setns(&user, CloneFlags::CLONE_NEWUSER)?;
+    setns(&network, CloneFlags::CLONE_NEWNET)?;
+    let (user, group) = (Uid::from_raw(0), Gid::from_raw(0));
+    // Nft wants to be root, and not only to be allowed what root is. The groups of before have no part
+    // in this.
+    setgroups(&[])?;
+    setresgid(group, group, group)?;
+    Ok(setresuid(user, user, user)?)
+}
+
+/// Opens the sockets: datagrams and connections of IPv4, and those of IPv6 where the pod has that.
+fn dns_sockets() -> io::Result<Vec<Socket>> {
+    let mut sockets = Vec::new();
+    for address in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+        let address = SocketAddr::new(address, DNS_PORT);
+        match UdpSocket::bind(address) {
+            Ok(socket) => sockets.push(Socket::Datagrams(socket)),
+            Err(error) if address.is_ipv6() && error.kind() == io::ErrorKind::AddrNotAvailable => {
+                break;
+            }
+            Err(error) => return Err(cannot_bind(address, &error)),
+        }
+        let listener = TcpListener::bind(address).map_err(|error| cannot_bind(address, &error))?;
+        sockets.push(Socket::Connections(listener));
+    }
+    Ok(sockets)
+}
+
+fn cannot_bind(address: SocketAddr, error: &io::Error) -> io::Error {
+    io::Error::other(format!("cannot listen on {address} in the pod: {error}"))
+}
+
+#[derive(Debug)]
+enum Socket {
+    Datagrams(UdpSocket),
+    Connections(TcpListener),
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Datagrams(socket) => socket.as_raw_fd(),
+            Self::Connections(listener) => listener.as_raw_fd(),
+        }
+    }
+}
+
+/// Sends the sockets over our standard input, which is a socket too.
+fn hand_over(sockets: &[Socket]) -> io::Result<()> {
+    let sockets: Vec<RawFd> = sockets.iter().map(AsRawFd::as_raw_fd).collect();
+    // One byte: with none, nothing would come along.
+    let (byte, rights) = ([IoSlice::new(&[0])], [ControlMessage::ScmRights(&sockets)]);
+    sendmsg::<()>(io::stdin().as_raw_fd(), &byte, &rights, MsgFlags::empty(), None)?;
+    Ok(())
+}

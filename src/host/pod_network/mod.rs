@@ -1,0 +1,24 @@
+//! Work in the network of a pod.
+//!
+//! The network belongs to the pod's user namespace, in which the user may do everything (nft(8), binding
+//! port 53) that its containers, which have no `CAP_NET_ADMIN`, cannot. A process that runs threads cannot
+//! enter a user namespace (setns(2)), so a child does: this same program, with a verb that is no part of
+//! the command line.
+
+mod inside;
+mod outside;
+
+pub use inside::run;
+pub use outside::{DnsSockets, PodNetwork, PodNetworkError};
+
+/// The verb with which this program starts itself.
+pub const VERB: &str = "pod-network";
+
+/// What the child does: become nft.
+const NFT: &str = "nft";
+
+/// The child's status when there is no nft, as a shell's.
+const NO_NFT: u8 = 127;
+
+/// What the child does: open sockets for questions about names, and hand them to its parent.
+const DNS: &str = "dns";

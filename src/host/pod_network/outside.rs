@@ -1,0 +1,176 @@
+//! The parent: starts the child, and takes what comes of it.
+
+use std::io::{self, IoSliceMut};
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use nix::cmsg_space;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockType, getsockopt, recvmsg, sockopt};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use super::{DNS, NFT, NO_NFT, VERB};
+
+/// How long nft, or the opening of sockets, may take: both take milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// As many sockets as there are kinds: datagrams and connections, IPv4 and IPv6.
+const SOCKETS: usize = 4;
+
+/// The network of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PodNetwork {
+    /// A process in it, the first one of the pod's infra container. Whoever acts on the network makes sure
+    /// afterwards that the process is still the one that it was.
+    process: i32,
+}
+
+/// Sockets in a pod at which it asks for names.
+#[derive(Debug, Default)]
+pub struct DnsSockets {
+    /// Those for datagrams.
+    pub datagrams: Vec<UdpSocket>,
+    /// Those for connections.
+    pub connections: Vec<TcpListener>,
+}
+
+/// Why something could not be done in a pod's network.
+#[derive(Debug, thiserror::Error)]
+pub enum PodNetworkError {
+    /// There is no nft.
+    #[error("there is no program nft")]
+    NoNft,
+    /// The child could not be run.
+    #[error("cannot work in the pod's network: {0}")]
+    NotRun(#[from] io::Error),
+    /// The child has failed.
+    #[error("{0}")]
+    Failed(String),
+    /// The child was too slow.
+    #[error("working in the pod's network took longer than {} s", PATIENCE.as_secs())]
+    TooSlow,
+}
+
+impl PodNetworkError {
+    /// Returns what to do about it, where that is known.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NoNft => Some("install nftables: it enforces what a taskspace may reach"),
+            Self::NotRun(_) | Self::Failed(_) | Self::TooSlow => None,
+        }
+    }
+}
+
+impl PodNetwork {
+    /// Returns the network that a process is in.
+    pub const fn of(process: i32) -> Self {
+        Self { process }
+    }
+
+    /// Has nft do in one transaction what a text says, all of it or nothing (nft(8), `-f`).
+    ///
+    /// # Errors
+    /// When there is no nft, or it refuses.
+    pub async fn load(&self, rules: &str) -> Result<(), PodNetworkError> {
+        self.nft(&["-f", "-"], rules).await.map(drop)
+    }
+
+    /// Returns what is in a table, as nft writes it in JSON (libnftables-json(5)).
+    ///
+    /// # Errors
+    /// When there is no nft, or no such table.
+    pub async fn table(&self, name: &str) -> Result<String, PodNetworkError> {
+        self.nft(&["-j", "list", "table", "inet", name], "").await
+    }
+
+    async fn nft(&self, arguments: &[&str], input: &str) -> Result<String, PodNetworkError> {
+        let mut command = self.command(NFT);
+        command.args(arguments).stdin(Stdio::piped());
+        let run = async {
+            let mut child = command.spawn()?;
+            if let Some(mut stdin) = child.stdin.take() {
+                // One that ends without having read all says why.
+                let _unread = stdin.write_all(input.as_bytes()).await;
+            }
+            child.wait_with_output().await
+        };
+        let output = timeout(PATIENCE, run).await.map_err(|_| PodNetworkError::TooSlow)??;
+        succeeded(&output)?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Opens the sockets at which the pod asks for names: port 53 of its own loopback.
+    ///
+    /// # Errors
+    /// When somebody in the pod has the port.
+    pub async fn dns_sockets(&self) -> Result<DnsSockets, PodNetworkError> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let mut command = self.command(DNS);
+        command.stdin(OwnedFd::from(theirs));
+        let output = timeout(PATIENCE, command.output());
+        let output = output.await.map_err(|_| PodNetworkError::TooSlow)??;
+        // Its end of the socket is closed with it, so nothing is waited for.
+        drop(command);
+        succeeded(&output)?;
+        Ok(DnsSockets::sort(receive(&ours)?)?)
+    }
+
+    fn command(&self, what: &str) -> Command {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg(VERB).arg(self.process.to_string()).arg(what);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        // A key press that ends the foreground process must not end this before its time.
+        command.process_group(0).kill_on_drop(true);
+        command
+    }
+}
+
+impl DnsSockets {
+    fn sort(sockets: Vec<OwnedFd>) -> io::Result<Self> {
+        let mut sorted = Self::default();
+        for socket in sockets {
+            if getsockopt(&socket, sockopt::SockType)? == SockType::Datagram {
+                sorted.datagrams.push(socket.into());
+            } else {
+                sorted.connections.push(socket.into());
+            }
+        }
+        Ok(sorted)
+    }
+}
+
+fn succeeded(output: &Output) -> Result<(), PodNetworkError> {
+    if output.status.success() {
+        return Ok(());
+    }
+    if output.status.code() == Some(NO_NFT.into()) {
+        return Err(PodNetworkError::NoNft);
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(PodNetworkError::Failed(match said.is_empty() {
+        true => format!("the child in the pod's network ended: {}", output.status),
+        false => said,
+    }))
+}
+
+/// Receives what the child has sent before it ended.
+fn receive(from: &UnixStream) -> io::Result<Vec<OwnedFd>> {
+    let mut byte = [0];
+    let mut space = cmsg_space!([RawFd; SOCKETS]);
+    let mut buffer = [IoSliceMut::new(&mut byte)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
+    let message = recvmsg::<()>(from.as_raw_fd(), &mut buffer, Some(&mut space), flags)?;
+    let mut sockets = Vec::new();
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(received) = control {
+            #[expect(unsafe_code, reason = "the kernel hands over descriptors as numbers")]
+            // SAFETY: the kernel has just opened these for us, and nobody else knows them.
+            sockets.extend(received.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+        }
+    }
+    Ok(sockets)
+}

@@ -1,0 +1,317 @@
+//! What nft loads into a pod's network for a policy.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use crate::model::{DomainName, NamePattern, PortRange, Protocol, Role};
+use crate::policy::network::{AddressRule, NameAnswer, Openness, PortsByProtocol, Resolved};
+use crate::render::{NftFamily, NftPorts, NftRuleset, NftScope};
+
+/// The table, in the network of each pod.
+pub const TABLE: &str = "taskspace";
+
+/// What the names of the sets begin with in which stands what was refused.
+pub const REFUSED_SETS: &str = "refused";
+
+/// How many different places are remembered that were refused.
+const REFUSED_SIZE: u32 = 4096;
+
+/// How long one of them is remembered after it was refused the last time, in seconds.
+pub const REFUSED_SECONDS: u32 = 24 * 60 * 60;
+
+/// The rules of a policy, and which names they are about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ruleset {
+    resolved: Resolved,
+    /// The different sets of ports that names are allowed or denied for.
+    scopes: Vec<Scope>,
+}
+
+/// Ports that the addresses of some names are allowed or denied for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Scope {
+    denies: bool,
+    ports: PortsByProtocol,
+}
+
+/// The scopes that the addresses of a name belong to, by their numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NameScopes(Vec<usize>);
+
+/// An address that a name has led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// What the name is allowed or denied for.
+    pub scopes: NameScopes,
+    /// For how long from now on.
+    pub lasting: Duration,
+}
+
+impl Ruleset {
+    /// Returns the rules of a policy.
+    pub fn new(resolved: Resolved) -> Self {
+        let patterns = resolved.denied_names.iter().chain(&resolved.allowed_names);
+        let names = patterns.filter_map(|rule| example(&rule.pattern));
+        let answers: Vec<NameAnswer> = names.filter_map(|name| resolved.name(&name)).collect();
+        // What denies goes before what allows.
+        let denied =
+            answers.iter().map(|answer| Scope { denies: true, ports: answer.denied.clone() });
+        let allowed =
+            answers.iter().map(|answer| Scope { denies: false, ports: answer.allowed.clone() });
+        let mut scopes: Vec<Scope> = Vec::new();
+        for scope in denied.chain(allowed).filter(|scope| !scope.ports.is_empty()) {
+            if !scopes.contains(&scope) {
+                scopes.push(scope);
+            }
+        }
+        Self { resolved, scopes }
+    }
+
+    /// Returns the policy that they are of.
+    pub fn policy(&self) -> &Resolved {
+        &self.resolved
+    }
+
+    /// Returns what a name is allowed or denied for; none when it is not answered.
+    pub fn scopes_of(&self, name: &DomainName) -> Option<NameScopes> {
+        let NameAnswer { allowed, denied } = self.resolved.name(name)?;
+        let is_it = |scope: &Scope| match scope.denies {
+            true => scope.ports == denied,
+            false => scope.ports == allowed,
+        };
+        let numbers = self.scopes.iter().enumerate().filter(|(_, scope)| is_it(scope));
+        Some(NameScopes(numbers.map(|(number, _)| number).collect()))
+    }
+
+    /// Returns what the template of the rules needs, with the addresses of names that are let through
+    /// already.
+    pub fn view(&self, named: &[NamedAddress]) -> NftRuleset {
+        let resolved = &self.resolved;
+        let mut services: Vec<u16> = resolved.services.iter().map(|it| it.port).collect();
+        services.sort_unstable();
+        services.dedup();
+        let verdict = match (resolved.like, resolved.observe) {
+            (Openness::Open, _) => "pass",
+            (_, true) => "observe",
+            (_, false) => "refuse",
+        };
+        let scopes = self.scopes.iter().enumerate().map(|(number, scope)| NftScope {
+            number,
+            denies: scope.denies,
+            protocols: Protocol::ALL
+                .into_iter()
+                .filter(|protocol| !scope.ports.of(*protocol).is_empty())
+                .map(|protocol| NftPorts {
+                    name: protocol.name(),
+                    ports: scope.ports.of(protocol).iter().map(PortRange::to_string).collect(),
+                })
+                .collect(),
+            elements: elements_of(number, named),
+        });
+        NftRuleset {
+            table: TABLE,
+            mark: self.mark(),
+            verdict,
+            // Who is denied names could ask somebody else for their addresses.
+            own_dns_only: !resolved.denied_names.is_empty(),
+            ssh_ports: Role::ALL.map(Role::port).into(),
+            services,
+            families: vec![self.family(true), self.family(false)],
+            scopes: scopes.collect(),
+            refused_size: REFUSED_SIZE,
+            refused_seconds: REFUSED_SECONDS,
+        }
+    }
+
+    fn family(&self, is_v4: bool) -> NftFamily {
+        let Resolved { host, closed, denied, allowed, .. } = &self.resolved;
+        let rules = |rules: &[AddressRule]| {
+            rules.iter().filter(|rule| rule.first.is_ipv4() == is_v4).map(element).collect()
+        };
+        let host = host.iter().filter(|address| address.is_ipv4() == is_v4);
+        let closed = closed.iter().filter(|range| range.first().is_ipv4() == is_v4);
+        let (version, keyword, kind) =
+            if is_v4 { ("4", "ip", "ipv4_addr") } else { ("6", "ip6", "ipv6_addr") };
+        NftFamily {
+            version,
+            keyword,
+            kind,
+            host: host.map(ToString::to_string).collect(),
+            closed: closed.map(|range| span(range.first(), range.last())).collect(),
+            denied: rules(denied),
+            allowed: rules(allowed),
+        }
+    }
+
+    /// Returns the mark of connections that this policy has let through: the same for the same policy,
+    /// another one for another, and never 0, which all have at first.
+    fn mark(&self) -> u32 {
+        let digest = Sha256::digest(format!("{:?}", self.resolved));
+        let bytes = [digest[0], digest[1], digest[2], digest[3]];
+        u32::from_be_bytes(bytes).max(1)
+    }
+}
+
+/// Returns what nft has to do to let addresses of names through, or to have them last for longer: all of
+/// it in one transaction.
+///
+/// One that is there already keeps its time on some kernels when it is added, so it is made anew.
+pub fn additions(named: &[NamedAddress]) -> String {
+    let mut sets: BTreeMap<String, Vec<(IpAddr, u64)>> = BTreeMap::new();
+    for NamedAddress { address, scopes, lasting } in named {
+        for number in &scopes.0 {
+            let version = if address.is_ipv4() { 4 } else { 6 };
+            let set = sets.entry(format!("named{version}_{number}")).or_default();
+            set.push((*address, lasting.as_secs().max(1)));
+        }
+    }
+    let mut text = String::new();
+    for (set, addresses) in sets {
+        let plain: Vec<String> = addresses.iter().map(|(address, _)| address.to_string()).collect();
+        let timed: Vec<String> = addresses.iter().map(timed).collect();
+        let (plain, timed) = (plain.join(", "), timed.join(", "));
+        for (act, elements) in [("add", &plain), ("delete", &plain), ("add", &timed)] {
+            text.push_str(&format!("{act} element inet {TABLE} {set} {{ {elements} }}\n"));
+        }
+    }
+    text
+}
+
+/// Returns a name that a pattern is about, and, if it can be, no narrower one: the ports of all names are
+/// those of one of these.
+fn example(pattern: &NamePattern) -> Option<DomainName> {
+    pattern.to_string().replacen('*', "any--other", 1).parse().ok()
+}
+
+fn elements_of(scope: usize, named: &[NamedAddress]) -> BTreeMap<&'static str, Vec<String>> {
+    // The longest time of each: a set has an address once.
+    let mut longest: BTreeMap<IpAddr, u64> = BTreeMap::new();
+    for it in named.iter().filter(|it| it.scopes.0.contains(&scope)) {
+        let seconds = longest.entry(it.address).or_default();
+        *seconds = it.lasting.as_secs().max(1).max(*seconds);
+    }
+    let (v4, v6): (Vec<_>, Vec<_>) = longest.into_iter().partition(|(it, _)| it.is_ipv4());
+    let text = |addresses: Vec<(IpAddr, u64)>| addresses.iter().map(timed).collect();
+    BTreeMap::from([("4", text(v4)), ("6", text(v6))])
+}
+
+fn timed((address, seconds): &(IpAddr, u64)) -> String {
+    format!("{address} timeout {seconds}s")
+}
+
+fn element(rule: &AddressRule) -> String {
+    let addresses = span(rule.first, rule.last);
+    format!("{addresses} . {} . {}", rule.protocol, rule.ports)
+}
+
+fn span<T: Display + PartialEq>(first: T, last: T) -> String {
+    if first == last { first.to_string() } else { format!("{first}-{last}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Destination, NetworkPolicy};
+    use crate::policy::network::{HostFacts, NetworkFile, Networks};
+    use crate::render::nft_ruleset;
+
+    fn ruleset(policy: &str, allow: &[&str], deny: &[&str]) -> Ruleset {
+        let list = |texts: &[&str]| -> Vec<Destination> {
+            texts.iter().map(|text| text.parse().unwrap()).collect()
+        };
+        let name = policy.parse().unwrap();
+        let policy = NetworkPolicy { name, allow: list(allow), deny: list(deny), observe: false };
+        let facts =
+            HostFacts { addresses: vec!["192.0.2.1".parse().unwrap()], ..HostFacts::default() };
+        let networks = Networks::from_files(&NetworkFile::built_in(), &BTreeMap::new()).unwrap();
+        Ruleset::new(networks.resolve(&policy, &facts).unwrap())
+    }
+
+    fn text(ruleset: &Ruleset, named: &[NamedAddress]) -> String {
+        nft_ruleset(&ruleset.view(named)).unwrap()
+    }
+
+    fn named(ruleset: &Ruleset, name: &str, address: &str) -> NamedAddress {
+        let scopes = ruleset.scopes_of(&name.parse().unwrap()).unwrap();
+        let lasting = Duration::from_secs(300);
+        NamedAddress { address: address.parse().unwrap(), scopes, lasting }
+    }
+
+    #[test]
+    fn each_name_has_the_ports_of_all_patterns_that_it_matches() {
+        let allow = ["*.example.org:443", "git.example.org:22", "*.sub.example.org:80/tcp"];
+        let ruleset = ruleset("isolated", &[], &[]);
+        assert_eq!(ruleset.scopes_of(&"git.example.org".parse().unwrap()), None);
+        let ruleset = self::ruleset("restricted", &allow, &["bad.example.org"]);
+        assert_eq!(ruleset.scopes_of(&"example.org".parse().unwrap()), None);
+        assert_eq!(ruleset.scopes_of(&"bad.example.org".parse().unwrap()), None);
+        let ports = |name: &str| {
+            let scopes = ruleset.scopes_of(&name.parse().unwrap()).unwrap();
+            let [number] = scopes.0[..] else { panic!("{scopes:?}") };
+            let tcp: Vec<String> =
+                ruleset.scopes[number].ports.tcp.iter().map(ToString::to_string).collect();
+            tcp.join(",")
+        };
+        assert_eq!(ports("a.example.org"), "443");
+        assert_eq!(ports("git.example.org"), "22,443");
+        assert_eq!(ports("a.b.sub.example.org"), "80,443");
+    }
+
+    #[test]
+    fn what_denies_goes_before_what_allows() {
+        let ruleset = ruleset("open", &["a.example.org:443"], &["*.example.org:80"]);
+        let text = text(&ruleset, &[named(&ruleset, "a.example.org", "198.51.100.7")]);
+        let place = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part}: {text}"));
+        let order = [
+            "ip daddr . meta l4proto . th dport @denied4 goto refuse",
+            "ip daddr @host4 goto host",
+            "ip daddr . meta l4proto . th dport @allowed4 goto pass",
+            "ip daddr @named4_0 tcp dport { 80 } goto refuse",
+            "ip daddr @named4_1 tcp dport { 443 } goto pass",
+            "th dport { 53, 853 } goto refuse",
+            "ip daddr @closed4 goto refuse",
+            "        goto pass\n    }\n\n    chain host",
+        ];
+        let places: Vec<usize> = order.into_iter().map(place).collect();
+        assert!(places.is_sorted(), "{places:?}");
+        for set in ["named4_0", "named4_1"] {
+            let rest = &text[place(&format!("set {set} "))..];
+            let elements = rest.find("198.51.100.7 timeout 300s").unwrap();
+            assert!(elements < rest.find("    }").unwrap(), "{set}");
+        }
+    }
+
+    #[test]
+    fn the_mark_is_that_of_the_policy() {
+        let open = ruleset("open", &[], &[]);
+        assert_eq!(open.mark(), ruleset("open", &[], &[]).mark());
+        assert_ne!(open.mark(), ruleset("restricted", &[], &[]).mark());
+        assert_ne!(open.mark(), ruleset("open", &[], &["example.org"]).mark());
+    }
+
+    #[test]
+    fn addresses_are_added_with_a_new_time() {
+        let ruleset = ruleset("restricted", &["example.org:443"], &[]);
+        let (v4, v6) = ("198.51.100.7", "2001:db8::7");
+        let both = [named(&ruleset, "example.org", v4), named(&ruleset, "example.org", v6)];
+        let set = both[0].scopes.0[0];
+        let expected = format!(
+            "add element inet taskspace named4_{set} {{ {v4} }}\n\
+             delete element inet taskspace named4_{set} {{ {v4} }}\n\
+             add element inet taskspace named4_{set} {{ {v4} timeout 300s }}\n\
+             add element inet taskspace named6_{set} {{ {v6} }}\n\
+             delete element inet taskspace named6_{set} {{ {v6} }}\n\
+             add element inet taskspace named6_{set} {{ {v6} timeout 300s }}\n"
+        );
+        assert_eq!(additions(&both), expected);
+        assert_eq!(additions(&[]), "");
+        let open = self::ruleset("open", &[], &[]);
+        assert_eq!(additions(&[named(&open, "example.org", v4)]), "");
+    }
+}

@@ -1,0 +1,93 @@
+//! The rules that nft(8) loads into the network of a pod.
+
+use std::collections::BTreeMap;
+
+use minijinja::context;
+use minijinja::value::Serde;
+use serde::Serialize;
+
+use super::{RenderError, TEXTS, render};
+
+/// What the rules of a pod's network say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NftRuleset {
+    /// The table.
+    pub table: &'static str,
+    /// The mark of connections that these rules have let through.
+    pub mark: u32,
+    /// The chain that judges what no rule is about: `pass`, `observe` or `refuse`.
+    pub verdict: &'static str,
+    /// Whether names are asked for in the pod only.
+    pub own_dns_only: bool,
+    /// The ports on which sshds listen.
+    pub ssh_ports: Vec<u16>,
+    /// The TCP ports of this host that may be reached.
+    pub services: Vec<u16>,
+    /// What is about addresses, for IPv4 and for IPv6.
+    pub families: Vec<NftFamily>,
+    /// What is about the addresses of names; what denies goes first.
+    pub scopes: Vec<NftScope>,
+    /// How many places are remembered that were refused.
+    pub refused_size: u32,
+    /// For how long.
+    pub refused_seconds: u32,
+}
+
+/// Rules about addresses of one kind, each as an element of a set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NftFamily {
+    /// `4` or `6`.
+    pub version: &'static str,
+    /// `ip` or `ip6`.
+    pub keyword: &'static str,
+    /// The type of such an address.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// The addresses of this host.
+    pub host: Vec<String>,
+    /// Ranges that are no part of everywhere.
+    pub closed: Vec<String>,
+    /// Addresses, protocols and ports that are denied.
+    pub denied: Vec<String>,
+    /// Addresses, protocols and ports that are allowed.
+    pub allowed: Vec<String>,
+}
+
+/// Rules about the addresses of names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NftScope {
+    /// The number in the sets' names.
+    pub number: usize,
+    /// Whether they deny.
+    pub denies: bool,
+    /// Their ports.
+    pub protocols: Vec<NftPorts>,
+    /// The addresses that are known already, by their version.
+    pub elements: BTreeMap<&'static str, Vec<String>>,
+}
+
+/// Ports of a protocol.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NftPorts {
+    /// The protocol.
+    pub name: &'static str,
+    /// The ports, and ranges of them.
+    pub ports: Vec<String>,
+}
+
+/// Renders the rules: one transaction that replaces those that are there.
+///
+/// # Errors
+/// When the template is wrong.
+pub fn nft_ruleset(ruleset: &NftRuleset) -> Result<String, RenderError> {
+    let NftRuleset { table, mark, verdict, own_dns_only, .. } = *ruleset;
+    let NftRuleset { refused_size, refused_seconds, .. } = *ruleset;
+    let variables = context! {
+        table, mark, verdict, own_dns_only, refused_size, refused_seconds,
+        ssh_ports => Serde(&ruleset.ssh_ports),
+        services => Serde(&ruleset.services),
+        families => Serde(&ruleset.families),
+        scopes => Serde(&ruleset.scopes),
+    };
+    render(TEXTS, "network/ruleset.nft", variables)
+}

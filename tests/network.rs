@@ -1,0 +1,238 @@
+//! What gets out of a taskspace, by its policy.
+
+use std::io::Write;
+use std::process::Stdio;
+use std::time::Instant;
+
+use crate::common::repository::Repository;
+use crate::common::{User, wait_until};
+
+mod names;
+mod outside;
+
+use outside::{ELSEWHERE, HOST, INTERNET, INTERNET_V6, METADATA, Outside, PRIVATE, PRIVATE_V6};
+
+/// Tries to reach a port, and says what came of it and how long that took, in milliseconds.
+const PROBE: &str = r#"
+import socket, sys, time
+kind, address, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
+family = socket.AF_INET6 if ":" in address else socket.AF_INET
+begun = time.monotonic()
+try:
+    if kind == "icmp":
+        probe = socket.socket(family, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)
+        probe.settimeout(5)
+        probe.sendto(b"\x08\0\0\0\0\0\0\1hello", (address, 0))
+        probe.recv(100)
+    else:
+        probe = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+        probe.settimeout(5)
+        probe.connect((address, port))
+        probe.send(b"hello")
+        probe.recv(100)
+    result = "allowed"
+except socket.timeout:
+    result = "silent"
+except OSError as error:
+    print(repr(error), file=sys.stderr)
+    result = "refused"
+print(result, int((time.monotonic() - begun) * 1000))
+"#;
+
+/// Tries to reach something from the dev container.
+fn probe(user: &User, id: &str, kind: &str, address: &str, port: u16) -> (String, u64) {
+    let mut ssh =
+        user.ssh(&format!("{id}-dev"), &[&format!("sudo python3 - {kind} {address} {port}")]);
+    let mut ssh = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    ssh.stdin.take().unwrap().write_all(PROBE.as_bytes()).unwrap();
+    let output = ssh.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (result, milliseconds) = text.trim().split_once(' ').unwrap_or_else(|| panic!("{text:?}"));
+    (result.to_owned(), milliseconds.parse().unwrap())
+}
+
+/// A user with a taskspace that is connected to a world of the test's own.
+fn connected(id: &str, flags: &[&str]) -> (User, Outside) {
+    let user = User::new();
+    let repository = Repository::new(&user, "app");
+    let mut arguments = vec!["create", "--type", "python", "--project", repository.as_str(), id];
+    arguments.extend(flags);
+    user.run(&arguments);
+    let outside = Outside::connect(id);
+    (user, outside)
+}
+
+/// All that is tried: kind, address, port.
+const TARGETS: [(&str, &str, u16); 13] = [
+    ("tcp", INTERNET, 443),
+    ("tcp", INTERNET, 80),
+    ("udp", INTERNET, 5000),
+    ("udp", INTERNET, 53),
+    ("tcp", INTERNET_V6, 443),
+    ("udp", INTERNET_V6, 5000),
+    ("tcp", ELSEWHERE, 443),
+    ("tcp", PRIVATE, 443),
+    ("tcp", PRIVATE_V6, 443),
+    ("tcp", METADATA, 80),
+    ("tcp", HOST, 5432),
+    ("tcp", HOST, 443),
+    ("icmp", INTERNET, 0),
+];
+
+/// Tries all, prints a table, and compares with what is to get through.
+fn check(user: &User, id: &str, outside: &Outside, allowed: &[(&str, &str, u16)]) {
+    let policy = user.json(&["network", id, "show"])["name"].as_str().unwrap().to_owned();
+    let mut wrong = Vec::new();
+    for target in TARGETS {
+        let (kind, address, port) = target;
+        let before = outside.packets_to(address).len();
+        let (result, milliseconds) = probe(user, id, kind, address, port);
+        println!("{policy:<12} {kind:<4} {address:<16} {port:<5} {result:<8} {milliseconds} ms");
+        let expected = if allowed.contains(&target) { "allowed" } else { "refused" };
+        let escaped = expected == "refused" && outside.packets_to(address).len() > before;
+        if result != expected || escaped {
+            wrong.push(format!("{policy}: {target:?} is {result}, packets escaped: {escaped}"));
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn policies_let_out_what_they_say_and_nothing_else() {
+    let (user, outside) = connected("n-table", &["--network", "open"]);
+    let open = [
+        ("tcp", INTERNET, 443),
+        ("tcp", INTERNET, 80),
+        ("udp", INTERNET, 5000),
+        ("udp", INTERNET, 53),
+        ("tcp", INTERNET_V6, 443),
+        ("udp", INTERNET_V6, 5000),
+        ("tcp", ELSEWHERE, 443),
+        ("icmp", INTERNET, 0),
+    ];
+    check(&user, "n-table", &outside, &open);
+    user.run(&["network", "n-table", "restricted"]);
+    check(&user, "n-table", &outside, &[]);
+    std::fs::create_dir(user.path("config/symposium/network")).unwrap();
+    user.settings(
+        "network/ours.yaml",
+        "like: restricted\nallow: ['host:postgres']\nhost_services: {postgres: 5432}\n",
+    );
+    user.kill_service();
+    let v6 = format!("[{INTERNET_V6}]:443");
+    user.run(&["network", "n-table", "ours"]);
+    user.run(&["network", "n-table", "allow", &format!("{INTERNET}:443"), &v6]);
+    let ours = [("tcp", INTERNET, 443), ("tcp", INTERNET_V6, 443), ("tcp", HOST, 5432)];
+    check(&user, "n-table", &outside, &ours);
+    user.run(&["network", "n-table", "deny", &format!("{INTERNET}:443")]);
+    check(&user, "n-table", &outside, &ours[1..]);
+    user.run(&["network", "n-table", "isolated"]);
+    check(&user, "n-table", &outside, &[]);
+    // The containers of a pod reach each other all the same.
+    let (result, _) = probe(&user, "n-table", "tcp", "127.0.0.1", 2222);
+    assert_ne!(result, "silent");
+    // Once more as at first, but for what was denied meanwhile.
+    user.run(&["network", "n-table", "open"]);
+    check(&user, "n-table", &outside, &open[1..]);
+    // Also after it was stopped.
+    user.run(&["network", "n-table", "restricted"]);
+    drop(outside);
+    user.run(&["restart", "n-table"]);
+    let outside = Outside::connect("n-table");
+    check(&user, "n-table", &outside, &[]);
+}
+
+#[test]
+fn what_a_stricter_policy_does_not_let_through_is_cut() {
+    let allow = format!("{ELSEWHERE}:443");
+    let (user, outside) = connected("n-cut", &["--network", "open", "--allow", &allow]);
+    let talk = |address: &str| {
+        let script = format!(
+            "exec 3<>/dev/tcp/{address}/443; echo a >&3; read -r line <&3; echo connected; \
+             while echo b >&3 && read -r -t 5 line <&3; do sleep 0.05; done; echo cut"
+        );
+        let mut ssh = user.ssh("n-cut-dev", &[&format!("bash -c '{script}'")]);
+        let mut ssh = ssh.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = std::io::BufReader::new(ssh.stdout.take().unwrap());
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut lines, &mut line).unwrap();
+        assert_eq!(line, "connected\n");
+        (ssh, lines)
+    };
+    let (mut cut, mut lines) = talk(INTERNET);
+    let (mut kept, _lines) = talk(ELSEWHERE);
+    let begun = Instant::now();
+    user.run(&["network", "n-cut", "restricted"]);
+    println!("changed in {:?}", begun.elapsed());
+    let after = outside.packets_to(INTERNET).len();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut lines, &mut line).unwrap();
+    assert_eq!(line, "cut\n");
+    cut.wait().unwrap();
+    // What was allowed before and is so now goes on.
+    let before = outside.packets_to(ELSEWHERE).len();
+    wait_until("the other one goes on", || outside.packets_to(ELSEWHERE).len() > before + 5);
+    // A reset that answers what had come in before is all.
+    assert!(outside.packets_to(INTERNET).len() <= after + 1);
+    kept.kill().unwrap();
+    kept.wait().unwrap();
+}
+
+#[test]
+fn nobody_inside_changes_the_rules_or_gets_around_them() {
+    let (user, outside) = connected("n-escape", &["--network", "isolated"]);
+    let attempts = [
+        ("change the rules as root", "sudo nft flush ruleset || sudo /usr/sbin/nft flush ruleset"),
+        (
+            "become root of the network in a user namespace",
+            "unshare --user --map-root-user --net true && false; unshare --user --map-root-user nsenter --net=/proc/1/ns/net true",
+        ),
+        (
+            "open a raw socket",
+            "sudo python3 -c 'import socket; socket.socket(socket.AF_INET, socket.SOCK_RAW, 6)'",
+        ),
+        (
+            "open a packet socket",
+            "sudo python3 -c 'import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW)'",
+        ),
+        ("add an interface", "sudo ip link add x0 type dummy"),
+        ("change a route", "sudo ip route add 198.51.100.0/24 dev lo"),
+        (
+            "set a mark",
+            "sudo python3 -c 'import socket; socket.socket().setsockopt(socket.SOL_SOCKET, 36, 1)'",
+        ),
+        ("set a sysctl", "sudo sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'"),
+    ];
+    for (what, script) in attempts {
+        let status = user
+            .ssh("n-escape-dev", &[script])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        println!("{what}: {}", if status.success() { "DONE" } else { "refused" });
+        assert!(!status.success(), "{what}");
+    }
+    check(&user, "n-escape", &outside, &[]);
+}
+
+#[test]
+fn what_was_refused_is_listed_and_can_be_allowed() {
+    let (user, outside) = connected("n-seen", &["--network", "restricted"]);
+    assert_eq!(probe(&user, "n-seen", "tcp", INTERNET, 443).0, "refused");
+    let blocked = user.json(&["network", "n-seen", "blocked"]);
+    let destination = format!("{INTERNET}:443/tcp");
+    let seen = blocked.as_array().unwrap().iter().find(|it| it["destination"] == destination);
+    assert_eq!(seen.unwrap_or_else(|| panic!("{blocked}"))["count"], 1);
+    user.run(&["network", "n-seen", "allow", &destination]);
+    assert_eq!(probe(&user, "n-seen", "tcp", INTERNET, 443).0, "allowed");
+    // Observed, all gets through that is not the user's own, and is listed.
+    user.run(&["network", "n-seen", "observe"]);
+    assert_eq!(probe(&user, "n-seen", "tcp", ELSEWHERE, 80).0, "allowed");
+    assert_eq!(probe(&user, "n-seen", "tcp", PRIVATE, 443).0, "refused");
+    let blocked = user.json(&["network", "n-seen", "blocked"]).to_string();
+    assert!(blocked.contains(&format!("{ELSEWHERE}:80/tcp")), "{blocked}");
+    user.run(&["network", "n-seen", "enforce"]);
+    assert_eq!(probe(&user, "n-seen", "tcp", ELSEWHERE, 80).0, "refused");
+    drop(outside);
+}

@@ -1,0 +1,106 @@
+//! A world outside of a taskspace: servers in a network namespace of the test's own, to which the pod is
+//! connected in the place of the real one. All that comes out of the pod is recorded there.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use crate::common::podman::TestPodman;
+use crate::common::{succeed, wait_until};
+
+/// A host in the internet.
+pub const INTERNET: &str = "198.51.100.7";
+/// Another one.
+pub const ELSEWHERE: &str = "198.51.100.8";
+/// One with IPv6.
+pub const INTERNET_V6: &str = "2001:db8:1::7";
+/// A host in a private network.
+pub const PRIVATE: &str = "10.99.0.1";
+/// Another one, with IPv6.
+pub const PRIVATE_V6: &str = "fd00:99::1";
+/// The metadata service of a cloud.
+pub const METADATA: &str = "169.254.169.254";
+/// The host of the taskspaces.
+pub const HOST: &str = "169.254.1.2";
+
+const V4: [&str; 5] = [INTERNET, ELSEWHERE, PRIVATE, METADATA, HOST];
+const V6: [&str; 2] = [INTERNET_V6, PRIVATE_V6];
+
+/// Makes the world, connects the pod's network, and becomes the servers. `$1` is this program, the rest
+/// are the addresses: those of IPv4, those of IPv6.
+const CONNECT: &str = r#"
+set -e
+export PATH=/usr/sbin:/sbin:$PATH
+unshare --net -- sh -c 'echo; exec sleep infinity' > /dev/null & world=$!
+while [ "$(readlink /proc/$world/ns/net)" = "$(readlink /proc/self/ns/net)" ]; do :; done
+ip link add out0 type veth peer name in0 netns $world
+ip addr add 203.0.113.2/24 dev out0
+ip addr add 2001:db8:ffff::2/64 dev out0 nodad
+ip link set out0 up
+inside() { nsenter --target $world --net -- "$@"; }
+inside ip addr add 203.0.113.1/24 dev in0
+inside ip addr add 2001:db8:ffff::1/64 dev in0 nodad
+inside ip link set in0 up
+inside ip link set lo up
+for address in $(echo "$2" | tr , ' '); do inside ip addr add $address/32 dev lo; done
+for address in $(echo "$3" | tr , ' '); do inside ip addr add $address/128 dev lo nodad; done
+ip route del default 2> /dev/null || true
+ip -6 route del default 2> /dev/null || true
+ip route add default via 203.0.113.1 dev out0
+ip -6 route add default via 2001:db8:ffff::1 dev out0
+for address in 169.254.1.2 169.254.169.254; do ip route add $address via 203.0.113.1 dev out0; done
+exec nsenter --target $world --net -- python3 -u "$1" in0 "$2" "$3"
+"#;
+
+/// The world.
+pub struct Outside {
+    servers: Child,
+    packets: Arc<Mutex<Vec<String>>>,
+}
+
+impl Outside {
+    /// Connects a taskspace that runs.
+    pub fn connect(id: &str) -> Self {
+        let pod = format!("taskspace-{id}");
+        let podman = |arguments: &[&str]| {
+            succeed(TestPodman::shared().command().args(arguments)).trim().to_owned()
+        };
+        let infra = podman(&["pod", "inspect", "--format={{.InfraContainerID}}", &pod]);
+        let process = podman(&["inspect", "--format={{.State.Pid}}", &infra]);
+        let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/network/servers.py");
+        let mut servers = Command::new("nsenter")
+            .args(["--target", &process, "--user", "--net", "--setuid=0", "--setgid=0", "--"])
+            .args(["sh", "-c", CONNECT, "connect", program, &V4.join(","), &V6.join(",")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let packets = Arc::new(Mutex::new(Vec::new()));
+        let (lines, seen) = (servers.stdout.take().unwrap(), packets.clone());
+        std::thread::spawn(move || {
+            for line in BufReader::new(lines).lines().map_while(Result::ok) {
+                seen.lock().unwrap().push(line);
+            }
+        });
+        let outside = Self { servers, packets };
+        wait_until("the servers are ready", || outside.all().iter().any(|line| line == "ready"));
+        outside
+    }
+
+    fn all(&self) -> Vec<String> {
+        self.packets.lock().unwrap().clone()
+    }
+
+    /// Returns the packets that came to an address, as `tcp 192.0.2.9 443`.
+    pub fn packets_to(&self, address: &str) -> Vec<String> {
+        let is_it = |line: &String| line.split(' ').nth(1) == Some(address);
+        self.all().into_iter().filter(is_it).collect()
+    }
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        self.servers.kill().ok();
+        self.servers.wait().ok();
+    }
+}
