@@ -7,9 +7,7 @@ use clap::Args;
 use super::arguments::Json;
 use super::asking::Asking;
 use super::context::Context;
-use super::output::Stop;
-use super::progress::{self, Waited};
-use super::{Exit, Outcome};
+use super::{Exit, Outcome, progress};
 use crate::model::{
     Code, Destination, NetworkChange, NetworkPolicy, NetworkRequest, PolicyName, Problem,
     TaskspaceId,
@@ -155,16 +153,12 @@ impl Network {
     }
 
     async fn change(&self, context: &Context, change: NetworkChange) -> Outcome {
-        let (id, output) = (&self.id, context.output);
+        let id = &self.id;
         let begun = context.call(async |client| client.change_network(id, &change).await).await?;
-        if self.no_wait {
-            progress::under_way(output, &begun, self.json.json)?;
-            return Ok(Exit::Done);
-        }
-        match progress::wait(context, &begun, false).await? {
-            Waited::Done => self.show(context).await,
-            Waited::Failed(problem) => Err(Stop::Problem(problem)),
-            Waited::Interrupted => Ok(Exit::Interrupted),
+        let (no_wait, json) = (self.no_wait, self.json.json);
+        match progress::until_done(context, &begun, no_wait, false, json).await? {
+            Some(exit) => Ok(exit),
+            None => self.show(context).await,
         }
     }
 }
