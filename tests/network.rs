@@ -1,12 +1,16 @@
 //! What gets out of a taskspace, by its policy.
 
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::Instant;
 
+use crate::common::http::metric;
+use crate::common::podman::TestPodman;
 use crate::common::repository::Repository;
-use crate::common::{User, wait_until};
+use crate::common::{User, succeed, terminate, wait_until};
 
+mod load;
 mod names;
 mod outside;
 
@@ -54,12 +58,17 @@ fn probe(user: &User, id: &str, kind: &str, address: &str, port: u16) -> (String
 /// A user with a taskspace that is connected to a world of the test's own.
 fn connected(id: &str, flags: &[&str]) -> (User, Outside) {
     let user = User::new();
-    let repository = Repository::new(&user, "app");
+    let outside = connect(&user, id, flags);
+    (user, outside)
+}
+
+/// Makes a taskspace, and connects it to a world of the test's own.
+fn connect(user: &User, id: &str, flags: &[&str]) -> Outside {
+    let repository = Repository::new(user, "app");
     let mut arguments = vec!["create", "--type", "python", "--project", repository.as_str(), id];
     arguments.extend(flags);
     user.run(&arguments);
-    let outside = Outside::connect(id);
-    (user, outside)
+    Outside::connect(id)
 }
 
 /// All that is tried: kind, address, port.
@@ -219,12 +228,18 @@ fn nobody_inside_changes_the_rules_or_gets_around_them() {
 
 #[test]
 fn what_was_refused_is_listed_and_can_be_allowed() {
-    let (user, outside) = connected("n-seen", &["--network", "restricted"]);
+    let user = User::new();
+    user.settings("settings.yaml", "health: {interval: 100ms}\n");
+    let outside = connect(&user, "n-seen", &["--network", "restricted"]);
     assert_eq!(probe(&user, "n-seen", "tcp", INTERNET, 443).0, "refused");
     let blocked = user.json(&["network", "n-seen", "blocked"]);
     let destination = format!("{INTERNET}:443/tcp");
     let seen = blocked.as_array().unwrap().iter().find(|it| it["destination"] == destination);
     assert_eq!(seen.unwrap_or_else(|| panic!("{blocked}"))["count"], 1);
+    wait_until("those who watch are told", || {
+        user.run(&["events", "--taskspace", "n-seen"]).contains(&format!("refused {destination}:"))
+    });
+    assert!(metric(&user, "taskspace_network_refusals_total") >= 1);
     user.run(&["network", "n-seen", "allow", &destination]);
     assert_eq!(probe(&user, "n-seen", "tcp", INTERNET, 443).0, "allowed");
     // Observed, all gets through that is not the user's own, and is listed.
@@ -236,4 +251,36 @@ fn what_was_refused_is_listed_and_can_be_allowed() {
     user.run(&["network", "n-seen", "enforce"]);
     assert_eq!(probe(&user, "n-seen", "tcp", ELSEWHERE, 80).0, "refused");
     drop(outside);
+}
+
+#[test]
+fn without_rules_nothing_is_started() {
+    let user = User::new();
+    let repository = Repository::new(&user, "app");
+    let create = |id| ["create", "--type", "python", "--project", repository.as_str(), id];
+    user.run(&create("n-before"));
+    user.run(&["stop", "n-before"]);
+    user.kill_service();
+    let programs = user.path("programs");
+    std::fs::create_dir(&programs).unwrap();
+    let nft = programs.join("nft");
+    std::fs::write(&nft, "#!/bin/sh\necho 'nft: out of order' >&2; exit 1\n").unwrap();
+    std::fs::set_permissions(&nft, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let mut service = user.taskspace(&["serve"]).env("PATH", path).spawn().unwrap();
+    wait_until("the service listens", || user.service().is_some());
+    let text = user.fail(5, &["start", "n-before"]);
+    assert!(text.contains("nft: out of order"), "{text}");
+    let mut ps = TestPodman::shared().command();
+    ps.args(["ps", "--format={{.Names}}", "--filter=name=n-before"]);
+    // The pod's own container runs nothing of the taskspace.
+    let running = succeed(&mut ps);
+    assert!(!running.contains("-dev") && !running.contains("-agent"), "{running}");
+    let text = user.fail(5, &create("n-new"));
+    assert!(text.contains("nft: out of order"), "{text}");
+    assert_eq!(user.json(&["list"]).as_array().unwrap().len(), 1);
+    terminate(&mut service);
+    // With nft as it should be, it starts.
+    user.run(&["start", "n-before"]);
+    assert_eq!(user.json(&["show", "n-before"])["status"], "running");
 }

@@ -1,11 +1,9 @@
 //! Storage quotas where they are measured: what is told, what is done when a taskspace is full, and
 //! that it is taken back.
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
-
 use serde_json::Value;
 
+use crate::common::http::metric;
 use crate::common::podman::TestPodman;
 use crate::common::repository::Repository;
 use crate::common::{User, succeed, wait_until};
@@ -75,15 +73,6 @@ fn told(user: &User, id: &str) -> Vec<(String, Option<String>)> {
         .filter(|event| event["body"]["type"] == "storage-changed")
         .map(|event| (text(&event["body"]["level"]).unwrap(), text(&event["body"]["held"])))
         .collect()
-}
-
-fn metric(user: &User, name: &str) -> u64 {
-    let mut stream = UnixStream::connect(user.path("run/symposium/taskspace.sock")).unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: d\r\nconnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let line = answer.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
-    line.unwrap_or_else(|| panic!("no {name} in {answer}")).parse().unwrap()
 }
 
 /// Waits until it has been looked whether something was written, so often.

@@ -10,25 +10,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getuid};
 use serde_json::{Value, json};
 
+use crate::common::http::http;
 use crate::common::repository::Repository;
 use crate::common::{User, text_of, wait_until};
-
-/// Speaks plain HTTP over the socket and returns status, headers and body.
-fn http(user: &User, method: &str, path: &str, body: &str) -> (u16, String, String) {
-    let mut stream = UnixStream::connect(user.path("run/symposium/taskspace.sock")).unwrap();
-    let length = body.len();
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\
-         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-    )
-    .unwrap();
-    let mut reply = String::new();
-    stream.read_to_string(&mut reply).unwrap();
-    let (head, body) = reply.split_once("\r\n\r\n").unwrap();
-    let status = head.split_whitespace().nth(1).unwrap().parse().unwrap();
-    (status, head.to_lowercase(), body.to_owned())
-}
 
 #[test]
 fn the_contract_over_plain_http() {

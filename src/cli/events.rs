@@ -139,6 +139,10 @@ pub(super) fn what(body: &EventBody, operation: u64) -> String {
         EventBody::StorageChanged { level, used, limit, on_full, held } => {
             storage::changed(*level, *used, *limit, *on_full, *held)
         }
+        EventBody::NetworkRefused { destination, reason, count } => {
+            let times = if *count == 1 { String::new() } else { format!(", {count} times") };
+            format!("refused {destination}{times}: {reason}")
+        }
         EventBody::Missed => {
             "some events are no longer known; `taskspace list` tells how everything is".to_owned()
         }

@@ -8,8 +8,8 @@ use super::arguments::Json;
 use super::context::Context;
 use super::output::{plain, span};
 use super::table::{self, Column};
-use super::{Exit, Outcome, storage};
-use crate::model::{Record, Recorded, Status};
+use super::{Exit, Outcome, network, storage};
+use crate::model::{NetworkPolicy, Record, Recorded, Status};
 
 /// `taskspace list`
 #[derive(Debug, Args)]
@@ -35,6 +35,9 @@ const COLUMNS: [Column; 8] = [
 /// Only where something is limited.
 const STORAGE: Column = Column::new("STORAGE").rank(3);
 
+/// Only where one may not reach what others usually may.
+const NETWORK: Column = Column::new("NETWORK").rank(3);
+
 /// Only where there is something to note.
 const NOTE: Column = Column::new("NOTE").at_least(NOTE_WIDTH).rank(0);
 
@@ -56,15 +59,19 @@ impl List {
 /// Returns the table.
 fn text(taskspaces: &[Recorded], now: Timestamp, width: Option<u16>, colour: bool) -> String {
     let limited = taskspaces.iter().any(|taskspace| taskspace.record.storage.is_some());
+    let policed =
+        taskspaces.iter().any(|taskspace| taskspace.record.network != NetworkPolicy::default());
     let noted = taskspaces.iter().any(|taskspace| note(&taskspace.record, now).is_some());
     let row = |taskspace: &Recorded| {
         let mut cells = row(taskspace, now);
         cells.extend(limited.then(|| Cell::new(storage::cell(taskspace))));
+        cells.extend(policed.then(|| Cell::new(network::cell(&taskspace.record.network))));
         cells.extend(note(&taskspace.record, now).map(Cell::new));
         cells
     };
     let mut columns = COLUMNS.to_vec();
     columns.extend(limited.then_some(STORAGE));
+    columns.extend(policed.then_some(NETWORK));
     columns.extend(noted.then_some(NOTE));
     table::render(&columns, taskspaces.iter().map(row).collect(), width, colour)
 }
@@ -192,6 +199,19 @@ pub(super) mod tests {
         a   running  webshop  HEAD  rust  10001  20001  5h   21Gi/20Gi    paused, storage full
         b   running  webshop  HEAD  rust  10001  20001  5h   -/20Gi hard
         c   running  webshop  HEAD  rust  10001  20001  5h   -
+        ");
+    }
+
+    #[test]
+    fn a_network_policy_shows_where_one_differs() {
+        let mut taskspaces = ["a", "b"].map(|id| taskspace(id, Status::Running, "webshop", None));
+        let now: Timestamp = "2026-01-01T05:30:00Z".parse().unwrap();
+        let network = &mut taskspaces[1].record.network;
+        (network.name, network.observe) = ("restricted".parse().unwrap(), true);
+        insta::assert_snapshot!(text(&taskspaces, now, Some(120), false), @r"
+        ID  STATUS   PROJECT  REF   TYPE  DEV    AGENT  AGE  NETWORK
+        a   running  webshop  HEAD  rust  10001  20001  5h   open
+        b   running  webshop  HEAD  rust  10001  20001  5h   restricted (observes)
         ");
     }
 

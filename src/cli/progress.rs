@@ -224,6 +224,7 @@ impl Steps {
             | EventBody::StatusChanged { .. }
             | EventBody::ContainerEnded(_)
             | EventBody::StorageChanged { .. }
+            | EventBody::NetworkRefused { .. }
             | EventBody::HealthChanged { .. }
             | EventBody::Missed
             | EventBody::OperationFinished { .. } => None,

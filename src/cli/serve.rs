@@ -11,7 +11,7 @@ use super::{Exit, Outcome, internal};
 use crate::api::{self, Claim, Ended, Service};
 use crate::config::{Paths, Settings};
 use crate::engine::Engine;
-use crate::host::activation;
+use crate::host::{activation, open_files};
 use crate::model::{Code, Problem};
 
 /// `taskspace serve`
@@ -26,6 +26,10 @@ impl Serve {
     pub(super) async fn run(self, paths: Paths, output: Output) -> Outcome {
         if self.detached {
             detach()?;
+        }
+        if let Err(error) = open_files::raise() {
+            // Sockets for names and forwarded connections are many.
+            tracing::warn!("cannot have more files open: {error}");
         }
         let inherited = activation::take_listener()
             .map_err(|error| internal("take the socket from systemd", &error))?;

@@ -9,7 +9,7 @@ use super::arguments::Json;
 use super::context::Context;
 use super::events::how;
 use super::output::{plain, span};
-use super::{Exit, Outcome, storage};
+use super::{Exit, Outcome, network, storage};
 use crate::model::{DetailView, Ending, Recorded, Role, Status, TaskspaceId, Usage};
 
 /// `taskspace show`
@@ -87,6 +87,7 @@ fn text(detail: &DetailView, now: Timestamp) -> String {
     page.line("Dev", format!("ssh {}  (port {})", detail.ssh_dev, record.dev_port));
     page.line("Agent", format!("ssh {}  (port {})", detail.ssh_agent, record.agent_port));
 
+    network::section(&mut page, &record.network);
     storage::section(&mut page, &detail.recorded, now);
     health(&mut page, detail, now);
 
@@ -277,6 +278,24 @@ mod tests {
         Used        20.5Gi of 20Gi (102 %; measured 5s ago)
         Limit       20Gi by the tier 'default', measured; when full it is paused
         Paused      2026-01-01 05:29:55Z (5s ago)
+        ");
+    }
+
+    #[test]
+    fn what_may_be_reached_is_told() {
+        let mut recorded = taskspace("fix", Status::Running, "webshop", None);
+        let network = &mut recorded.record.network;
+        network.name = "restricted".parse().unwrap();
+        network.allow = ["example.org:443", "git"].map(|it| it.parse().unwrap()).into();
+        network.deny = vec!["192.0.2.7".parse().unwrap()];
+        network.observe = true;
+        insta::assert_snapshot!(part(&shown(recorded, &[]), "Network", 6), @r"
+        Network
+          Policy      restricted
+          Denied      192.0.2.7
+          Allowed     example.org:443
+                      git
+          Observes    what the policy would refuse is let through, and listed
         ");
     }
 

@@ -33,6 +33,7 @@ pub(super) struct Metrics {
     clients: Gauge,
     storage_looks: Counter,
     storage_measurements: Counter,
+    network_refusals: Counter,
 }
 
 impl Metrics {
@@ -51,6 +52,7 @@ impl Metrics {
             clients: Gauge::default(),
             storage_looks: Counter::default(),
             storage_measurements: Counter::default(),
+            network_refusals: Counter::default(),
         };
         metrics.registered()
     }
@@ -91,6 +93,11 @@ impl Metrics {
             "Measurements of what a taskspace has written",
             self.storage_measurements.clone(),
         );
+        registry.register(
+            "network_refusals",
+            "What taskspaces were refused by their network policies",
+            self.network_refusals.clone(),
+        );
         registry.register("clients", "Clients that are connected", self.clients.clone());
         self
     }
@@ -116,6 +123,11 @@ impl Metrics {
     /// Counts a measurement of what a taskspace has written.
     pub(super) fn measured_storage(&self) {
         self.storage_measurements.inc();
+    }
+
+    /// Counts what a taskspace was refused.
+    pub(super) fn refused(&self, times: u64) {
+        self.network_refusals.inc_by(times);
     }
 
     fn look(&self, states: &[Status], containers: &[ContainerState], view: &CoordinationView) {

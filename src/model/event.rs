@@ -140,6 +140,16 @@ pub enum EventBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         held: Option<StorageAction>,
     },
+    /// A taskspace was refused something by its network policy, or would have been if that did not only
+    /// observe.
+    NetworkRefused {
+        /// A name, or an address with port and protocol.
+        destination: String,
+        /// Why.
+        reason: String,
+        /// How often since it was last told.
+        count: u64,
+    },
     /// Events after the one from which on was asked are no longer kept: look at the whole again.
     Missed,
     /// An operation is over.
@@ -225,6 +235,7 @@ impl EventBody {
             Self::ContainerEnded(_) => "container-ended",
             Self::HealthChanged { .. } => "health-changed",
             Self::StorageChanged { .. } => "storage-changed",
+            Self::NetworkRefused { .. } => "network-refused",
             Self::Missed => "missed",
             Self::OperationFinished { .. } => "operation-finished",
             Self::ContainerChanged { .. } => "container-changed",

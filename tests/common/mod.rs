@@ -3,6 +3,7 @@
 pub mod agreement;
 pub mod containers;
 pub mod expectation;
+pub mod http;
 pub mod others;
 pub mod own_podman;
 pub mod podman;

@@ -94,7 +94,9 @@ impl Outside {
     /// Returns the packets that came to an address, as `tcp 192.0.2.9 443`.
     pub fn packets_to(&self, address: &str) -> Vec<String> {
         let is_it = |line: &String| line.split(' ').nth(1) == Some(address);
-        self.all().into_iter().filter(is_it).collect()
+        let all = self.all();
+        assert!(!all.iter().any(|line| line == "lost"), "the record is not complete");
+        all.into_iter().filter(is_it).collect()
     }
 }
 

@@ -5,7 +5,7 @@ usage: servers.py INTERFACE
 
 Answers on TCP ports 80, 443 and 5432 with the address that was called, and on UDP port 5000 with what
 came; other ports are closed. Every packet that arrives on INTERFACE is written as a line: protocol,
-address, port. Begins with the line "ready".
+address, port. Begins with the line "ready"; "lost" says that the record is not complete.
 """
 import selectors
 import socket
@@ -60,10 +60,14 @@ def serve_udp(port):
 
 def record(interface):
     packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    packets.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 24)
     packets.bind((interface, 0))
     tell("ready")
     while True:
         frame, origin = packets.recvfrom(65535)
+        # packet(7), PACKET_STATISTICS: how many there were since this was asked, and how many were lost.
+        if struct.unpack("II", packets.getsockopt(263, 6, 8))[1]:
+            tell("lost")
         if origin[2] == socket.PACKET_OUTGOING:
             continue
         kind, = struct.unpack("!H", frame[12:14])

@@ -7,6 +7,7 @@ use clap::Args;
 use super::arguments::Json;
 use super::asking::Asking;
 use super::context::Context;
+use super::show::Page;
 use super::{Exit, Outcome, progress};
 use crate::model::{
     Code, Destination, NetworkChange, NetworkPolicy, NetworkRequest, PolicyName, Problem,
@@ -147,7 +148,11 @@ impl Network {
         let policy = &detail.recorded.record.network;
         match self.json.json {
             true => context.output.json(policy)?,
-            false => context.output.print(&text(policy))?,
+            false => {
+                let mut page = Page::default();
+                lines(&mut page, policy);
+                context.output.print(&page.0)?;
+            }
         }
         Ok(Exit::Done)
     }
@@ -163,34 +168,25 @@ impl Network {
     }
 }
 
-/// Returns what a taskspace may reach, in words.
-pub(super) fn text(policy: &NetworkPolicy) -> String {
-    let mut text = format!("policy  {}\n", policy.name);
-    let list = |title: &str, destinations: &[Destination]| -> String {
-        destinations.iter().map(|destination| format!("{title}  {destination}\n")).collect()
-    };
-    text.push_str(&list("deny  ", &policy.deny));
-    text.push_str(&list("allow ", &policy.allow));
-    if policy.observe {
-        text.push_str("observes: what the policy would refuse is let through, and listed\n");
-    }
-    text
+/// Returns the policy of a taskspace in a table.
+pub(super) fn cell(policy: &NetworkPolicy) -> String {
+    format!("{}{}", policy.name, if policy.observe { " (observes)" } else { "" })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Adds what a taskspace may reach.
+pub(super) fn section(page: &mut Page, policy: &NetworkPolicy) {
+    page.section("Network");
+    lines(page, policy);
+}
 
-    #[test]
-    fn a_policy_is_told_in_words() {
-        let policy = NetworkPolicy {
-            name: "restricted".parse().unwrap(),
-            allow: vec!["example.org:443".parse().unwrap()],
-            deny: vec!["192.0.2.7".parse().unwrap()],
-            observe: true,
-        };
-        let expected = "policy  restricted\ndeny    192.0.2.7\nallow   example.org:443\n\
-                        observes: what the policy would refuse is let through, and listed\n";
-        assert_eq!(text(&policy), expected);
+fn lines(page: &mut Page, policy: &NetworkPolicy) {
+    let list = |destinations: &[Destination]| -> Vec<String> {
+        destinations.iter().map(Destination::to_string).collect()
+    };
+    page.line("Policy", &policy.name);
+    page.lines("Denied", &list(&policy.deny));
+    page.lines("Allowed", &list(&policy.allow));
+    if policy.observe {
+        page.line("Observes", "what the policy would refuse is let through, and listed");
     }
 }

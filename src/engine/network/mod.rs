@@ -8,6 +8,7 @@ mod blocked;
 mod change;
 mod names;
 mod refusals;
+mod tell;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -64,6 +65,10 @@ impl Networks {
     /// Whether this run of the service guards the network of a taskspace.
     pub(super) fn is_guarded(&self, id: &TaskspaceId) -> bool {
         self.get(id).is_some_and(|guarded| guarded.process.runs())
+    }
+
+    fn all(&self) -> Vec<(TaskspaceId, Guarded)> {
+        self.lock().iter().map(|(id, guarded)| (id.clone(), guarded.clone())).collect()
     }
 
     fn get(&self, id: &TaskspaceId) -> Option<Guarded> {

@@ -16,6 +16,16 @@ const MOST: usize = 1024;
 #[derive(Debug, Default)]
 pub(in super::super) struct Refusals {
     kept: Mutex<BTreeMap<String, Blocked>>,
+    told: Mutex<Told>,
+}
+
+/// What those who watch know.
+#[derive(Debug, Default)]
+struct Told {
+    /// How many packets had gone through the loopback.
+    packets: Option<u64>,
+    /// How often each destination had been refused.
+    counts: BTreeMap<String, u64>,
 }
 
 fn merged(kept: &BTreeMap<String, Blocked>, more: Vec<Blocked>) -> Vec<Blocked> {
@@ -78,7 +88,75 @@ impl Refusals {
         merged(&self.lock(), blocked)
     }
 
+    /// Whether as many packets had gone through the loopback when this was asked before.
+    pub(super) fn has_seen(&self, packets: u64) -> bool {
+        self.told().packets.replace(packets) == Some(packets)
+    }
+
+    /// Returns what was refused since this was asked before, with how often it was since then; the
+    /// latest comes last.
+    pub(super) fn news(&self, blocked: Vec<Blocked>) -> Vec<Blocked> {
+        let all = self.with(blocked);
+        let counts = all.iter().map(|it| (it.destination.clone(), it.count)).collect();
+        let before = std::mem::replace(&mut self.told().counts, counts);
+        let since = |it: Blocked| {
+            // Fewer than before are counted anew: what is old is forgotten.
+            let known = before.get(&it.destination).filter(|known| **known <= it.count);
+            Blocked { count: it.count - known.copied().unwrap_or_default(), ..it }
+        };
+        all.into_iter().map(since).filter(|it| it.count > 0).collect()
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Blocked>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::RecordType;
+
+    fn blocked(destination: &str, count: u64) -> Blocked {
+        Blocked {
+            destination: destination.to_owned(),
+            reason: "the policy does not allow this address".to_owned(),
+            count,
+            last: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn counts(blocked: Vec<Blocked>) -> Vec<(String, u64)> {
+        blocked.into_iter().map(|it| (it.destination, it.count)).collect()
+    }
+
+    #[test]
+    fn news_is_what_was_not_told_before() {
+        let refusals = Refusals::default();
+        let told = |destination: &str, count| vec![(destination.to_owned(), count)];
+        assert_eq!(counts(refusals.news(vec![blocked("198.51.100.1:80/tcp", 3)])).len(), 1);
+        assert_eq!(counts(refusals.news(vec![blocked("198.51.100.1:80/tcp", 3)])), []);
+        let more = vec![blocked("198.51.100.1:80/tcp", 5)];
+        assert_eq!(counts(refusals.news(more)), told("198.51.100.1:80/tcp", 2));
+        // The rules have forgotten it in between.
+        let anew = vec![blocked("198.51.100.1:80/tcp", 1)];
+        assert_eq!(counts(refusals.news(anew)), told("198.51.100.1:80/tcp", 1));
+        let (name, kind) = ("example.org".to_owned(), RecordType::A);
+        refusals.note(Refusal { name, kind, reason: Reason::NotAllowed });
+        let with = refusals.news(vec![blocked("198.51.100.1:80/tcp", 1)]);
+        assert_eq!(counts(with), told("example.org", 1));
+    }
+
+    #[test]
+    fn nothing_is_looked_for_while_no_packet_has_passed() {
+        let refusals = Refusals::default();
+        assert!(!refusals.has_seen(10));
+        assert!(refusals.has_seen(10));
+        assert!(!refusals.has_seen(12));
+        assert!(refusals.has_seen(12));
     }
 }

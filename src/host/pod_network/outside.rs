@@ -87,6 +87,15 @@ impl PodNetwork {
         self.nft(&["-j", "list", "table", "inet", name], "").await
     }
 
+    /// Returns how many packets have gone through the loopback (proc_pid_net(5), `dev`).
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub async fn loopback_packets(&self) -> io::Result<u64> {
+        let text = tokio::fs::read_to_string(format!("/proc/{}/net/dev", self.process)).await?;
+        loopback_packets(&text).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
     async fn nft(&self, arguments: &[&str], input: &str) -> Result<String, PodNetworkError> {
         let mut command = self.command(NFT);
         command.args(arguments).stdin(Stdio::piped());
@@ -143,6 +152,12 @@ impl DnsSockets {
     }
 }
 
+/// Reads the second number after the name, how many packets came in.
+fn loopback_packets(text: &str) -> Option<u64> {
+    let numbers = text.lines().find_map(|line| line.trim_start().strip_prefix("lo:"))?;
+    numbers.split_whitespace().nth(1)?.parse().ok()
+}
+
 fn succeeded(output: &Output) -> Result<(), PodNetworkError> {
     if output.status.success() {
         return Ok(());
@@ -173,4 +188,17 @@ fn receive(from: &UnixStream) -> io::Result<Vec<OwnedFd>> {
         }
     }
     Ok(sockets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_packets_of_the_loopback_are_found() {
+        let text = "Inter-|   Receive  |  Transmit\n face |bytes    packets errs\n\
+            eth0:     900       7    0    0\n    lo:    1200      15    0    0\n";
+        assert_eq!(loopback_packets(text), Some(15));
+        assert_eq!(loopback_packets("eth0: 1 2"), None);
+    }
 }

@@ -1,0 +1,63 @@
+//! Tells those who watch what taskspaces were refused.
+
+use futures_util::stream::{self, StreamExt};
+
+use super::{Guarded, blocked};
+use crate::engine::Inner;
+use crate::host::pod_network::PodNetwork;
+use crate::model::{Blocked, EventBody, TaskspaceId};
+
+/// How many networks are looked at at a time.
+const AT_A_TIME: usize = 4;
+
+/// How many destinations of a taskspace are told of at a time: whoever is refused decides how many there
+/// are.
+const MOST: usize = 20;
+
+impl Inner {
+    /// Tells what was refused since this was asked before.
+    pub(in super::super) async fn tell_refusals(&self) {
+        let looks = stream::iter(self.networks.all()).map(async |(id, guarded)| {
+            let news = news(&id, &guarded).await;
+            (id, news)
+        });
+        let mut looks = std::pin::pin!(looks.buffer_unordered(AT_A_TIME));
+        while let Some((id, news)) = looks.next().await {
+            self.publish_refusals(&id, news);
+        }
+    }
+
+    fn publish_refusals(&self, id: &TaskspaceId, news: Vec<Blocked>) {
+        self.metrics.refused(news.iter().map(|it| it.count).sum());
+        let more = news.len().saturating_sub(MOST);
+        for Blocked { destination, reason, count, .. } in news.into_iter().skip(more) {
+            let body = EventBody::NetworkRefused { destination, reason, count };
+            self.bus.publish(None, Some(id.clone()), body);
+        }
+        if more > 0 {
+            let message = format!(
+                "{more} other destinations were refused: `taskspace network {id} blocked` lists them"
+            );
+            self.bus.publish(None, Some(id.clone()), EventBody::Warning { message });
+        }
+    }
+}
+
+/// Returns what was refused since this was asked before; the latest comes last.
+async fn news(id: &TaskspaceId, guarded: &Guarded) -> Vec<Blocked> {
+    let network = PodNetwork::of(guarded.process.number);
+    // Names are asked for and refusals are answered over the pod's loopback: as long as nothing has gone
+    // through that, nothing was refused, and no program need be started to see it.
+    match network.loopback_packets().await {
+        Ok(packets) if guarded.refusals.has_seen(packets) => return Vec::new(),
+        Ok(_) => {}
+        Err(error) => tracing::debug!(%id, "the packets of its loopback are not known: {error}"),
+    }
+    match blocked::in_table(network).await {
+        Ok(refused) => guarded.refusals.news(refused),
+        Err(problem) => {
+            tracing::debug!(%id, "what was refused is not known: {problem}");
+            Vec::new()
+        }
+    }
+}
