@@ -144,6 +144,7 @@ impl Ruleset {
             kind,
             host: host.map(ToString::to_string).collect(),
             closed: closed.map(|range| span(range.first(), range.last())).collect(),
+            barred: barred(denied, is_v4),
             denied: rules(denied),
             allowed: rules(allowed),
         }
@@ -208,6 +209,25 @@ fn timed((address, seconds): &(IpAddr, u64)) -> String {
 fn element(rule: &AddressRule) -> String {
     let addresses = span(rule.first, rule.last);
     format!("{addresses} . {} . {}", rule.protocol, rule.ports)
+}
+
+/// Returns the ranges that are denied on all ports: what has no ports is denied there, too.
+fn barred(denied: &[AddressRule], is_v4: bool) -> Vec<String> {
+    let whole = |protocol| {
+        let is_whole = move |rule: &&AddressRule| {
+            rule.protocol == protocol
+                && rule.ports == PortRange::ALL
+                && rule.first.is_ipv4() == is_v4
+        };
+        denied.iter().filter(is_whole)
+    };
+    let pairs =
+        whole(Protocol::Tcp).flat_map(|tcp| whole(Protocol::Udp).map(move |udp| (tcp, udp)));
+    let common = |(tcp, udp): (&AddressRule, &AddressRule)| {
+        let (first, last) = (tcp.first.max(udp.first), tcp.last.min(udp.last));
+        (first <= last).then(|| span(first, last))
+    };
+    pairs.filter_map(common).collect()
 }
 
 fn span<T: Display + PartialEq>(first: T, last: T) -> String {
@@ -285,6 +305,20 @@ mod tests {
             let elements = rest.find("198.51.100.7 timeout 300s").unwrap();
             assert!(elements < rest.find("    }").unwrap(), "{set}");
         }
+    }
+
+    #[test]
+    fn what_is_denied_on_all_ports_is_denied_without_ports_too() {
+        let deny =
+            ["198.51.100.0/25", "198.51.100.128/25:1-65535/tcp", "2001:db8::7", "192.0.2.9:80"];
+        let text = text(&ruleset("open", &[], &deny), &[]);
+        let barred = |version| {
+            let set = &text[text.find(&format!("set barred{version} ")).unwrap()..];
+            set[..set.find("    }").unwrap()].lines().last().unwrap().trim().to_owned()
+        };
+        assert_eq!(barred("4"), "elements = { 198.51.100.0-198.51.100.127 }");
+        assert_eq!(barred("6"), "elements = { 2001:db8::7 }");
+        assert!(text.contains("ip daddr @barred4 goto refuse"), "{text}");
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub struct NftFamily {
     pub host: Vec<String>,
     /// Ranges that are no part of everywhere.
     pub closed: Vec<String>,
+    /// Ranges that are denied whatever the protocol.
+    pub barred: Vec<String>,
     /// Addresses, protocols and ports that are denied.
     pub denied: Vec<String>,
     /// Addresses, protocols and ports that are allowed.
