@@ -117,7 +117,7 @@ impl Performer for Acting {
             Act::RenameBranch { from, to } => self.rename_branch(from, to).await,
             Act::CreatePod(spec) => self.create_pod(spec).await,
             Act::RemovePod => self.remove_pod().await,
-            Act::CreateContainer(_, spec) => self.create_container(spec).await,
+            Act::CreateContainer(role, spec) => self.create_container(*role, spec).await,
             Act::VerifyContainer(_, spec) => {
                 let made = podman.inspect_container(&spec.name).await.map_err(problems::podman)?;
                 verify::container(spec, &made)

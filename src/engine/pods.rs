@@ -50,7 +50,13 @@ impl Acting {
 
     /// Makes a container on the volumes that are there. Podman makes one that is missing by itself, an
     /// empty one, for whoever removes one at this moment: then neither that nor the container is kept.
-    pub(super) async fn create_container(&self, spec: &ContainerSpec) -> Result<(), Problem> {
+    pub(super) async fn create_container(
+        &self,
+        role: Role,
+        spec: &ContainerSpec,
+    ) -> Result<(), Problem> {
+        // Podman makes none for which something is missing that is to be mounted.
+        let _permit = self.permit(role).await?;
         let registry = self.engine.document().await?.registry;
         let begun = Timestamp::now();
         self.ask_for_container(spec, registry).await?;
@@ -100,7 +106,7 @@ impl Acting {
         if infra.is_none_or(|infra| Life::of(&infra.state) == Life::Down) {
             self.free_ports().await?;
         }
-        self.start(&pod.infra_id, None).await
+        self.start(&pod.infra_id).await
     }
 
     /// Puts the network policy in force.
@@ -114,15 +120,17 @@ impl Acting {
 
     /// Starts a container.
     pub(super) async fn start_container(&self, role: Role) -> Result<(), Problem> {
-        self.start(&names::container(&self.id, role), Some(role)).await
+        let _permit = self.permit(role).await?;
+        self.start(&names::container(&self.id, role)).await
     }
 
-    /// Permits the start of a container, and starts it: once more when what may be in the way of that has
-    /// been cleared.
-    async fn start(&self, name: &str, role: Option<Role>) -> Result<(), Problem> {
-        let permit = names::permit(&self.engine.paths.permits, &self.id, role);
-        let give = move || Permit::give(&permit).map_err(|error| problems::file(&error));
-        let _permit = blocking(give).await?;
+    async fn permit(&self, role: Role) -> Result<Permit, Problem> {
+        let directory = names::permit(&self.engine.paths.permits, &self.id, role);
+        blocking(move || Permit::give(&directory).map_err(|error| problems::file(&error))).await
+    }
+
+    /// Starts a container: once more when what may be in the way of that has been cleared.
+    async fn start(&self, name: &str) -> Result<(), Problem> {
         match self.podman.start_container(name).await {
             Err(error) if error.kind() == ErrorKind::Other => {
                 tracing::debug!("tried again: {error}");

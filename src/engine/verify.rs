@@ -62,9 +62,6 @@ pub(super) fn container(spec: &ContainerSpec, made: &Container) -> Result<(), Pr
             differences.push(format!("its {name} {USER} is not the host's user"));
         }
     }
-    if spec.conmon_pid_file.as_ref().is_some_and(|file| *file != made.conmon_pid_file) {
-        differences.push("somebody else than the service could start it".to_owned());
-    }
     if made.privileged {
         differences.push("it is privileged".to_owned());
     }

@@ -1,9 +1,11 @@
 //! Permits to start a container.
 //!
-//! Podman has a container's monitor write its number into a file (conmon(8), `--conmon-pidfile`), and where
-//! that cannot be written the container does not start. So a container whose file is to be in a directory
-//! that is not there can only be started while somebody makes that: by nobody else, and not by a restart
-//! at an hour at which nobody sees to what has to be done before.
+//! A container into which something is to be mounted that is not there does not start: the OCI runtime
+//! refuses it, whoever starts it. So one into which a directory is mounted that is there only while its
+//! start is permitted can be started by nobody else, and not by a restart at an hour at which nobody sees
+//! to what has to be done before. (That Podman's monitor could not write its number, `--conmon-pidfile`,
+//! would not do: then Podman takes the container's file system away while the runtime still starts it, and
+//! what that makes there meanwhile cannot be removed.)
 
 use std::path::{Path, PathBuf};
 
@@ -45,7 +47,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let directory = root.path().join("example.dev");
         let permit = Permit::give(&directory).unwrap();
-        fs::write(directory.join("pid"), "7").unwrap();
+        assert!(directory.is_dir());
         // One that an earlier run has left is as good.
         let again = Permit::give(&directory).unwrap();
         drop(permit);

@@ -78,10 +78,9 @@ pub fn base_labels(registry: Uuid, project: &str, commit: &str) -> Labels {
     .into()
 }
 
-/// Returns the directory that has to be there for a container to start; without a role, for the pod's
-/// network.
-pub fn permit(permits: &Path, id: &TaskspaceId, role: Option<Role>) -> PathBuf {
-    permits.join(format!("{id}.{}", role.map_or("network", Role::name)))
+/// Returns the directory that has to be there for a container to start.
+pub fn permit(permits: &Path, id: &TaskspaceId, role: Role) -> PathBuf {
+    permits.join(format!("{id}.{role}"))
 }
 
 /// Returns the pod's name.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::capability::Capabilities;
 use super::create::Inputs;
@@ -68,7 +68,7 @@ const READ_ONLY: [&str; 4] = ["ro", "nosuid", "nodev", "rbind"];
 /// Returns the pod: its own user namespace in which the host's user is uid 1000, and the two sshds
 /// published on the host's loopback.
 pub(crate) fn pod(inputs: &Inputs<'_>) -> PodSpec {
-    let Inputs { registry, id, record, capabilities, places, .. } = *inputs;
+    let Inputs { registry, id, record, capabilities, .. } = *inputs;
     let ports = record.ports();
     let port_mappings = Role::ALL
         .into_iter()
@@ -86,16 +86,9 @@ pub(crate) fn pod(inputs: &Inputs<'_>) -> PodSpec {
         // The service answers there, as far as the network policy lets it.
         dns_server: vec![Ipv4Addr::LOCALHOST.into()],
         dns_search: vec![".".to_owned()],
-        infra_conmon_pid_file: Some(pid_file(&names::permit(&places.permits, id, None))),
         labels: labels(registry, id, "pod"),
         ..PodSpec::default()
     }
-}
-
-/// Returns where a monitor writes its number: in a directory that is there only when the service starts the
-/// container, with its network policy in force. Whoever else starts it finds it does not start.
-fn pid_file(permit: &Path) -> PathBuf {
-    permit.join("pid")
 }
 
 /// Returns one of the containers.
@@ -115,8 +108,10 @@ pub(crate) fn container(inputs: &Inputs<'_>, role: Role) -> ContainerSpec {
         volume(names::project_volume(id), "/workspace"),
         volume(names::build_cache_volume(id), BUILD_CACHE),
     ];
-    let mut mounts =
-        vec![read_only(places.files.join(role.name()).join("ssh"), "/etc/symposium/ssh")];
+    let mut mounts = vec![
+        read_only(places.files.join(role.name()).join("ssh"), "/etc/symposium/ssh"),
+        read_only(names::permit(&places.permits, id, role), "/etc/symposium/permit"),
+    ];
     let mut env: BTreeMap<String, String> = build_cache_environment().collect();
     env.insert("SYMPOSIUM_TASKSPACE".to_owned(), id.to_string());
     let image = match role {
@@ -148,7 +143,6 @@ pub(crate) fn container(inputs: &Inputs<'_>, role: Role) -> ContainerSpec {
         mounts,
         stop_timeout: Some(inputs.stop_seconds),
         init: true,
-        conmon_pid_file: Some(pid_file(&names::permit(&places.permits, id, Some(role)))),
         log_configuration: Some(LogConfiguration {
             driver: "k8s-file".to_owned(),
             size: Some(KEPT_OUTPUT),

@@ -44,10 +44,6 @@ pub struct PodSpec {
     /// The ports that are published on the host.
     #[serde(rename = "portmappings", skip_serializing_if = "Vec::is_empty")]
     pub port_mappings: Vec<PortMapping>,
-    /// Where the monitor of its infra container writes its number when that starts: where that cannot be
-    /// written, it does not start. Podman's own place if not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub infra_conmon_pid_file: Option<PathBuf>,
     /// Whom its containers ask for names; whom Podman chooses if not given.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dns_server: Vec<IpAddr>,
@@ -169,10 +165,6 @@ pub struct ContainerSpec {
     /// When Podman starts it again by itself: `no`, `on-failure`, `always`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart_policy: Option<String>,
-    /// Where its monitor writes its number when it starts: where that cannot be written, it does not start.
-    /// Podman's own place if not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub conmon_pid_file: Option<PathBuf>,
     /// Where its output is kept; where the user's Podman keeps it, if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_configuration: Option<LogConfiguration>,
@@ -260,7 +252,6 @@ mod tests {
                 host_ip: Ipv4Addr::LOCALHOST.into(),
                 host_port: 2222,
             }],
-            infra_conmon_pid_file: Some("/r/i".into()),
             dns_server: vec![Ipv4Addr::LOCALHOST.into()],
             dns_search: list(&["."]),
             add_hosts: list(&["git:10.0.0.1"]),
@@ -277,7 +268,6 @@ mod tests {
                     "GIDMap": [{"container_id": 9, "host_id": 0, "size": 1}],
                 },
                 "portmappings": [{"container_port": 22, "host_ip": "127.0.0.1", "host_port": 2222}],
-                "infra_conmon_pid_file": "/r/i",
                 "dns_server": ["127.0.0.1"],
                 "dns_search": ["."],
                 "hostadd": ["git:10.0.0.1"],
@@ -319,7 +309,6 @@ mod tests {
             cap_add: list(&["CHOWN"]),
             work_dir: Some("/w".into()),
             restart_policy: Some("no".into()),
-            conmon_pid_file: Some("/r/c".into()),
             log_configuration: Some(LogConfiguration { driver: "k8s-file".into(), size: Some(7) }),
         };
         assert_eq!(
@@ -336,7 +325,6 @@ mod tests {
                 "mounts": [{"type": "bind", "source": "/s", "destination": "/d", "options": ["ro"]}],
                 "stop_timeout": 3, "stop_signal": 2, "init": true, "no_new_privileges": true,
                 "cap_drop": ["ALL"], "cap_add": ["CHOWN"], "work_dir": "/w", "restart_policy": "no",
-                "conmon_pid_file": "/r/c",
                 "log_configuration": {"driver": "k8s-file", "size": 7},
             })
         );

@@ -76,7 +76,7 @@ impl User {
             let mut builder = tempfile::Builder::new();
             builder.prefix(&name).rand_bytes(0).tempdir_in(&place).unwrap()
         };
-        ["network", "agent", "dev"].map(permit).into()
+        ["agent", "dev"].map(permit).into()
     }
 
     /// Makes a user with ports that nobody else has, so that it shows what listens too long.

@@ -38,8 +38,6 @@ pub struct Container {
     pub network_mode: String,
     /// Where its network namespace is; empty while it has none.
     pub network_namespace: PathBuf,
-    /// Where its monitor writes its number when it starts.
-    pub conmon_pid_file: PathBuf,
     /// The user namespace: empty, `private`, `host`, or `container:<id>` within a pod.
     pub userns_mode: String,
     /// How user ids are mapped, each as `inside:intermediate:count`; empty without a mapping.
@@ -216,8 +214,6 @@ struct Reply {
     #[serde(default, deserialize_with = "nullable")]
     bounding_caps: Vec<String>,
     #[serde(default, deserialize_with = "nullable")]
-    conmon_pid_file: PathBuf,
-    #[serde(default, deserialize_with = "nullable")]
     pod: String,
     #[serde(default, deserialize_with = "nullable")]
     is_infra: bool,
@@ -280,7 +276,6 @@ impl From<Reply> for Container {
             privileged: host.privileged,
             network_mode: host.network_mode,
             network_namespace: reply.network_settings.sandbox_key,
-            conmon_pid_file: reply.conmon_pid_file,
             userns_mode: host.userns_mode,
             uid_map: host.id_mappings.uid_map,
             gid_map: host.id_mappings.gid_map,
@@ -329,7 +324,6 @@ mod tests {
         assert_eq!(container.pod_id.as_deref(), Some("0c7"));
         assert_eq!(container.image, "localhost/debian:trixie");
         assert_eq!(container.network_namespace, PathBuf::from("/run/user/1000/netns/netns-1"));
-        assert_eq!(container.conmon_pid_file, PathBuf::from("/run/pid"));
         assert_eq!(container.uid_map, ["0:1:1000", "1000:0:1"]);
         assert_eq!((container.effective_caps.len(), container.bounding_caps.len()), (0, 1));
         assert_eq!(container.labels["a"], "b");
