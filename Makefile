@@ -84,7 +84,7 @@ test-vm: build ## hard storage limits on ext4 and XFS, in an emulated machine (r
 bench: cargo ## what the registry, admissions, collections, names, and taskspaces of projects of several sizes cost
 	$(CARGO) bench --locked --bench registry --bench admission --bench collect --bench dns
 	@$(test_environment); \
-	$(CARGO) bench --locked --bench storage
+	$(CARGO) bench --locked --bench storage --bench network
 
 demo: build ## the main job from end to end, shown step by step
 	@where=$$(tests/host/select jq tmux); \

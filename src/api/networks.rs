@@ -7,7 +7,15 @@ use super::app::App;
 use super::extract::{By, Document, Id, Parameters};
 use super::operations::{Started, Wait, started};
 use super::problem::Answer;
-use crate::model::{Blocked, NetworkChange, Problem};
+use crate::model::{Blocked, NetworkChange, NetworkPolicy, Problem};
+
+/// Show what a taskspace may reach
+#[utoipa::path(get, path = "/v1/taskspaces/{id}/network", tag = "taskspaces",
+    params(("id" = String, Path, description = "The taskspace")),
+    responses((status = 200, body = NetworkPolicy), (status = 404, body = Problem)))]
+pub(crate) async fn show(State(app): State<App>, Id(id): Id) -> Answer<Json<NetworkPolicy>> {
+    Ok(Json(app.engine()?.network(&id).await?))
+}
 
 /// Change what a taskspace may reach
 ///

@@ -5,7 +5,7 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, patch, post};
+use axum::routing::{delete, get, post};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::app::App;
@@ -32,7 +32,7 @@ pub(crate) fn router(app: App) -> Router {
             get(taskspaces::show).patch(limits::resize).delete(taskspaces::delete),
         )
         .route("/v1/taskspaces/{id}/health", get(taskspaces::health))
-        .route("/v1/taskspaces/{id}/network", patch(networks::change))
+        .route("/v1/taskspaces/{id}/network", get(networks::show).patch(networks::change))
         .route("/v1/taskspaces/{id}/network/blocked", get(networks::blocked))
         .route("/v1/taskspaces/{id}/fork", post(taskspaces::fork))
         .route("/v1/taskspaces/{id}/start", post(taskspaces::start))

@@ -22,9 +22,9 @@ use serde::de::DeserializeOwned;
 use crate::frames::PROTOCOL;
 use crate::model::{
     Asker, Blocked, BuildRequest, ContainerName, CreateRequest, DeleteOptions, DetailView, Event,
-    EventQuery, ExecRequest, ForkRequest, HealthView, ImageView, NetworkChange, Operation,
-    PlanView, ProjectView, Recorded, RegisterRequest, RegisteredContainer, ResizeRequest, Role,
-    StatusView, TaskspaceId, VersionView,
+    EventQuery, ExecRequest, ForkRequest, HealthView, ImageView, NetworkChange, NetworkPolicy,
+    Operation, PlanView, ProjectView, Recorded, RegisterRequest, RegisteredContainer,
+    ResizeRequest, Role, StatusView, TaskspaceId, VersionView,
 };
 use crate::uds::{self, Reply, UdsError, UnixHttp};
 
@@ -140,6 +140,11 @@ impl Client {
         change: &NetworkChange,
     ) -> Result<Operation> {
         self.call(Method::PATCH, &format!("/v1/taskspaces/{id}/network"), Some(change)).await
+    }
+
+    /// Returns the network policy of a taskspace.
+    pub async fn network(&self, id: &TaskspaceId) -> Result<NetworkPolicy> {
+        self.get(&format!("/v1/taskspaces/{id}/network")).await
     }
 
     /// Lists what a taskspace was refused.

@@ -94,6 +94,7 @@ impl Inner {
                     self.ask_all().await;
                     self.measure_all().await;
                     self.confirm_quotas().await;
+                    self.follow_addresses().await;
                     self.tell_refusals().await;
                 }
             }

@@ -144,13 +144,12 @@ impl Network {
 
     async fn show(&self, context: &Context) -> Outcome {
         let id = &self.id;
-        let detail = context.call(async |client| client.show(id).await).await?;
-        let policy = &detail.recorded.record.network;
+        let policy = context.call(async |client| client.network(id).await).await?;
         match self.json.json {
-            true => context.output.json(policy)?,
+            true => context.output.json(&policy)?,
             false => {
                 let mut page = Page::default();
-                lines(&mut page, policy);
+                lines(&mut page, &policy);
                 context.output.print(&page.0)?;
             }
         }

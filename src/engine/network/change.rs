@@ -12,6 +12,14 @@ use crate::policy::network::{HostFacts, Wanted};
 use crate::policy::resources::DEFAULT_TIER;
 
 impl Engine {
+    /// Returns the network policy of a taskspace.
+    ///
+    /// # Errors
+    /// When there is none of this id.
+    pub async fn network(&self, id: &TaskspaceId) -> Result<NetworkPolicy, Problem> {
+        Ok(self.inner.record(id).await?.network)
+    }
+
     /// Begins to change the network policy of a taskspace.
     ///
     /// # Errors
@@ -35,6 +43,25 @@ impl Engine {
 }
 
 impl Inner {
+    /// Puts a policy in force where the taskspace's network is up; returns whether it is.
+    async fn put_in_force(
+        &self,
+        id: &TaskspaceId,
+        policy: &NetworkPolicy,
+    ) -> Result<bool, Problem> {
+        if self.guard_otherwise(id, policy).await? {
+            return Ok(true);
+        }
+        let (podman, _) = self.link.get().await?;
+        let Some(pod) = self.own_pod(&podman, id).await? else { return Ok(false) };
+        let infra = pod.containers.iter().find(|container| container.id == pod.infra_id);
+        if infra.is_none_or(|infra| Life::of(&infra.state) == Life::Down) {
+            return Ok(false);
+        }
+        self.guard(&podman, id, &pod.infra_id, policy).await?;
+        Ok(true)
+    }
+
     fn changed_network(
         &self,
         id: &TaskspaceId,
@@ -87,27 +114,19 @@ pub(in super::super) async fn change(
     let (engine, id) = (&context.engine, &context.id);
     let record = engine.record(id).await?;
     let policy = engine.changed_network(id, &record, &change)?;
-    let (podman, _) = engine.link.get().await?;
-    let pod = engine.own_pod(&podman, id).await?;
-    let infra = pod.as_ref().and_then(|pod| {
-        let infra = pod.containers.iter().find(|container| container.id == pod.infra_id)?;
-        (Life::of(&infra.state) != Life::Down).then_some(infra.id.as_str())
-    });
-    if let Some(infra) = infra {
-        engine.guard(&podman, id, infra, &policy).await?;
-    }
-    let recorded = policy.clone();
+    let is_up = engine.put_in_force(id, &policy).await?;
     let change = engine.change(id, move |record| {
-        record.network = recorded;
+        record.network = policy;
         Ok(())
     });
-    match (change.await, infra) {
-        (Ok(_), _) => Ok(()),
-        (Err(problem), Some(infra)) => {
-            // What is recorded is what is in force.
-            engine.guard(&podman, id, infra, &record.network).await?;
+    match change.await {
+        Ok(_) => Ok(()),
+        Err(problem) => {
+            if is_up {
+                // What is recorded is what is in force.
+                engine.put_in_force(id, &record.network).await?;
+            }
             Err(problem)
         }
-        (Err(problem), None) => Err(problem),
     }
 }

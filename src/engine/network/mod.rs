@@ -11,7 +11,7 @@ mod refusals;
 mod tell;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(super) use self::change::{change, choose};
@@ -37,6 +37,8 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 pub(super) struct Networks {
     resolver: Arc<HostResolver>,
     guarded: Mutex<HashMap<TaskspaceId, Guarded>>,
+    /// The addresses of this host that all rules know.
+    addresses: Mutex<Vec<IpAddr>>,
 }
 
 /// A network whose policy is in force.
@@ -46,6 +48,14 @@ struct Guarded {
     process: Process,
     filter: Arc<Filter<Names>>,
     refusals: Arc<Refusals>,
+    /// Held while it is changed.
+    in_force: Arc<tokio::sync::Mutex<InForce>>,
+}
+
+/// What is in force in a network.
+struct InForce {
+    policy: NetworkPolicy,
+    rules: Arc<Ruleset>,
 }
 
 impl Networks {
@@ -54,7 +64,11 @@ impl Networks {
             [] => HostResolver::new(RESOLV_CONF.into()),
             servers => HostResolver::asking(servers).map_err(problems::internal)?,
         };
-        Ok(Self { resolver: Arc::new(resolver), guarded: Mutex::default() })
+        Ok(Self {
+            resolver: Arc::new(resolver),
+            guarded: Mutex::default(),
+            addresses: Mutex::default(),
+        })
     }
 
     /// Lets go of a network that goes: as long as anybody has its sockets, it would stay.
@@ -65,6 +79,10 @@ impl Networks {
     /// Whether this run of the service guards the network of a taskspace.
     pub(super) fn is_guarded(&self, id: &TaskspaceId) -> bool {
         self.get(id).is_some_and(|guarded| guarded.process.runs())
+    }
+
+    fn addresses(&self) -> MutexGuard<'_, Vec<IpAddr>> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn all(&self) -> Vec<(TaskspaceId, Guarded)> {
@@ -94,25 +112,12 @@ impl Inner {
         infra: &str,
         policy: &NetworkPolicy,
     ) -> Result<(), Problem> {
-        let rules = Arc::new(self.ruleset(policy).await?);
         let process = first_process(podman, infra).await?;
-        let network = PodNetwork::of(process.number);
-        let known = self.networks.get(id).filter(|it| it.process == process);
-        let names = Names(rules.clone());
-        if let Some(guarded) = known {
-            // Nothing is let through meanwhile that the new policy would not know of.
-            let change = guarded.filter.change().await;
-            let granted = names::addresses(change.grants(&names));
-            // The counts go with the rules.
-            match blocked::in_table(network).await {
-                Ok(refused) => guarded.refusals.carry(refused),
-                Err(problem) => tracing::debug!(%id, "what was refused is not known: {problem}"),
-            }
-            load(network, &rules, &granted).await?;
-            check_same(podman, infra, process).await?;
-            change.commit(names);
-            return Ok(());
+        if let Some(guarded) = self.networks.get(id).filter(|it| it.process == process) {
+            return self.enforce(id, &guarded, Some(policy)).await;
         }
+        let rules = Arc::new(self.ruleset(policy).await?);
+        let network = PodNetwork::of(process.number);
         // Whoever had it before has the sockets.
         self.networks.forget(id);
         load(network, &rules, &[]).await?;
@@ -121,11 +126,69 @@ impl Inner {
         let sockets = Sockets { udp: sockets.datagrams, tcp: sockets.connections };
         let refusals = Arc::new(Refusals::default());
         let gate = Arc::new(Gate { network, refusals: refusals.clone() });
-        let filter = Filter::serve(sockets, names, gate, self.networks.resolver.clone())
-            .map_err(problems::internal)?;
-        let guarded = Guarded { process, filter: Arc::new(filter), refusals };
+        let filter =
+            Filter::serve(sockets, Names(rules.clone()), gate, self.networks.resolver.clone())
+                .map_err(problems::internal)?;
+        let in_force = InForce { policy: policy.clone(), rules };
+        let in_force = Arc::new(tokio::sync::Mutex::new(in_force));
+        let guarded = Guarded { process, filter: Arc::new(filter), refusals, in_force };
         self.networks.lock().insert(id.clone(), guarded);
         Ok(())
+    }
+
+    /// Puts a policy in force where this run of the service guards the network already; returns whether it
+    /// does.
+    ///
+    /// # Errors
+    /// As those of `guard`.
+    pub(super) async fn guard_otherwise(
+        &self,
+        id: &TaskspaceId,
+        policy: &NetworkPolicy,
+    ) -> Result<bool, Problem> {
+        let Some(guarded) = self.networks.get(id).filter(|it| it.process.runs()) else {
+            return Ok(false);
+        };
+        self.enforce(id, &guarded, Some(policy)).await?;
+        Ok(true)
+    }
+
+    /// Puts another policy in force in a network that is guarded, or the same as it now is on this host.
+    async fn enforce(
+        &self,
+        id: &TaskspaceId,
+        guarded: &Guarded,
+        policy: Option<&NetworkPolicy>,
+    ) -> Result<(), Problem> {
+        let mut in_force = guarded.in_force.lock().await;
+        let policy = policy.unwrap_or(&in_force.policy).clone();
+        let rules = Arc::new(self.ruleset(&policy).await?);
+        if rules != in_force.rules {
+            guarded.change(id, rules.clone()).await?;
+        }
+        *in_force = InForce { policy, rules };
+        Ok(())
+    }
+
+    /// Has the rules know this host's addresses when it has got others.
+    pub(super) async fn follow_addresses(&self) {
+        let addresses = match addresses::of_this_host() {
+            Ok(addresses) => addresses,
+            Err(error) => return tracing::warn!("this host's addresses are not known: {error}"),
+        };
+        if *self.networks.addresses() == addresses {
+            return;
+        }
+        for (id, guarded) in self.networks.all() {
+            if let Err(problem) = self.enforce(&id, &guarded, None).await {
+                // One that has gone meanwhile needs no rules; another one is tried again.
+                if guarded.process.runs() {
+                    tracing::warn!(%id, "its rules do not know this host's new addresses: {problem}");
+                    return;
+                }
+            }
+        }
+        *self.networks.addresses() = addresses;
     }
 
     /// Guards the network of a taskspace that ran before the service did: the rules are there, and nobody
@@ -162,6 +225,29 @@ impl Inner {
             tracing::warn!("{warning}");
         }
         found.destinations()
+    }
+}
+
+impl Guarded {
+    /// Puts other rules in force.
+    async fn change(&self, id: &TaskspaceId, rules: Arc<Ruleset>) -> Result<(), Problem> {
+        let network = PodNetwork::of(self.process.number);
+        let names = Names(rules);
+        // Nothing is let through meanwhile that the new policy would not know of.
+        let change = self.filter.change().await;
+        let granted = names::addresses(change.grants(&names));
+        // The counts go with the rules.
+        match blocked::in_table(network).await {
+            Ok(refused) => self.refusals.carry(refused),
+            Err(problem) => tracing::debug!(%id, "what was refused is not known: {problem}"),
+        }
+        load(network, &names.0, &granted).await?;
+        // As long as it runs, nothing else has its number.
+        if !self.process.runs() {
+            return Err(no_network());
+        }
+        change.commit(names);
+        Ok(())
     }
 }
 

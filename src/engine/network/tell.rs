@@ -17,10 +17,11 @@ const MOST: usize = 20;
 impl Inner {
     /// Tells what was refused since this was asked before.
     pub(in super::super) async fn tell_refusals(&self) {
-        let looks = stream::iter(self.networks.all()).map(async |(id, guarded)| {
+        let look = |(id, guarded): (TaskspaceId, Guarded)| async move {
             let news = news(&id, &guarded).await;
             (id, news)
-        });
+        };
+        let looks = stream::iter(self.networks.all()).map(look);
         let mut looks = std::pin::pin!(looks.buffer_unordered(AT_A_TIME));
         while let Some((id, news)) = looks.next().await {
             self.publish_refusals(&id, news);
