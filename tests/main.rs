@@ -26,6 +26,7 @@ mod network;
 mod overlay;
 mod podman_faults;
 mod policy;
+mod ports;
 mod project_quotas;
 mod quota;
 mod reconcile;

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::driver::Context;
 use super::execute::OnFailure;
-use super::make::pick_ports;
-use super::{caches, make, problems, restore, storage};
+use super::ports::ATTEMPTS;
+use super::{caches, make, restore, storage};
 use crate::host::ports;
 use crate::model::{Code, Desired, OperationKind, Ports, Problem, Record, Status};
 use crate::plan::assess::Life;
@@ -65,8 +65,13 @@ pub(super) async fn bring_up(context: &Context) -> Result<(), Problem> {
     if port_was_taken(&result) && await_free(ports).await {
         result = start_pod(context).await;
     }
-    if port_was_taken(&result) {
-        result = rebuild_with_new_ports(context).await;
+    for _ in 0..ATTEMPTS {
+        if !port_was_taken(&result) {
+            break;
+        }
+        // Only a new pod can have other ports.
+        context.engine.give_new_ports(&context.id).await?;
+        result = rebuild(context).await;
     }
     result
 }
@@ -171,7 +176,7 @@ pub(super) async fn is_gone(context: &Context, problem: &Problem) -> Result<bool
     Ok(is_gone)
 }
 
-fn port_was_taken(result: &Result<(), Problem>) -> bool {
+pub(super) fn port_was_taken(result: &Result<(), Problem>) -> bool {
     result.as_ref().is_err_and(|problem| problem.code == Code::NetworkPortUnavailable)
 }
 
@@ -222,18 +227,4 @@ async fn count(context: &Context, is: impl Fn(Life) -> bool) -> Result<usize, Pr
 async fn rebuild(context: &Context) -> Result<(), Problem> {
     let plan = make::with_inputs(context, create::rebuild).await?;
     run(context, &plan).await
-}
-
-/// Another program took a port while the taskspace did not run: it gets new ones, which only a new
-/// pod can have.
-async fn rebuild_with_new_ports(context: &Context) -> Result<(), Problem> {
-    let (id, ranges) = (context.id.clone(), context.engine.settings.ports.clone());
-    let updated = context.engine.registry.update(move |document| {
-        let picked = pick_ports(document, &ranges)?;
-        let record = document.taskspaces.get_mut(&id).ok_or_else(|| problems::not_found(&id))?;
-        (record.dev_port, record.agent_port) = (picked.dev, picked.agent);
-        Ok::<(), Problem>(())
-    });
-    updated.await.map_err(problems::registry)??;
-    rebuild(context).await
 }

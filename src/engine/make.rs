@@ -1,6 +1,5 @@
 //! Makes taskspaces, and takes back what an interrupted making left.
 
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,15 +10,14 @@ use super::execute::{Failure, OnFailure};
 use super::fork::Origin;
 use super::limits::Limits;
 use super::network::choose;
+use super::ports::{ATTEMPTS, pick_ports};
 use super::project_quotas::Prepared;
 use super::projects::{Resolved, enter_project};
 use super::{Inner, lifecycle, problems};
 use crate::config::Settings;
-use crate::config::settings::PortSettings;
 use crate::fault;
-use crate::host::ports;
 use crate::model::{
-    AgentSpec, Code, CreateRequest, Desired, Document, EventBody, OperationKind, Ports, Problem,
+    AgentSpec, Code, CreateRequest, Desired, Document, EventBody, OperationKind, Problem,
     ProjectSpec, Record, Spec, Status, StepOutcome, Storage, TaskspaceId, Underway,
 };
 use crate::plan::capability::Capabilities;
@@ -29,9 +27,6 @@ use crate::plan::{Plan, delete, names};
 /// How often an interrupted making is gone on with. A service that dies of it each time must not do so
 /// forever.
 const RESUMPTIONS: u32 = 3;
-
-/// How often new ports are tried when another program was quicker.
-const PORT_ATTEMPTS: usize = 3;
 
 /// Makes a taskspace.
 pub(super) async fn create(context: &Context, request: CreateRequest) -> Result<(), Problem> {
@@ -87,7 +82,7 @@ pub(super) async fn make(context: &Context, wanted: &Wanted) -> Result<(), Probl
         }
         // The state that it was to continue with goes back to where it was.
         engine.forget(&context.id, record.agent_state_from.clone()).await?;
-        if problem.code != Code::NetworkPortUnavailable || attempt == PORT_ATTEMPTS {
+        if problem.code != Code::NetworkPortUnavailable || attempt == ATTEMPTS {
             return Err(problem);
         }
         attempt += 1;
@@ -148,8 +143,18 @@ pub(super) async fn resume(context: &Context) -> Result<(), Problem> {
         return Err(Problem::new(Code::Internal, times)
             .hint("the service's log may say why; please report it"));
     }
-    let plan = with_inputs(context, |inputs| create::plan(inputs, true)).await?;
-    let made = context.execute(&plan, OnFailure::Keep).await.map_err(|failure| failure.problem);
+    let mut made = go_on(context).await;
+    for _ in 0..ATTEMPTS {
+        if !lifecycle::port_was_taken(&made) {
+            break;
+        }
+        made = if engine.record(&context.id).await?.is_half_made() {
+            engine.give_new_ports(&context.id).await?;
+            go_on(context).await
+        } else {
+            lifecycle::bring_up(context).await
+        };
+    }
     match made {
         Ok(()) => engine.now_running(&context.id).await,
         // It may be Podman that is to blame, or the host that shuts down; what is recorded is tried
@@ -170,6 +175,11 @@ pub(super) async fn resume(context: &Context) -> Result<(), Problem> {
             Err(problem)
         }
     }
+}
+
+async fn go_on(context: &Context) -> Result<(), Problem> {
+    let plan = with_inputs(context, |inputs| create::plan(inputs, true)).await?;
+    context.execute(&plan, OnFailure::Keep).await.map_err(|failure| failure.problem)
 }
 
 /// Removes what a making left.
@@ -352,24 +362,6 @@ impl Draft {
         });
         Ok(record)
     }
-}
-
-/// Picks a pair of ports that no taskspace has and no program listens on.
-pub(super) fn pick_ports(document: &Document, ranges: &PortSettings) -> Result<Ports, Problem> {
-    let taken = |port: u16| {
-        document.taskspaces.values().any(|t| t.dev_port == port || t.agent_port == port)
-    };
-    let pick = |range: &RangeInclusive<u16>| {
-        ports::pick(range.clone(), &taken, &mut rand::rng()).ok_or_else(|| {
-            let (first, last) = (range.start(), range.end());
-            Problem::new(
-                Code::NetworkPortUnavailable,
-                format!("no port between {first} and {last} is free"),
-            )
-            .hint("delete taskspaces, or set wider ranges in settings.yaml (`ports`)")
-        })
-    };
-    Ok(Ports { dev: pick(&ranges.dev)?, agent: pick(&ranges.agent)? })
 }
 
 /// Checks whether a taskspace of this id can be made.

@@ -28,6 +28,7 @@ mod operations;
 mod patience;
 mod perform;
 mod pods;
+mod ports;
 mod problems;
 mod project_quotas;
 mod project_views;

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::cache_layout::lay_out_cache;
 use super::execute::Performer;
+use super::ports::let_rest;
 use super::projects::{Removal, foreign_volume, forget_unused_project, is_ours, remove_volume};
 use super::ssh::blocking;
 use super::{Inner, leftovers, problems, verify};
@@ -286,7 +287,7 @@ impl Inner {
         id: &TaskspaceId,
         keep_state_as: Option<TaskspaceId>,
     ) -> Result<(), Problem> {
-        let gone = id.clone();
+        let (gone, settings) = (id.clone(), self.settings.clone());
         let updated = self.registry.update(move |document| {
             let Some(record) = document.taskspaces.get(&gone).cloned() else { return Ok(None) };
             let (now, project) = (Timestamp::now(), &record.spec.project.name);
@@ -297,6 +298,7 @@ impl Inner {
                 }
                 forget_unused_project(document, project, None);
             });
+            let_rest(document, record.host_ports(), &settings.ports);
             Ok::<_, Problem>(Some(record.status))
         });
         if let Some(from) = updated.await.map_err(problems::registry)?? {

@@ -15,6 +15,7 @@ mod project_view;
 mod quantity;
 mod record;
 mod registration;
+mod resting;
 mod shared;
 mod snapshot;
 mod spec;
@@ -54,6 +55,7 @@ pub use registration::{
     ContainerState, MAX_DEPENDENCIES, MAX_PORTS, MAX_REGISTERED, RegisterRequest,
     RegisteredContainer, Registration, Source,
 };
+pub use resting::RestingPorts;
 pub use shared::Shared;
 pub use snapshot::{
     MAX_NOTE, RestoreRequest, Restoring, SnapshotName, SnapshotRecord, SnapshotRequest,

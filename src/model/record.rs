@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::{
     Code, ContainerName, Desired, NetworkChange, NetworkPolicy, Operation, OperationKind, Problem,
-    ProjectRecord, Registration, ResizeRequest, Restoring, Role, Shared, SnapshotName,
-    SnapshotRecord, Spec, Status, Storage, StorageUsage, TaskspaceId, Totals,
+    ProjectRecord, Registration, ResizeRequest, RestingPorts, Restoring, Role, Shared,
+    SnapshotName, SnapshotRecord, Spec, Status, Storage, StorageUsage, TaskspaceId, Totals,
 };
 
 /// The document's format; a file of a newer one is refused.
@@ -42,6 +42,9 @@ pub struct Document {
     /// [`Collectable`](super::Collectable).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub astray: BTreeMap<String, Timestamp>,
+    /// Ports that were a taskspace's until lately.
+    #[serde(default, skip_serializing_if = "RestingPorts::is_empty")]
+    pub resting_ports: RestingPorts,
     /// What the coordination of operations has to remember.
     #[serde(default, skip_serializing_if = "CoordinationRecord::is_empty")]
     pub coordination: CoordinationRecord,
@@ -142,6 +145,7 @@ impl Document {
             projects: BTreeMap::new(),
             agent_states: BTreeMap::new(),
             astray: BTreeMap::new(),
+            resting_ports: RestingPorts::default(),
             coordination: CoordinationRecord::default(),
         }
     }
@@ -347,6 +351,11 @@ impl Record {
     /// Returns the two ports.
     pub const fn ports(&self) -> Ports {
         Ports { dev: self.dev_port, agent: self.agent_port }
+    }
+
+    /// Returns all ports of the host that it has.
+    pub fn host_ports(&self) -> impl Iterator<Item = u16> {
+        [self.dev_port, self.agent_port].into_iter()
     }
 }
 

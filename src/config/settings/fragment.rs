@@ -34,6 +34,9 @@ const DEV_PORTS: RangeInclusive<u16> = 10_000..=20_000;
 /// The agent containers' sshds.
 const AGENT_PORTS: RangeInclusive<u16> = 20_001..=30_000;
 
+/// A browser's tab or an editor's window may go on asking for so long.
+const PORT_REST: Duration = Duration::from_secs(10 * 60);
+
 /// Starting takes half a second on an idle machine; a busy one gets this long.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -146,6 +149,7 @@ struct ServiceFragment {
 struct PortsFragment {
     dev: Option<Text<PortRange>>,
     agent: Option<Text<PortRange>>,
+    rest: Option<Text<Period>>,
 }
 
 impl SettingsFragment {
@@ -178,6 +182,7 @@ impl SettingsFragment {
             ports: Some(PortsFragment {
                 dev: over_ports.dev.or(ports.dev),
                 agent: over_ports.agent.or(ports.agent),
+                rest: over_ports.rest.or(ports.rest),
             }),
             reconcile_interval: over.reconcile_interval.or(self.reconcile_interval),
             health: Some(HealthFragment {
@@ -233,6 +238,7 @@ impl SettingsFragment {
         let ports = PortSettings {
             dev: ports.dev.map_or(DEV_PORTS, |it| it.0.0),
             agent: ports.agent.map_or(AGENT_PORTS, |it| it.0.0),
+            rest: period(ports.rest, PORT_REST),
         };
         if ports.dev.start() <= ports.agent.end() && ports.agent.start() <= ports.dev.end() {
             return Err(SettingsError::Ports(format!(

@@ -120,6 +120,8 @@ pub struct PortSettings {
     pub dev: RangeInclusive<u16>,
     /// For the agent containers.
     pub agent: RangeInclusive<u16>,
+    /// How long a port that nobody has any more is given to nobody else.
+    pub rest: Duration,
 }
 
 /// Why there are no settings.
@@ -297,6 +299,7 @@ mod tests {
         let settings = Settings::load(&["/nowhere".into()]).unwrap();
         assert_eq!(settings.service.idle_timeout, Duration::from_secs(300));
         assert_eq!((settings.ports.dev, settings.ports.agent), (10_000..=20_000, 20_001..=30_000));
+        assert_eq!(settings.ports.rest, Duration::from_secs(600));
         assert_eq!(settings.images, Images::built_in().try_into().unwrap());
         assert_eq!(settings.coordination, Coordination::built_in().try_into().unwrap());
         assert_eq!(settings.retention, Retention::built_in().try_into().unwrap());
@@ -309,6 +312,7 @@ mod tests {
             ("settings.yaml", "ready_timeout: 90s\nports: {dev: 3000-3999, agent: 4000-4999}"),
             ("settings.yaml", "cache: {promote: delete, directories: [target]}"),
             ("settings.yaml", "service: {idle_timeout: 500ms}\nports: {dev: 5000-5999}"),
+            ("settings.yaml", "ports: {rest: 90s}"),
             ("settings.yaml", "cache: {directories: [vendor]}"),
             ("settings.yaml", "# nothing\n"),
             ("images.yaml", "base: debian:13"),
@@ -323,6 +327,7 @@ mod tests {
         assert_eq!(settings.cache.directories, ["vendor"]);
         assert_eq!(settings.service.idle_timeout, Duration::from_millis(500));
         assert_eq!((settings.ports.dev, settings.ports.agent), (5000..=5999, 4000..=4999));
+        assert_eq!(settings.ports.rest, Duration::from_secs(90));
         assert_eq!(settings.images.base, "debian:13");
     }
 
