@@ -152,6 +152,7 @@ fn record(id: &TaskspaceId, number: usize) -> Record {
     let project = number / PER_PROJECT;
     Record {
         network: NetworkPolicy::default(),
+        published: Vec::new(),
         status: Status::Running,
         desired: Desired::Running,
         dev_port: 10_000,

@@ -346,6 +346,7 @@ impl Draft {
             restoring: None,
             tier: limits.tier,
             network,
+            published: Vec::new(),
             storage,
             underway: Some(Underway {
                 keep: request.keep_on_failure,

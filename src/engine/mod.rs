@@ -84,6 +84,8 @@ struct Inner {
     link: link::Link,
     images: images::Images,
     networks: network::Networks,
+    /// One change of what is published at a time.
+    publishing: tokio::sync::Mutex<()>,
     projects: projects::Projects,
     ssh: ssh::Ssh,
     drivers: Mutex<HashMap<TaskspaceId, mpsc::UnboundedSender<driver::Queued>>>,
@@ -161,6 +163,7 @@ impl Engine {
             ),
             link: link::Link::new(paths.clone()),
             networks: network::Networks::new(&settings.nameservers)?,
+            publishing: tokio::sync::Mutex::default(),
             images: images::Images::new(settings.clone(), document.registry),
             projects: projects::Projects::new(paths.mirrors.clone(), registry.clone()),
             ssh: ssh::Ssh::new(paths.clone(), registry.clone()),

@@ -192,7 +192,8 @@ impl Inner {
                     self.patience.over(id);
                     let is_unguarded =
                         record.status == Status::Running && !self.networks.is_guarded(id);
-                    if is_unguarded || forwarding::is_left(record) || snapshots::are_left(record) {
+                    let is_left = forwarding::is_left(record) || snapshots::are_left(record);
+                    if is_unguarded || is_left || self.ports_differ(id, record) {
                         self.have_settled(id, false);
                     }
                     continue;

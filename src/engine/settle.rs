@@ -51,6 +51,7 @@ pub(super) async fn settle(
             if record.status == Status::Running && !engine.networks.is_guarded(id) {
                 engine.guard_again(&podman, id, record).await?;
             }
+            engine.align_ports(id).await?;
             engine.drop_unfinished(&podman, id, record).await?;
             engine.patience.over(id);
         }

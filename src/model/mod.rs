@@ -12,6 +12,7 @@ mod operation;
 mod problem;
 mod project;
 mod project_view;
+mod published;
 mod quantity;
 mod record;
 mod registration;
@@ -46,6 +47,7 @@ pub use operation::{Operation, OperationKind, OperationState};
 pub use problem::{Code, Problem};
 pub use project::{BaseRecord, BaseState, CacheRecord, ProjectRecord};
 pub use project_view::{BaseView, CacheView, ProjectView, RefreshRequest};
+pub use published::{MAX_PUBLISHED, PortView, PublishRequest, PublishedPort};
 pub use quantity::Quantity;
 pub use record::{
     AgentStateRecord, CoordinationRecord, Document, Ending, FORMAT_VERSION, Forked, KeptJob,

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::{
     Code, ContainerName, Desired, NetworkChange, NetworkPolicy, Operation, OperationKind, Problem,
-    ProjectRecord, Registration, ResizeRequest, RestingPorts, Restoring, Role, Shared,
-    SnapshotName, SnapshotRecord, Spec, Status, Storage, StorageUsage, TaskspaceId, Totals,
+    ProjectRecord, PublishedPort, Registration, ResizeRequest, RestingPorts, Restoring, Role,
+    Shared, SnapshotName, SnapshotRecord, Spec, Status, Storage, StorageUsage, TaskspaceId, Totals,
 };
 
 /// The document's format; a file of a newer one is refused.
@@ -297,6 +297,9 @@ pub struct Record {
     /// What it may reach; one that was made before there were policies is open.
     #[serde(default)]
     pub network: NetworkPolicy,
+    /// What of it is published on the host's loopback, by the pod's port.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub published: Vec<PublishedPort>,
     /// What is being done to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub underway: Option<Underway>,
@@ -355,7 +358,8 @@ impl Record {
 
     /// Returns all ports of the host that it has.
     pub fn host_ports(&self) -> impl Iterator<Item = u16> {
-        [self.dev_port, self.agent_port].into_iter()
+        let published = self.published.iter().map(|published| published.host_port);
+        [self.dev_port, self.agent_port].into_iter().chain(published)
     }
 }
 
@@ -395,6 +399,7 @@ impl Record {
             tier: None,
             storage: None,
             network: NetworkPolicy::default(),
+            published: Vec::new(),
             underway: None,
             failure: None,
             warnings: Vec::new(),

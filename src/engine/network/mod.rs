@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(super) use self::change::{change, choose};
 use self::names::{Gate, Names};
 pub(super) use self::refusals::Refusals;
+use super::ports::{Forwards, Pod};
 use super::ssh::blocking;
 use super::{Inner, problems};
 use crate::dns::{Filter, HostResolver, Sockets};
@@ -48,6 +49,8 @@ struct Guarded {
     process: Process,
     filter: Arc<Filter<Names>>,
     refusals: Arc<Refusals>,
+    /// What of it is published.
+    forwards: Arc<Forwards<Pod>>,
     /// Held while it is changed.
     in_force: Arc<tokio::sync::Mutex<InForce>>,
 }
@@ -72,8 +75,16 @@ impl Networks {
     }
 
     /// Lets go of a network that goes: as long as anybody has its sockets, it would stay.
-    pub(super) fn forget(&self, id: &TaskspaceId) {
-        self.lock().remove(id);
+    pub(super) async fn forget(&self, id: &TaskspaceId) {
+        let forgotten = self.lock().remove(id);
+        if let Some(guarded) = forgotten {
+            guarded.forwards.close().await;
+        }
+    }
+
+    /// Returns what is forwarded into the network of a taskspace, if it is guarded.
+    pub(super) fn forwards(&self, id: &TaskspaceId) -> Option<Arc<Forwards<Pod>>> {
+        self.get(id).map(|guarded| guarded.forwards)
     }
 
     /// Whether this run of the service guards the network of a taskspace.
@@ -119,7 +130,7 @@ impl Inner {
         let rules = Arc::new(self.ruleset(policy).await?);
         let network = PodNetwork::of(process.number);
         // Whoever had it before has the sockets.
-        self.networks.forget(id);
+        self.networks.forget(id).await;
         load(network, &rules, &[]).await?;
         let sockets = network.dns_sockets().await.map_err(|error| problems::network(&error))?;
         check_same(podman, infra, process).await?;
@@ -131,9 +142,11 @@ impl Inner {
                 .map_err(problems::internal)?;
         let in_force = InForce { policy: policy.clone(), rules };
         let in_force = Arc::new(tokio::sync::Mutex::new(in_force));
-        let guarded = Guarded { process, filter: Arc::new(filter), refusals, in_force };
+        let forwards = Arc::new(Forwards::new(id.clone(), Pod(process)));
+        let filter = Arc::new(filter);
+        let guarded = Guarded { process, filter, refusals, forwards, in_force };
         self.networks.lock().insert(id.clone(), guarded);
-        Ok(())
+        self.align_ports(id).await
     }
 
     /// Puts a policy in force where this run of the service guards the network already; returns whether it

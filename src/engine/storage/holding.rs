@@ -102,6 +102,7 @@ pub(in super::super) async fn freeze(context: &Context) -> Result<(), Problem> {
         lifecycle::run(context, &plans::freeze()).await?;
         // Whoever is paused does not answer, and need not.
         engine.health.forget(&context.id);
+        engine.align_ports(&context.id).await?;
     }
     Ok(())
 }
@@ -123,6 +124,7 @@ pub(in super::super) async fn let_go(context: &Context) -> Result<(), Problem> {
         .await?;
     engine.health.forget(id);
     lifecycle::run(context, &plans::let_go()).await?;
+    engine.align_ports(id).await?;
     if let Some((storage, usage)) = record.storage.zip(engine.written.of(id)) {
         engine.tell_storage(id, usage.used, &storage);
     }

@@ -5,16 +5,19 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 use std::iter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
+use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socket,
+};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
-use super::{DNS, NFT, NO_NFT};
+use super::{CLIENTS, CLIENTS_EACH, DNS, NFT, NO_NFT};
 
 /// The port of questions about names.
 const DNS_PORT: u16 = 53;
@@ -22,7 +25,7 @@ const DNS_PORT: u16 = 53;
 /// Where programs for root are, which an ordinary user's `PATH` does not have.
 const ROOTS_PROGRAMS: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
 
-/// Runs the child: `PROCESS nft ARGUMENT…` or `PROCESS dns`. The process must have no other threads.
+/// Runs the child: `PROCESS nft ARGUMENT…`, `PROCESS dns` or `PROCESS clients`. The process must have no other threads.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match enter_and_do(arguments) {
         Ok(()) => ExitCode::SUCCESS,
@@ -40,7 +43,13 @@ fn enter_and_do(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()>
     };
     enter(&Path::new("/proc").join(process).join("ns"))
         .map_err(|error| io::Error::other(format!("cannot enter the pod's network: {error}")))?;
-    if what == DNS { hand_over(&dns_sockets()?) } else { Err(become_nft(arguments.collect())) }
+    if what == DNS {
+        return hand_over(&dns_sockets()?);
+    }
+    if what == CLIENTS {
+        return hand_over(&client_sockets()?);
+    }
+    Err(become_nft(arguments.collect()))
 }
 
 /// Becomes nft; returns why not.
@@ -93,6 +102,21 @@ fn cannot_bind(address: SocketAddr, error: &io::Error) -> io::Error {
     io::Error::other(format!("cannot listen on {address} in the pod: {error}"))
 }
 
+/// Makes sockets that are not connected: those of IPv4, and as many of IPv6 where the kernel has that.
+fn client_sockets() -> io::Result<Vec<OwnedFd>> {
+    let mut sockets = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        for _ in 0..CLIENTS_EACH {
+            match socket(family, SockType::Stream, SockFlag::SOCK_NONBLOCK, None) {
+                Ok(socket) => sockets.push(socket),
+                Err(Errno::EAFNOSUPPORT) if family == AddressFamily::Inet6 => return Ok(sockets),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+    Ok(sockets)
+}
+
 #[derive(Debug)]
 enum Socket {
     Datagrams(UdpSocket),
@@ -109,7 +133,7 @@ impl AsRawFd for Socket {
 }
 
 /// Sends the sockets over our standard input, which is a socket too.
-fn hand_over(sockets: &[Socket]) -> io::Result<()> {
+fn hand_over(sockets: &[impl AsRawFd]) -> io::Result<()> {
     let sockets: Vec<RawFd> = sockets.iter().map(AsRawFd::as_raw_fd).collect();
     // One byte: with none, nothing would come along.
     let (byte, rights) = ([IoSlice::new(&[0])], [ControlMessage::ScmRights(&sockets)]);

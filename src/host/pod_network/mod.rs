@@ -9,7 +9,7 @@ mod inside;
 mod outside;
 
 pub use inside::run;
-pub use outside::{DnsSockets, PodNetwork, PodNetworkError};
+pub use outside::{ClientSocket, DnsSockets, PodNetwork, PodNetworkError};
 
 /// The verb with which this program starts itself.
 pub const VERB: &str = "pod-network";
@@ -22,3 +22,10 @@ const NO_NFT: u8 = 127;
 
 /// What the child does: open sockets for questions about names, and hand them to its parent.
 const DNS: &str = "dns";
+
+/// What the child does: make sockets that connect to servers in the pod, and hand them to its parent. A
+/// socket is of the network in which it was made, wherever it is connected from.
+const CLIENTS: &str = "clients";
+
+/// How many of these sockets the child makes at a time, of IPv4 and of IPv6 each.
+const CLIENTS_EACH: usize = 32;

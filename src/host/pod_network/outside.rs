@@ -1,7 +1,7 @@
 //! The parent: starts the child, and takes what comes of it.
 
 use std::io::{self, IoSliceMut};
-use std::net::{TcpListener, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Output, Stdio};
@@ -10,16 +10,17 @@ use std::time::Duration;
 use nix::cmsg_space;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockType, getsockopt, recvmsg, sockopt};
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpSocket;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::{DNS, NFT, NO_NFT, VERB};
+use super::{CLIENTS, CLIENTS_EACH, DNS, NFT, NO_NFT, VERB};
 
 /// How long nft, or the opening of sockets, may take: both take milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// As many sockets as there are kinds: datagrams and connections, IPv4 and IPv6.
-const SOCKETS: usize = 4;
+/// As many sockets as the child sends at most.
+const SOCKETS: usize = 2 * CLIENTS_EACH;
 
 /// The network of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,15 @@ pub struct DnsSockets {
     pub datagrams: Vec<UdpSocket>,
     /// Those for connections.
     pub connections: Vec<TcpListener>,
+}
+
+/// Sockets with which to connect once to a server in a pod.
+#[derive(Debug)]
+pub struct ClientSocket {
+    /// For a server that listens on IPv4.
+    pub v4: TcpSocket,
+    /// For one that listens on IPv6, where the pod has that.
+    pub v6: Option<TcpSocket>,
 }
 
 /// Why something could not be done in a pod's network.
@@ -117,15 +127,28 @@ impl PodNetwork {
     /// # Errors
     /// When somebody in the pod has the port.
     pub async fn dns_sockets(&self) -> Result<DnsSockets, PodNetworkError> {
+        Ok(DnsSockets::sort(self.sockets(DNS).await?)?)
+    }
+
+    /// Makes sockets that connect to servers in the pod, some at a time.
+    ///
+    /// # Errors
+    /// When there is no such network.
+    pub async fn client_sockets(&self) -> Result<Vec<ClientSocket>, PodNetworkError> {
+        Ok(ClientSocket::pair(self.sockets(CLIENTS).await?)?)
+    }
+
+    /// Has the child make sockets.
+    async fn sockets(&self, what: &str) -> Result<Vec<OwnedFd>, PodNetworkError> {
         let (ours, theirs) = UnixStream::pair()?;
-        let mut command = self.command(DNS);
+        let mut command = self.command(what);
         command.stdin(OwnedFd::from(theirs));
         let output = timeout(PATIENCE, command.output());
         let output = output.await.map_err(|_| PodNetworkError::TooSlow)??;
         // Its end of the socket is closed with it, so nothing is waited for.
         drop(command);
         succeeded(&output)?;
-        Ok(DnsSockets::sort(receive(&ours)?)?)
+        Ok(receive(&ours)?)
     }
 
     fn command(&self, what: &str) -> Command {
@@ -156,6 +179,17 @@ impl DnsSockets {
 fn loopback_packets(text: &str) -> Option<u64> {
     let numbers = text.lines().find_map(|line| line.trim_start().strip_prefix("lo:"))?;
     numbers.split_whitespace().nth(1)?.parse().ok()
+}
+
+impl ClientSocket {
+    fn pair(sockets: Vec<OwnedFd>) -> io::Result<Vec<Self>> {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for socket in sockets.into_iter().map(TcpStream::from) {
+            let of_family = if socket.local_addr()?.is_ipv6() { &mut v6 } else { &mut v4 };
+            of_family.push(TcpSocket::from_std_stream(socket));
+        }
+        Ok(v4.into_iter().map(|v4| Self { v4, v6: v6.pop() }).collect())
+    }
 }
 
 fn succeeded(output: &Output) -> Result<(), PodNetworkError> {
