@@ -22,6 +22,7 @@ mod networks;
 mod notify;
 mod openapi;
 mod operations;
+mod ports;
 mod problem;
 mod projects;
 mod router;

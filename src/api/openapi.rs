@@ -3,8 +3,8 @@
 use utoipa::OpenApi;
 
 use super::{
-    collection, containers, diff, events, exec, images, limits, networks, operations, projects,
-    snapshots, streams, system, taskspaces,
+    collection, containers, diff, events, exec, images, limits, networks, operations, ports,
+    projects, snapshots, streams, system, taskspaces,
 };
 use crate::model::{Event, ExecRequest};
 
@@ -20,6 +20,7 @@ use crate::model::{Event, ExecRequest};
         system::version, system::status, system::metrics, system::openapi,
         taskspaces::list, taskspaces::create, taskspaces::show, taskspaces::health,
         taskspaces::delete, taskspaces::fork, limits::resize, networks::show, networks::change, networks::blocked,
+        ports::list, ports::publish, ports::close,
         taskspaces::start, taskspaces::stop, taskspaces::restart,
         snapshots::list, snapshots::take, snapshots::restore, snapshots::delete,
         streams::logs, diff::diff, exec::exec,

@@ -5,14 +5,14 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::app::App;
 use super::problem::Failure;
 use super::{
-    collection, containers, diff, events, exec, images, limits, networks, operations, projects,
-    snapshots, streams, system, taskspaces,
+    collection, containers, diff, events, exec, images, limits, networks, operations, ports,
+    projects, snapshots, streams, system, taskspaces,
 };
 use crate::model::{Code, Problem};
 
@@ -34,6 +34,8 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/taskspaces/{id}/health", get(taskspaces::health))
         .route("/v1/taskspaces/{id}/network", get(networks::show).patch(networks::change))
         .route("/v1/taskspaces/{id}/network/blocked", get(networks::blocked))
+        .route("/v1/taskspaces/{id}/ports", get(ports::list))
+        .route("/v1/taskspaces/{id}/ports/{port}", put(ports::publish).delete(ports::close))
         .route("/v1/taskspaces/{id}/fork", post(taskspaces::fork))
         .route("/v1/taskspaces/{id}/start", post(taskspaces::start))
         .route("/v1/taskspaces/{id}/stop", post(taskspaces::stop))

@@ -4,8 +4,9 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     cache, completions, containers, create, delete, diff, events, exec, exit, fetch, fork, gc,
-    images, lifecycle, list, locks, logs, network, operations, patch, policy, projects, quota,
-    resize, restore, run_op, serve, show, snapshot, snapshots, ssh, ssh_config, states, status,
+    images, lifecycle, list, locks, logs, network, operations, patch, policy, port, projects,
+    quota, resize, restore, run_op, serve, show, snapshot, snapshots, ssh, ssh_config, states,
+    status,
 };
 
 /// Make, use and remove taskspaces
@@ -73,6 +74,8 @@ pub enum Verb {
     Resize(resize::Resize),
     /// Show or change what a taskspace may reach, and what it was refused
     Network(network::Network),
+    /// Publish a port of a taskspace on this host's loopback, or list what is published
+    Port(port::Port),
     /// Delete taskspaces
     #[command(visible_alias = "rm")]
     Delete(delete::Delete),
@@ -147,7 +150,7 @@ mod tests {
 
     #[test]
     fn what_is_understood() {
-        let good: [&[&str]; 73] = [
+        let good: [&[&str]; 76] = [
             &["create"],
             &["create", "fix-1", "--project", "https://host/x.git", "--ref", "main"],
             &["create", "--type", "auto", "--agent", "my-agent --fast", "--no-wait", "--json"],
@@ -242,6 +245,9 @@ mod tests {
                 "192.0.2.7",
                 "--observe",
             ],
+            &["port", "a", "--json"],
+            &["port", "a", "3000", "--to", "8080"],
+            &["port", "a", "3000", "--close", "--json"],
             &["policy", "list", "--json"],
             &["policy", "show", "restricted", "--json"],
         ];
@@ -249,7 +255,7 @@ mod tests {
             let words = ["taskspace"].iter().chain(words);
             assert!(Arguments::try_parse_from(words.clone()).is_ok(), "{words:?}");
         }
-        let bad: [&[&str]; 61] = [
+        let bad: [&[&str]; 65] = [
             &["create", "Fix"],
             &["create", "--type", "cobol"],
             &["create", "a", "b"],
@@ -308,6 +314,10 @@ mod tests {
             &["network"],
             &["network", "a", "allow", "https://example.org"],
             &["create", "--network", "Open"],
+            &["port"],
+            &["port", "a", "0"],
+            &["port", "a", "--close"],
+            &["port", "a", "3000", "--to", "8080", "--close"],
             &["policy"],
             &["policy", "check"],
             &["policy", "show", "Open"],

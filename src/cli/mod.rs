@@ -36,6 +36,7 @@ mod paint_diff;
 mod patch;
 mod plan;
 mod policy;
+mod port;
 mod progress;
 mod projects;
 mod quota;
@@ -112,6 +113,7 @@ async fn dispatch(arguments: Arguments, output: Output) -> Outcome {
         Verb::Restart(restart) => restart.run(&context, lifecycle::Action::Restart).await,
         Verb::Resize(resize) => resize.run(&context).await,
         Verb::Network(network) => network.run(&context).await,
+        Verb::Port(port) => port.run(&context).await,
         Verb::Delete(delete) => delete.run(&context).await,
         Verb::Ssh(ssh) => ssh.run(&context).await,
         Verb::Exec(exec) => exec.run(&context).await,

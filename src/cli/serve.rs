@@ -27,9 +27,9 @@ impl Serve {
         if self.detached {
             detach()?;
         }
+        // Each connection to a published port takes two.
         if let Err(error) = open_files::raise() {
-            // Sockets for names and forwarded connections are many.
-            tracing::warn!("cannot have more files open: {error}");
+            tracing::warn!("not more files can be open: {error}");
         }
         let inherited = activation::take_listener()
             .map_err(|error| internal("take the socket from systemd", &error))?;

@@ -10,7 +10,7 @@ use super::context::Context;
 use super::events::how;
 use super::output::{plain, span};
 use super::{Exit, Outcome, network, storage};
-use crate::model::{DetailView, Ending, Recorded, Role, Status, TaskspaceId, Usage};
+use crate::model::{DetailView, Ending, PublishedPort, Recorded, Role, Status, TaskspaceId, Usage};
 
 /// `taskspace show`
 #[derive(Debug, Args)]
@@ -86,6 +86,9 @@ fn text(detail: &DetailView, now: Timestamp) -> String {
     page.section("Access");
     page.line("Dev", format!("ssh {}  (port {})", detail.ssh_dev, record.dev_port));
     page.line("Agent", format!("ssh {}  (port {})", detail.ssh_agent, record.agent_port));
+
+    let published = |it: &PublishedPort| format!("{}  (port {} in it)", it.address(), it.port);
+    page.lines("Published", &record.published.iter().map(published).collect::<Vec<_>>());
 
     network::section(&mut page, &record.network);
     storage::section(&mut page, &detail.recorded, now);

@@ -4,6 +4,7 @@ mod asker;
 mod coordination;
 mod error;
 mod exec;
+mod ports;
 mod retention;
 mod snapshots;
 mod sse;
