@@ -12,9 +12,9 @@ mod service;
 mod walk;
 
 use cases::{
-    COLLECT, CREATE, CREATE_IN_VAIN, CREATE_WITH_BASE, Case, DELETE, DELETE_AND_KEEP, DELETE_OLD,
-    FORK, KEEP, PROMOTE, REBUILD, RECOVER, RECOVER_REMOVED, RESTART, RESTORE, SNAPSHOT, START,
-    STOP,
+    CLOSE, COLLECT, CREATE, CREATE_IN_VAIN, CREATE_WITH_BASE, Case, DELETE, DELETE_AND_KEEP,
+    DELETE_OLD, DELETE_PUBLISHED, FORK, KEEP, PROMOTE, PUBLISH, REBUILD, RECOVER, RECOVER_REMOVED,
+    RESTART, RESTORE, SNAPSHOT, START, STOP,
 };
 use points::{FIRST_WRITE, is_step, is_taken, is_write};
 use walk::Walk;
@@ -142,6 +142,15 @@ fn forks_are_killed() {
 fn promotions_of_caches_are_killed() {
     let walk = Walk::new("w-promote");
     kill_everywhere(&walk, PROMOTE, 0, 1);
+    walk.finish();
+}
+
+#[test]
+fn publications_are_killed() {
+    let walk = Walk::new("w-ports");
+    kill_everywhere(&walk, PUBLISH, 0, 1);
+    kill_everywhere(&walk, CLOSE, 0, 1);
+    kill_everywhere(&walk, DELETE_PUBLISHED, 0, 3);
     walk.finish();
 }
 

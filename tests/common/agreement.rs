@@ -336,7 +336,18 @@ impl Look<'_> {
 
     fn ports(&mut self) {
         let mut of_running = BTreeSet::new();
+        let listening = listening();
         for (id, record) in &self.taskspaces {
+            for published in record["published"].as_array().into_iter().flatten() {
+                let port = u16::try_from(published["host_port"].as_u64().unwrap()).unwrap();
+                let runs = self.is(id, "running");
+                if runs || record["status"] == "failed" {
+                    of_running.insert(port);
+                }
+                if runs && !listening.contains(&port) {
+                    self.differences.push(format!("nothing listens on {port}, published by {id}"));
+                }
+            }
             for name in ["dev_port", "agent_port"] {
                 let port = u16::try_from(record[name].as_u64().unwrap()).unwrap();
                 let runs = self.is(id, "running");
@@ -352,7 +363,7 @@ impl Look<'_> {
             }
         }
         let Some(own) = self.user.own_ports() else { return };
-        for port in listening().into_iter().filter(|port| own.contains(port)) {
+        for port in listening.into_iter().filter(|port| own.contains(port)) {
             if !of_running.contains(&port) {
                 self.tell(format!("too much: something listens on {port}"));
             }

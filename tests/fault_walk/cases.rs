@@ -145,6 +145,26 @@ pub(super) const RESTORE: Case = Case {
     ..CREATE
 };
 
+pub(super) const PUBLISH: Case = Case {
+    name: "publish",
+    before: End::Running,
+    after: End::Running,
+    meanwhile: |walk| walk.publish(false),
+    ask: |walk| walk.user.taskspace(&["port", &walk.id(), "3000"]).output().unwrap(),
+    ..CREATE
+};
+
+pub(super) const CLOSE: Case = Case {
+    name: "close",
+    meanwhile: |walk| walk.publish(true),
+    ask: |walk| walk.user.taskspace(&["port", &walk.id(), "3000", "--close"]).output().unwrap(),
+    ..PUBLISH
+};
+
+/// What was published goes with it.
+pub(super) const DELETE_PUBLISHED: Case =
+    Case { name: "delete with ports", meanwhile: |walk| walk.publish(true), ..DELETE };
+
 /// A base, an agent's state and what belongs to nothing are out of use.
 pub(super) const COLLECT: Case = Case {
     name: "gc",

@@ -75,6 +75,16 @@ impl Walk {
         }
     }
 
+    /// Publishes a port of the taskspace, or has it not published.
+    pub(super) fn publish(&self, published: bool) {
+        let is = self.record()["published"].is_array();
+        let more: &[&str] = if published { &[] } else { &["--close"] };
+        if is != published {
+            self.user.run(&[&["port", &self.id(), "3000"], more].concat());
+        }
+        self.end_service();
+    }
+
     /// Runs a script in the taskspace.
     pub(super) fn dev(&self, script: &str) -> String {
         succeed(&mut self.user.ssh(&format!("{}-dev", self.id()), &[script]))
