@@ -224,6 +224,97 @@ fn nobody_inside_changes_the_rules_or_gets_around_them() {
         assert!(!status.success(), "{what}");
     }
     check(&user, "n-escape", &outside, &[]);
+    // IPv6 lets everybody send in anybody's name: what is then sent there would be an answer.
+    for kind in ["SOCK_DGRAM", "SOCK_STREAM"] {
+        let script = format!("python3 - {kind} {INTERNET_V6}");
+        let mut ssh = user.ssh("n-escape-dev", &[&script]);
+        let mut ssh = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        ssh.stdin.take().unwrap().write_all(FORGE.as_bytes()).unwrap();
+        let output = ssh.wait_with_output().unwrap();
+        println!("forge {kind}: {}", String::from_utf8_lossy(&output.stdout).trim());
+        assert!(output.status.success());
+    }
+    assert_eq!(outside.packets_to(INTERNET_V6), [""; 0]);
+}
+
+/// Sends to the pod's own address in the name of another host, and then to that host as if it answered.
+const FORGE: &str = r#"
+import socket, sys
+kind, victim = getattr(socket, sys.argv[1]), sys.argv[2]
+IPV6_FREEBIND = 78
+own = [line.split() for line in open("/proc/net/if_inet6")]
+own = next(it[0] for it in own if it[3] == "00" and it[5] != "lo")
+own = ":".join(own[i:i + 4] for i in range(0, 32, 4))
+forged, answering = (socket.socket(socket.AF_INET6, kind) for _ in range(2))
+forged.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
+forged.bind((victim, 5000))
+answering.bind((own, 5001))
+forged.settimeout(2)
+for it, address in ((forged, (own, 5001)), (answering, (victim, 5000))):
+    try:
+        it.settimeout(2)
+        it.connect(address)
+        it.send(b"x")
+        print("sent", address)
+    except OSError as error:
+        print(error)
+"#;
+
+#[test]
+fn who_has_the_port_for_names_has_no_other_policy_for_it() {
+    let (user, outside) = connected("n-deaf", &["--network", "open"]);
+    let thief = "import socket, time\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n\
+                 while True:\n try:\n  s.bind(('127.0.0.1', 53)); break\n except OSError: time.sleep(0.001)\n\
+                 print('taken', flush=True)\ntime.sleep(1000)\n";
+    let mut ssh = user.ssh("n-deaf-dev", &["sudo python3 -u -"]);
+    let mut ssh = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    ssh.stdin.take().unwrap().write_all(thief.as_bytes()).unwrap();
+    let mut lines = std::io::BufReader::new(ssh.stdout.take().unwrap());
+    user.kill_service();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut lines, &mut line).unwrap();
+    assert_eq!(line, "taken\n");
+    user.run(&["network", "n-deaf", "isolated"]);
+    assert_eq!(probe(&user, "n-deaf", "tcp", INTERNET, 443).0, "refused");
+    let warnings = user.json(&["show", "n-deaf"])["warnings"].to_string();
+    assert!(warnings.contains("no name is answered in it"), "{warnings}");
+    assert_eq!(outside.packets_to(INTERNET), [""; 0]);
+    ssh.kill().unwrap();
+    ssh.wait().unwrap();
+    drop(outside);
+    user.run(&["restart", "n-deaf"]);
+    user.run(&["network", "n-deaf", "restricted"]);
+}
+
+#[test]
+fn what_is_no_longer_allowed_or_no_longer_there_is_closed() {
+    let (user, outside) = connected("n-bound", &["--network", "open"]);
+    assert_eq!(probe(&user, "n-bound", "tcp", INTERNET, 443).0, "allowed");
+    let serve_with = |settings: &str| {
+        user.kill_service();
+        user.settings("settings.yaml", settings);
+        user.run(&["list"]);
+    };
+    serve_with("projects: {app: {network: {at_most: restricted, default: restricted}}}\n");
+    wait_until("it is closed", || probe(&user, "n-bound", "tcp", INTERNET, 443).0 == "refused");
+    assert_eq!(user.json(&["network", "n-bound", "show"])["name"], "restricted");
+    let warnings = user.json(&["show", "n-bound"])["warnings"].to_string();
+    assert!(warnings.contains("its network policy is 'restricted' now"), "{warnings}");
+    user.fail(5, &["network", "n-bound", "open"]);
+    // A policy whose file is lost lets nothing through until it is there again.
+    std::fs::create_dir(user.path("config/symposium/network")).unwrap();
+    let allow = format!("like: restricted\nallow: ['{INTERNET}:443']\n");
+    user.settings("network/mine.yaml", &allow);
+    serve_with("");
+    user.run(&["network", "n-bound", "mine"]);
+    assert_eq!(probe(&user, "n-bound", "tcp", INTERNET, 443).0, "allowed");
+    std::fs::remove_file(user.path("config/symposium/network/mine.yaml")).unwrap();
+    serve_with("");
+    wait_until("it is closed", || probe(&user, "n-bound", "tcp", INTERNET, 443).0 == "refused");
+    user.settings("network/mine.yaml", &allow);
+    serve_with("");
+    wait_until("it is as before", || probe(&user, "n-bound", "tcp", INTERNET, 443).0 == "allowed");
+    drop(outside);
 }
 
 #[test]

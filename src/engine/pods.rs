@@ -114,7 +114,8 @@ impl Acting {
         let own = self.engine.own_pod(&self.podman, &self.id).await?;
         let pod = own.ok_or_else(|| foreign_pod(&names::pod(&self.id)))?;
         // As it is recorded now: it may have been changed since this operation began.
-        let policy = self.engine.record(&self.id).await?.network;
+        let record = self.engine.record(&self.id).await?;
+        let policy = self.engine.have_policy(&self.id, &record).await?;
         self.engine.guard(&self.podman, &self.id, &pod.infra_id, &policy).await
     }
 

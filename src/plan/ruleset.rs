@@ -18,7 +18,13 @@ pub const TABLE: &str = "taskspace";
 pub const REFUSED_SETS: &str = "refused";
 
 /// How many different places are remembered that were refused.
-const REFUSED_SIZE: u32 = 4096;
+pub const REFUSED_SIZE: u32 = 4096;
+
+/// How many addresses of names can be let through at the same time.
+const NAMED_SIZE: u32 = 65_536;
+
+/// The mark of connections that came in from outside; those that go out have others, and all have 0 at first.
+const CALLER_MARK: u32 = 1;
 
 /// How long one of them is remembered after it was refused the last time, in seconds.
 pub const REFUSED_SECONDS: u32 = 24 * 60 * 60;
@@ -120,6 +126,8 @@ impl Ruleset {
             verdict,
             // Who is denied names could ask somebody else for their addresses.
             own_dns_only: !resolved.denied_names.is_empty(),
+            caller_mark: CALLER_MARK,
+            named_size: NAMED_SIZE,
             ssh_ports: Role::ALL.map(Role::port).into(),
             services,
             families: vec![self.family(true), self.family(false)],
@@ -151,11 +159,11 @@ impl Ruleset {
     }
 
     /// Returns the mark of connections that this policy has let through: the same for the same policy,
-    /// another one for another, and never 0, which all have at first.
+    /// another one for another, and none that others have.
     fn mark(&self) -> u32 {
         let digest = Sha256::digest(format!("{:?}", self.resolved));
         let bytes = [digest[0], digest[1], digest[2], digest[3]];
-        u32::from_be_bytes(bytes).max(1)
+        u32::from_be_bytes(bytes).max(CALLER_MARK + 1)
     }
 }
 
@@ -164,24 +172,35 @@ impl Ruleset {
 ///
 /// One that is there already keeps its time on some kernels when it is added, so it is made anew.
 pub fn additions(named: &[NamedAddress]) -> String {
-    let mut sets: BTreeMap<String, Vec<(IpAddr, u64)>> = BTreeMap::new();
-    for NamedAddress { address, scopes, lasting } in named {
-        for number in &scopes.0 {
-            let version = if address.is_ipv4() { 4 } else { 6 };
-            let set = sets.entry(format!("named{version}_{number}")).or_default();
-            set.push((*address, lasting.as_secs().max(1)));
-        }
-    }
+    let mut numbers: Vec<usize> = named.iter().flat_map(|it| it.scopes.0.clone()).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
     let mut text = String::new();
-    for (set, addresses) in sets {
-        let plain: Vec<String> = addresses.iter().map(|(address, _)| address.to_string()).collect();
-        let timed: Vec<String> = addresses.iter().map(timed).collect();
-        let (plain, timed) = (plain.join(", "), timed.join(", "));
-        for (act, elements) in [("add", &plain), ("delete", &plain), ("add", &timed)] {
-            text.push_str(&format!("{act} element inet {TABLE} {set} {{ {elements} }}\n"));
+    for number in numbers {
+        let (v4, v6): (Vec<_>, Vec<_>) =
+            longest(number, named).into_iter().partition(|(address, _)| address.is_ipv4());
+        for (version, addresses) in [(4, v4), (6, v6)] {
+            if addresses.is_empty() {
+                continue;
+            }
+            let set = format!("named{version}_{number}");
+            let plain: Vec<String> =
+                addresses.iter().map(|(address, _)| address.to_string()).collect();
+            let timed: Vec<String> = addresses.iter().map(timed).collect();
+            let (plain, timed) = (plain.join(", "), timed.join(", "));
+            for (act, elements) in [("add", &plain), ("delete", &plain), ("add", &timed)] {
+                text.push_str(&format!("{act} element inet {TABLE} {set} {{ {elements} }}\n"));
+            }
         }
     }
     text
+}
+
+/// Returns what nft has to do to forget what was refused.
+pub fn forget_refused() -> String {
+    ["refused4", "refused6", "refused_others4", "refused_others6"]
+        .map(|set| format!("flush set inet {TABLE} {set}\n"))
+        .concat()
 }
 
 /// Returns a name that a pattern is about, and, if it can be, no narrower one: the ports of all names are
@@ -191,15 +210,21 @@ fn example(pattern: &NamePattern) -> Option<DomainName> {
 }
 
 fn elements_of(scope: usize, named: &[NamedAddress]) -> BTreeMap<&'static str, Vec<String>> {
-    // The longest time of each: a set has an address once.
+    let (v4, v6): (Vec<_>, Vec<_>) =
+        longest(scope, named).into_iter().partition(|(address, _)| address.is_ipv4());
+    let text = |addresses: Vec<(IpAddr, u64)>| addresses.iter().map(timed).collect();
+    BTreeMap::from([("4", text(v4)), ("6", text(v6))])
+}
+
+/// Returns for how many seconds addresses are in a scope: a set has an address once, however many names lead
+/// to it.
+fn longest(scope: usize, named: &[NamedAddress]) -> BTreeMap<IpAddr, u64> {
     let mut longest: BTreeMap<IpAddr, u64> = BTreeMap::new();
     for it in named.iter().filter(|it| it.scopes.0.contains(&scope)) {
         let seconds = longest.entry(it.address).or_default();
         *seconds = it.lasting.as_secs().max(1).max(*seconds);
     }
-    let (v4, v6): (Vec<_>, Vec<_>) = longest.into_iter().partition(|(it, _)| it.is_ipv4());
-    let text = |addresses: Vec<(IpAddr, u64)>| addresses.iter().map(timed).collect();
-    BTreeMap::from([("4", text(v4)), ("6", text(v6))])
+    longest
 }
 
 fn timed((address, seconds): &(IpAddr, u64)) -> String {
@@ -327,6 +352,18 @@ mod tests {
         assert_eq!(open.mark(), ruleset("open", &[], &[]).mark());
         assert_ne!(open.mark(), ruleset("restricted", &[], &[]).mark());
         assert_ne!(open.mark(), ruleset("open", &[], &["example.org"]).mark());
+    }
+
+    #[test]
+    fn an_address_that_several_names_lead_to_is_added_once() {
+        let ruleset = ruleset("restricted", &["*.example.org:443"], &[]);
+        let mut other = named(&ruleset, "b.example.org", "198.51.100.7");
+        other.lasting = Duration::from_secs(900);
+        let text = additions(&[named(&ruleset, "a.example.org", "198.51.100.7"), other]);
+        let expected = "add element inet taskspace named4_0 { 198.51.100.7 }\n\
+            delete element inet taskspace named4_0 { 198.51.100.7 }\n\
+            add element inet taskspace named4_0 { 198.51.100.7 timeout 900s }\n";
+        assert_eq!(text, expected);
     }
 
     #[test]

@@ -15,6 +15,10 @@ pub struct NftRuleset {
     pub table: &'static str,
     /// The mark of connections that these rules have let through.
     pub mark: u32,
+    /// The mark of connections that came in from outside.
+    pub caller_mark: u32,
+    /// How many addresses of names can be let through.
+    pub named_size: u32,
     /// The chain that judges what no rule is about: `pass`, `observe` or `refuse`.
     pub verdict: &'static str,
     /// Whether names are asked for in the pod only.
@@ -83,9 +87,9 @@ pub struct NftPorts {
 /// When the template is wrong.
 pub fn nft_ruleset(ruleset: &NftRuleset) -> Result<String, RenderError> {
     let NftRuleset { table, mark, verdict, own_dns_only, .. } = *ruleset;
-    let NftRuleset { refused_size, refused_seconds, .. } = *ruleset;
+    let NftRuleset { caller_mark, named_size, refused_size, refused_seconds, .. } = *ruleset;
     let variables = context! {
-        table, mark, verdict, own_dns_only, refused_size, refused_seconds,
+        table, mark, caller_mark, named_size, verdict, own_dns_only, refused_size, refused_seconds,
         ssh_ports => Serde(&ruleset.ssh_ports),
         services => Serde(&ruleset.services),
         families => Serde(&ruleset.families),

@@ -86,7 +86,9 @@ fn only_allowed_names_are_answered_and_only_what_they_lead_to_is_reached() {
         blocked.contains("other.example.net") && blocked.contains("evil.example.com"),
         "{blocked}"
     );
-    user.run(&["network", "n-names", "allow-blocked"]);
+    // What was refused is for somebody to look at first.
+    assert!(user.fail(2, &["network", "n-names", "allow-blocked"]).contains("other.example.net"));
+    user.run(&["network", "n-names", "allow-blocked", "--force"]);
     assert_eq!(reach("other.example.net", 80), "allowed");
     // What is under way goes on, and names are answered again, with the next run of the service.
     user.kill_service();

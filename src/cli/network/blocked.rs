@@ -10,7 +10,7 @@ use crate::cli::context::Context;
 use crate::cli::output::{Stop, plain, span};
 use crate::cli::table::{self, Column};
 use crate::cli::{Exit, Outcome};
-use crate::model::{Blocked, Destination, TaskspaceId};
+use crate::model::{Blocked, DomainName, TaskspaceId};
 
 /// How often it is asked what was refused meanwhile.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -54,10 +54,8 @@ pub(super) async fn list(context: &Context, id: &TaskspaceId, follow: bool, json
 }
 
 /// Returns the names that were refused and can be allowed.
-pub(super) async fn names(context: &Context, id: &TaskspaceId) -> Result<Vec<Destination>, Stop> {
-    let blocked = refused(context, id).await?;
-    let parsed = blocked.iter().filter_map(|it| it.destination.parse().ok());
-    Ok(parsed.filter(|it| matches!(it, Destination::Name(..))).collect())
+pub(super) async fn names(context: &Context, id: &TaskspaceId) -> Result<Vec<DomainName>, Stop> {
+    Ok(refused(context, id).await?.into_iter().filter_map(|it| it.name).collect())
 }
 
 async fn refused(context: &Context, id: &TaskspaceId) -> Result<Vec<Blocked>, Stop> {

@@ -7,11 +7,12 @@ use clap::Args;
 use super::arguments::Json;
 use super::asking::Asking;
 use super::context::Context;
+use super::output::{Output, Stop};
 use super::show::Page;
-use super::{Exit, Outcome, progress};
+use super::{Exit, Outcome, confirm, progress};
 use crate::model::{
-    Code, Destination, NetworkChange, NetworkPolicy, NetworkRequest, PolicyName, Problem,
-    TaskspaceId,
+    Code, Destination, DomainName, NamePattern, NetworkChange, NetworkPolicy, NetworkRequest,
+    PolicyName, PortSet, Problem, Protocol, TaskspaceId,
 };
 
 const EXAMPLES: &str = "\
@@ -30,7 +31,10 @@ Examples:
   taskspace network fix-login blocked --follow
       what was refused
   taskspace network fix-login allow-blocked
-      allow the names that were refused";
+      allow the names that were refused, on the ports 80 and 443; shows them and asks before";
+
+/// The ports on which names are allowed that were refused: which were meant, nobody knows.
+const WEB: [u16; 2] = [80, 443];
 
 /// `taskspace network`
 #[derive(Debug, Args)]
@@ -48,6 +52,9 @@ pub struct Network {
     /// With `blocked`: go on, and show what is refused from now on as well
     #[arg(long, short)]
     follow: bool,
+    /// With `allow-blocked`: do not ask
+    #[arg(long)]
+    force: bool,
     /// Do not wait until it is done
     #[arg(long)]
     no_wait: bool,
@@ -100,11 +107,15 @@ impl Network {
             "show" => self.show(context).await,
             "blocked" => blocked::list(context, &self.id, self.follow, self.json.json).await,
             "allow-blocked" => {
-                let allow = blocked::names(context, &self.id).await?;
-                if allow.is_empty() {
+                let names = blocked::names(context, &self.id).await?;
+                if names.is_empty() {
                     context.output.note("No name was refused that could be allowed.");
                     return Ok(Exit::Done);
                 }
+                if !self.allows(context.output, &names)? {
+                    return Ok(Exit::Failed);
+                }
+                let allow = names.iter().flat_map(web).collect();
                 self.change(context, NetworkChange { allow, ..NetworkChange::default() }).await
             }
             _ => {
@@ -112,6 +123,19 @@ impl Network {
                 self.change(context, change).await
             }
         }
+    }
+
+    /// Asks whether names are to be allowed: what runs in the taskspace decides which were refused.
+    fn allows(&self, output: Output, names: &[DomainName]) -> Result<bool, Stop> {
+        if self.force {
+            return Ok(true);
+        }
+        let list: String = names.iter().map(|name| format!("\n  {name}")).collect();
+        let detail = format!("what runs in '{}' has asked for these names:{list}", self.id);
+        let refused = Problem::new(Code::MessageFormatInvalid, detail)
+            .hint("with --force they are allowed; `taskspace network … allow` allows some of them");
+        let question = "Allow them, on the ports 80 and 443?";
+        confirm::all_the_same(output, Box::new(refused), question, "Nothing was allowed.")
     }
 
     fn wrong_destinations(&self) -> Problem {
@@ -165,6 +189,13 @@ impl Network {
             None => self.show(context).await,
         }
     }
+}
+
+fn web(name: &DomainName) -> [Destination; 2] {
+    WEB.map(|port| {
+        let ports = PortSet::one(Protocol::Tcp, port);
+        Destination::Name(NamePattern::from(name.clone()), ports)
+    })
 }
 
 /// Returns the policy of a taskspace in a table.

@@ -111,6 +111,7 @@ fn blocked(element: Element, now: Timestamp) -> Option<Blocked> {
     let age = Duration::from_secs(u64::from(REFUSED_SECONDS).saturating_sub(element.expires));
     Some(Blocked {
         destination,
+        name: None,
         reason: "the policy does not allow this address".to_owned(),
         count: element.counter.packets,
         last: now.checked_sub(age).unwrap_or(now),

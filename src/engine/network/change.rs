@@ -4,12 +4,16 @@ use super::super::driver::{Context, Job};
 use super::super::{Engine, Inner, problems};
 use crate::config::Settings;
 use crate::model::{
-    Asker, Code, Desired, NetworkChange, NetworkPolicy, NetworkRequest, Operation, Problem, Record,
-    TaskspaceId,
+    Asker, Code, Desired, NetworkChange, NetworkPolicy, NetworkRequest, Operation, PolicyName,
+    Problem, Record, TaskspaceId,
 };
 use crate::plan::assess::Life;
 use crate::policy::network::{HostFacts, Wanted};
 use crate::policy::resources::DEFAULT_TIER;
+
+/// How many destinations a taskspace can have beside its policy: they are recorded and judged with each
+/// change.
+const MOST_DESTINATIONS: usize = 1000;
 
 impl Engine {
     /// Returns the network policy of a taskspace.
@@ -58,7 +62,7 @@ impl Inner {
         if infra.is_none_or(|infra| Life::of(&infra.state) == Life::Down) {
             return Ok(false);
         }
-        self.guard(&podman, id, &pod.infra_id, policy).await?;
+        self.guard_running(&podman, id, &pod.infra_id, policy).await?;
         Ok(true)
     }
 
@@ -72,9 +76,54 @@ impl Inner {
             let detail = format!("'{id}' is {}", record.status);
             return Err(Problem::new(Code::StateConflict, detail));
         }
-        let wanted = record.network.changed(change).into();
-        let project = &record.spec.project.name;
-        choose(&self.settings, project, record.tier.as_deref(), wanted)
+        let (policy, _) = self.due_policy(record);
+        self.chosen(record, policy.changed(change).into())
+    }
+
+    /// Returns the policy that a taskspace has to have now, and tells its user when that is not the one
+    /// that it had.
+    pub(in super::super) async fn have_policy(
+        &self,
+        id: &TaskspaceId,
+        record: &Record,
+    ) -> Result<NetworkPolicy, Problem> {
+        let (policy, why) = self.due_policy(record);
+        let Some(why) = why else { return Ok(policy) };
+        let warning = format!("its network policy is '{}' now: {}", policy.name, why.detail);
+        self.note_warning(id, warning).await?;
+        // What is lacking may come back; what is not allowed is not to come back by itself.
+        if why.code == Code::PolicyForbids {
+            let recorded = policy.clone();
+            let change = self.change(id, move |record| {
+                record.network = recorded;
+                Ok(())
+            });
+            change.await?;
+        }
+        Ok(policy)
+    }
+
+    /// Returns the policy that a taskspace has to have: the recorded one; where its project or its tier
+    /// does not allow that any more, what they say; where there is no such policy any more, nothing is
+    /// let through. In both cases with the reason.
+    fn due_policy(&self, record: &Record) -> (NetworkPolicy, Option<Problem>) {
+        let problem = match self.chosen(record, record.network.clone().into()) {
+            Ok(policy) => return (policy, None),
+            Err(problem) => problem,
+        };
+        let deny = record.network.deny.clone();
+        let closed = || NetworkPolicy::new(PolicyName::isolated());
+        if problem.code != Code::PolicyForbids {
+            return (closed(), Some(problem));
+        }
+        match self.chosen(record, NetworkRequest { deny, ..NetworkRequest::default() }) {
+            Ok(policy) => (policy, Some(problem)),
+            Err(problem) => (closed(), Some(problem)),
+        }
+    }
+
+    fn chosen(&self, record: &Record, wanted: NetworkRequest) -> Result<NetworkPolicy, Problem> {
+        choose(&self.settings, &record.spec.project.name, record.tier.as_deref(), wanted)
     }
 }
 
@@ -88,6 +137,15 @@ pub(in super::super) fn choose(
     tier: Option<&str>,
     wanted: NetworkRequest,
 ) -> Result<NetworkPolicy, Problem> {
+    let destinations = wanted.allow.len() + wanted.deny.len();
+    if destinations > MOST_DESTINATIONS {
+        let detail = format!(
+            "a taskspace cannot be allowed and denied {destinations} destinations of its own, but \
+             {MOST_DESTINATIONS}"
+        );
+        return Err(Problem::new(Code::MessageFormatInvalid, detail)
+            .hint("make a policy or a group of them"));
+    }
     let tier = tier.unwrap_or(DEFAULT_TIER);
     // The settings may have lost its tier since.
     let bounds = settings
@@ -105,8 +163,8 @@ pub(in super::super) fn choose(
     Ok(policy)
 }
 
-/// Changes the network policy: where the taskspace runs it is in force first, and recorded then, so that
-/// nobody is told of a policy that is not.
+/// Changes the network policy. It is recorded before it is in force, so that a stricter one comes into force
+/// whatever happens meanwhile; what cannot be in force is not recorded either.
 pub(in super::super) async fn change(
     context: &Context,
     change: NetworkChange,
@@ -114,19 +172,16 @@ pub(in super::super) async fn change(
     let (engine, id) = (&context.engine, &context.id);
     let record = engine.record(id).await?;
     let policy = engine.changed_network(id, &record, &change)?;
-    let is_up = engine.put_in_force(id, &policy).await?;
-    let change = engine.change(id, move |record| {
-        record.network = policy;
-        Ok(())
-    });
-    match change.await {
-        Ok(_) => Ok(()),
-        Err(problem) => {
-            if is_up {
-                // What is recorded is what is in force.
-                engine.put_in_force(id, &record.network).await?;
-            }
-            Err(problem)
-        }
+    let put_down = |policy: NetworkPolicy| {
+        engine.change(id, move |record| {
+            record.network = policy;
+            Ok(())
+        })
+    };
+    put_down(policy.clone()).await?;
+    if let Err(problem) = engine.put_in_force(id, &policy).await {
+        put_down(record.network).await?;
+        return Err(problem);
     }
+    Ok(())
 }

@@ -49,6 +49,7 @@ impl Refusals {
     /// Counts a refusal; when there are too many, the one that was refused the longest time ago goes.
     pub(super) fn note(&self, refusal: Refusal) {
         let Refusal { name, reason, .. } = refusal;
+        let host = name.parse().ok().filter(|_| reason == Reason::NotAllowed);
         let reason = match reason {
             Reason::NotAllowed => "the policy does not allow this name".to_owned(),
             Reason::NotAHostname => "no name of a host is like this".to_owned(),
@@ -68,12 +69,13 @@ impl Refusals {
         }
         let blocked = names.entry(name.clone()).or_insert_with(|| Blocked {
             destination: name,
+            name: None,
             reason: String::new(),
             count: 0,
             last,
         });
         blocked.count += 1;
-        (blocked.reason, blocked.last) = (reason, last);
+        (blocked.name, blocked.reason, blocked.last) = (host, reason, last);
     }
 
     /// Takes over what rules have refused that are no longer in force.
@@ -124,6 +126,7 @@ mod tests {
     fn blocked(destination: &str, count: u64) -> Blocked {
         Blocked {
             destination: destination.to_owned(),
+            name: None,
             reason: "the policy does not allow this address".to_owned(),
             count,
             last: Timestamp::UNIX_EPOCH,
@@ -149,6 +152,22 @@ mod tests {
         refusals.note(Refusal { name, kind, reason: Reason::NotAllowed });
         let with = refusals.news(vec![blocked("198.51.100.1:80/tcp", 1)]);
         assert_eq!(counts(with), told("example.org", 1));
+    }
+
+    #[test]
+    fn only_names_of_hosts_that_a_policy_could_allow_are_names() {
+        let refusals = Refusals::default();
+        let refuse = |name: &str, reason| {
+            refusals.note(Refusal { name: name.to_owned(), kind: RecordType::A, reason });
+        };
+        for name in ["*.com.", "*.com", "a b.", "10.0.0.1", "@git-hosts", "host:postgres"] {
+            refuse(name, Reason::NotAllowed);
+        }
+        refuse("odd.example.org", Reason::NotAHostname);
+        refuse("api.example.org", Reason::NotAllowed);
+        let names: Vec<_> =
+            refusals.with(Vec::new()).into_iter().filter_map(|it| it.name).collect();
+        assert_eq!(names, ["api.example.org".parse().unwrap()]);
     }
 
     #[test]

@@ -6,9 +6,13 @@ use super::{Guarded, blocked};
 use crate::engine::Inner;
 use crate::host::pod_network::PodNetwork;
 use crate::model::{Blocked, EventBody, TaskspaceId};
+use crate::plan::ruleset;
 
 /// How many networks are looked at at a time.
 const AT_A_TIME: usize = 4;
+
+/// From how many on the sets of what was refused are emptied.
+const NEARLY_FULL: usize = ruleset::REFUSED_SIZE as usize / 2;
 
 /// How many destinations of a taskspace are told of at a time: whoever is refused decides how many there
 /// are.
@@ -55,6 +59,15 @@ async fn news(id: &TaskspaceId, guarded: &Guarded) -> Vec<Blocked> {
         Err(error) => tracing::debug!(%id, "the packets of its loopback are not known: {error}"),
     }
     match blocked::in_table(network).await {
+        Ok(refused) if refused.len() >= NEARLY_FULL => {
+            let news = guarded.refusals.news(refused.clone());
+            // A full set forgets what is refused from then on.
+            match network.load(&ruleset::forget_refused()).await {
+                Ok(()) => guarded.refusals.carry(refused),
+                Err(error) => tracing::debug!(%id, "refusals cannot be forgotten: {error}"),
+            }
+            news
+        }
         Ok(refused) => guarded.refusals.news(refused),
         Err(problem) => {
             tracing::debug!(%id, "what was refused is not known: {problem}");

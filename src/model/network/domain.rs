@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The longest name and the longest label (RFC 1035).
 const MAX_NAME: usize = 253;
@@ -16,8 +16,8 @@ const SHOWN: usize = 80;
 /// at its end.
 ///
 /// What is given in Unicode is converted (UTS 46, as browsers do it).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct DomainName(String);
 
 impl DomainName {
@@ -84,6 +84,14 @@ impl FromStr for DomainName {
 fn is_number(label: &str) -> bool {
     let is_hex = |digits: &str| digits.bytes().all(|b| b.is_ascii_hexdigit());
     label.bytes().all(|b| b.is_ascii_digit()) || label.strip_prefix("0x").is_some_and(is_hex)
+}
+
+impl TryFrom<String> for DomainName {
+    type Error = <Self as FromStr>::Err;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
 }
 
 impl From<DomainName> for String {

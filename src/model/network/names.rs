@@ -83,6 +83,11 @@ impl PolicyName {
     pub fn open() -> Self {
         Self("open".to_owned())
     }
+
+    /// Returns the name of the built-in policy that lets nothing through.
+    pub fn isolated() -> Self {
+        Self("isolated".to_owned())
+    }
 }
 
 name! {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Destination, NetworkPolicy, PolicyName};
+use super::{Destination, DomainName, NetworkPolicy, PolicyName};
 
 /// The network policy that a new taskspace is to have.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -74,8 +74,12 @@ impl NetworkPolicy {
 /// Something that a taskspace was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Blocked {
-    /// A name, or an address with protocol and port, as it can be allowed.
+    /// A name, or an address with protocol and port, as text: who is refused decides what is in it.
     pub destination: String,
+    /// The name, if it is one of a host that the policy does not allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub name: Option<DomainName>,
     /// Why.
     pub reason: String,
     /// How often.
