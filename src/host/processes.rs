@@ -1,9 +1,12 @@
 //! The processes of this machine, as `/proc` tells them (proc_pid_stat(5), proc_pid_cmdline(5)).
 
+use std::fmt;
 use std::fs;
 use std::io;
+use std::num::ParseIntError;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -30,6 +33,21 @@ pub struct Running {
     pub parent: i32,
     /// The name of its program, of which the kernel keeps 15 characters.
     pub program: String,
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.number, self.started)
+    }
+}
+
+impl FromStr for Process {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        let (number, started) = text.split_once('@').unwrap_or((text, ""));
+        Ok(Self { number: number.parse()?, started: started.parse()? })
+    }
 }
 
 impl Process {
@@ -118,6 +136,8 @@ mod tests {
     fn the_kernels_line_is_read() {
         let stat = "7 (a) b) S 3 7 7 0 -1 4194560 9 0 0 0 1 2 0 0 20 0 1 0 48391 5 6";
         let process = Process { number: 7, started: 48_391 };
+        assert_eq!(process.to_string().parse(), Ok(process));
+        assert!("7".parse::<Process>().is_err());
         let running = Running { process, parent: 3, program: "a) b".to_owned() };
         assert_eq!(Running::parse(7, stat), Some(running));
         assert_eq!(Running::parse(7, &stat.replace(" S ", " Z ")), None);

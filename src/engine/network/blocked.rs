@@ -19,7 +19,7 @@ impl Engine {
     pub async fn blocked(&self, id: &TaskspaceId) -> Result<Vec<Blocked>, Problem> {
         self.inner.record(id).await?;
         let Some(guarded) = self.inner.networks.get(id) else { return Ok(Vec::new()) };
-        let network = PodNetwork::of(guarded.process.number);
+        let network = PodNetwork::of(guarded.process);
         let mut blocked = guarded.refusals.with(in_table(network).await?);
         blocked.reverse();
         Ok(blocked)

@@ -139,7 +139,7 @@ impl Inner {
             return self.enforce(id, &guarded, Some(policy)).await.map(|()| None);
         }
         let rules = Arc::new(self.ruleset(policy).await?);
-        let network = PodNetwork::of(process.number);
+        let network = PodNetwork::of(process);
         // Whoever had it before has the sockets.
         self.networks.forget(id).await;
         load(network, &rules, &[]).await?;
@@ -219,7 +219,7 @@ impl Inner {
 impl Guarded {
     /// Puts other rules in force.
     async fn change(&self, id: &TaskspaceId, rules: Arc<Ruleset>) -> Result<(), Problem> {
-        let network = PodNetwork::of(self.process.number);
+        let network = PodNetwork::of(self.process);
         let names = Names(rules);
         // Nothing is let through meanwhile that the new policy would not know of.
         let change = match &self.filter {

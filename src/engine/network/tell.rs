@@ -50,7 +50,7 @@ impl Inner {
 
 /// Returns what was refused since this was asked before; the latest comes last.
 async fn news(id: &TaskspaceId, guarded: &Guarded) -> Vec<Blocked> {
-    let network = PodNetwork::of(guarded.process.number);
+    let network = PodNetwork::of(guarded.process);
     // Names are asked for and refusals are answered over the pod's loopback: as long as nothing has gone
     // through that, nothing was refused, and no program need be started to see it.
     match network.loopback_packets().await {

@@ -17,6 +17,7 @@ use nix::sys::socket::{
 };
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
+use super::super::processes::Process;
 use super::{CLIENTS, CLIENTS_EACH, DNS, NFT, NO_NFT};
 
 /// The port of questions about names.
@@ -41,7 +42,9 @@ fn enter_and_do(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()>
     let (Some(process), Some(what)) = (arguments.next(), arguments.next()) else {
         return Err(io::Error::other("this verb is for the program itself"));
     };
-    enter(&Path::new("/proc").join(process).join("ns"))
+    let process = process.to_str().and_then(|text| text.parse().ok());
+    let process = process.ok_or_else(|| io::Error::other("that is no process"))?;
+    enter(process)
         .map_err(|error| io::Error::other(format!("cannot enter the pod's network: {error}")))?;
     if what == DNS {
         return hand_over(&dns_sockets()?);
@@ -66,10 +69,15 @@ fn become_nft(arguments: Vec<OsString>) -> io::Error {
 }
 
 /// Enters a process's user namespace and network, as root there.
-fn enter(namespaces: &Path) -> io::Result<()> {
+fn enter(process: Process) -> io::Result<()> {
+    let namespaces = Path::new("/proc").join(process.number.to_string()).join("ns");
     // Both are opened before one is entered: from within, the other might not be seen.
     let user = File::open(namespaces.join("user"))?;
     let network = File::open(namespaces.join("net"))?;
+    // Another process may have got its number: of that one nothing is opened any more from here on.
+    if !process.runs() {
+        return Err(io::Error::other("it is gone"));
+    }
     setns(&user, CloneFlags::CLONE_NEWUSER)?;
     setns(&network, CloneFlags::CLONE_NEWNET)?;
     let (user, group) = (Uid::from_raw(0), Gid::from_raw(0));

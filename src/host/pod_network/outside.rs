@@ -14,6 +14,7 @@ use tokio::net::TcpSocket;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use super::super::processes::Process;
 use super::{CLIENTS, CLIENTS_EACH, DNS, NFT, NO_NFT, VERB};
 
 /// How long nft, or the opening of sockets, may take: both take milliseconds.
@@ -25,9 +26,8 @@ const SOCKETS: usize = 2 * CLIENTS_EACH;
 /// The network of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PodNetwork {
-    /// A process in it, the first one of the pod's infra container. Whoever acts on the network makes sure
-    /// afterwards that the process is still the one that it was.
-    process: i32,
+    /// A process in it, the first one of the pod's infra container.
+    process: Process,
 }
 
 /// Sockets in a pod at which it asks for names.
@@ -77,7 +77,7 @@ impl PodNetworkError {
 
 impl PodNetwork {
     /// Returns the network that a process is in.
-    pub const fn of(process: i32) -> Self {
+    pub const fn of(process: Process) -> Self {
         Self { process }
     }
 
@@ -102,7 +102,8 @@ impl PodNetwork {
     /// # Errors
     /// When the process is gone.
     pub async fn loopback_packets(&self) -> io::Result<u64> {
-        let text = tokio::fs::read_to_string(format!("/proc/{}/net/dev", self.process)).await?;
+        let text =
+            tokio::fs::read_to_string(format!("/proc/{}/net/dev", self.process.number)).await?;
         loopback_packets(&text).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
