@@ -11,6 +11,8 @@ HOST := tests/host/host
 HOST_BASE_IMAGE := localhost/debian:trixie
 # What is in the tested program only: points at which it is killed, or an act fails.
 TEST_FEATURES := fault-points
+# Most of what tests do is to wait for Podman.
+TEST_THREADS ?= $(shell echo $$(($$(nproc) + 1)))
 
 target := $(or $(CARGO_TARGET_DIR),target)
 # cargo calls the directory of its `dev` profile `debug`.
@@ -55,7 +57,7 @@ test: cargo ## all tests, end to end too, on this machine or in the test host
 	@# Apart, for they run from a directory that only this machine has.
 	$(CARGO) test --locked --doc
 	@$(test_environment); \
-	$(CARGO) test --locked --features $(TEST_FEATURES) --tests
+	$(CARGO) test --locked --features $(TEST_FEATURES) --tests -- --test-threads $(TEST_THREADS)
 
 fault-walk: cargo ## kill the service at every point, and print what came of it
 	@$(test_environment); \
