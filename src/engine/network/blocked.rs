@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::super::{Engine, problems};
+use super::Guarded;
 use crate::host::pod_network::PodNetwork;
 use crate::model::{Blocked, Problem, TaskspaceId};
 use crate::plan::ruleset::{REFUSED_SECONDS, REFUSED_SETS, TABLE};
@@ -19,17 +20,24 @@ impl Engine {
     pub async fn blocked(&self, id: &TaskspaceId) -> Result<Vec<Blocked>, Problem> {
         self.inner.record(id).await?;
         let Some(guarded) = self.inner.networks.get(id) else { return Ok(Vec::new()) };
-        let network = PodNetwork::of(guarded.process);
-        let mut blocked = guarded.refusals.with(in_table(network).await?);
+        let mut blocked = guarded.refusals.with(in_table(&guarded).await?);
         blocked.reverse();
         Ok(blocked)
     }
 }
 
-/// Returns what the rules in force have refused.
-pub(super) async fn in_table(network: PodNetwork) -> Result<Vec<Blocked>, Problem> {
+/// Returns what the rules in force have refused. As long as no packet has gone anywhere, that is what it was,
+/// and no program need be started to see it.
+pub(super) async fn in_table(guarded: &Guarded) -> Result<Vec<Blocked>, Problem> {
+    let network = PodNetwork::of(guarded.process);
+    let packets = network.packets().await.map_err(problems::internal)?;
+    if let Some(listed) = guarded.refusals.listed(packets) {
+        return Ok(listed);
+    }
     let text = network.table(TABLE).await.map_err(|error| problems::network(&error))?;
-    read(&text, Timestamp::now()).map_err(problems::internal)
+    let listed = read(&text, Timestamp::now()).map_err(problems::internal)?;
+    guarded.refusals.note_listed(packets, listed.clone());
+    Ok(listed)
 }
 
 /// What nft says of a table (libnftables-json(5)), as far as it matters.

@@ -228,11 +228,13 @@ impl Guarded {
         };
         let granted = change.as_ref().map(|change| names::addresses(change.grants(&names)));
         // The counts go with the rules.
-        match blocked::in_table(network).await {
+        let refused = blocked::in_table(self).await;
+        load(network, &names.0, &granted.unwrap_or_default()).await?;
+        self.refusals.list_anew();
+        match refused {
             Ok(refused) => self.refusals.carry(refused),
             Err(problem) => tracing::debug!(%id, "what was refused is not known: {problem}"),
         }
-        load(network, &names.0, &granted.unwrap_or_default()).await?;
         // As long as it runs, nothing else has its number.
         if !self.process.runs() {
             return Err(no_network());

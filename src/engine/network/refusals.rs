@@ -16,16 +16,16 @@ const MOST: usize = 1024;
 #[derive(Debug, Default)]
 pub(in super::super) struct Refusals {
     kept: Mutex<BTreeMap<String, Blocked>>,
-    told: Mutex<Told>,
+    listed: Mutex<Option<Listed>>,
+    /// How often each destination had been refused when it was told.
+    told: Mutex<BTreeMap<String, u64>>,
 }
 
-/// What those who watch know.
-#[derive(Debug, Default)]
-struct Told {
-    /// How many packets had gone through the loopback.
-    packets: Option<u64>,
-    /// How often each destination had been refused.
-    counts: BTreeMap<String, u64>,
+/// What the rules had refused when as many packets had gone through the network.
+#[derive(Debug)]
+struct Listed {
+    packets: u64,
+    blocked: Vec<Blocked>,
 }
 
 fn merged(kept: &BTreeMap<String, Blocked>, more: Vec<Blocked>) -> Vec<Blocked> {
@@ -90,9 +90,21 @@ impl Refusals {
         merged(&self.lock(), blocked)
     }
 
-    /// Whether as many packets had gone through the loopback when this was asked before.
-    pub(super) fn has_seen(&self, packets: u64) -> bool {
-        self.told().packets.replace(packets) == Some(packets)
+    /// Returns what the rules in force have refused, if no packet has gone through since that was noted.
+    pub(super) fn listed(&self, packets: u64) -> Option<Vec<Blocked>> {
+        let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        listed.as_ref().filter(|it| it.packets == packets).map(|it| it.blocked.clone())
+    }
+
+    /// Notes what the rules in force had refused when so many packets had gone through.
+    pub(super) fn note_listed(&self, packets: u64, blocked: Vec<Blocked>) {
+        let listed = Listed { packets, blocked };
+        *self.listed.lock().unwrap_or_else(PoisonError::into_inner) = Some(listed);
+    }
+
+    /// Forgets what the rules have refused: others are in force, or they have forgotten it themselves.
+    pub(super) fn list_anew(&self) {
+        *self.listed.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Returns what was refused since this was asked before, with how often it was since then; the
@@ -100,17 +112,14 @@ impl Refusals {
     pub(super) fn news(&self, blocked: Vec<Blocked>) -> Vec<Blocked> {
         let all = self.with(blocked);
         let counts = all.iter().map(|it| (it.destination.clone(), it.count)).collect();
-        let before = std::mem::replace(&mut self.told().counts, counts);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *told, counts);
         let since = |it: Blocked| {
             // Fewer than before are counted anew: what is old is forgotten.
             let known = before.get(&it.destination).filter(|known| **known <= it.count);
             Blocked { count: it.count - known.copied().unwrap_or_default(), ..it }
         };
         all.into_iter().map(since).filter(|it| it.count > 0).collect()
-    }
-
-    fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Blocked>> {
@@ -171,11 +180,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_looked_for_while_no_packet_has_passed() {
+    fn what_was_listed_holds_until_a_packet_has_passed() {
         let refusals = Refusals::default();
-        assert!(!refusals.has_seen(10));
-        assert!(refusals.has_seen(10));
-        assert!(!refusals.has_seen(12));
-        assert!(refusals.has_seen(12));
+        assert_eq!(refusals.listed(10), None);
+        refusals.note_listed(10, vec![blocked("198.51.100.1:80/tcp", 3)]);
+        assert_eq!(refusals.listed(10), Some(vec![blocked("198.51.100.1:80/tcp", 3)]));
+        assert_eq!(refusals.listed(11), None);
+        refusals.list_anew();
+        assert_eq!(refusals.listed(10), None);
     }
 }

@@ -50,20 +50,16 @@ impl Inner {
 
 /// Returns what was refused since this was asked before; the latest comes last.
 async fn news(id: &TaskspaceId, guarded: &Guarded) -> Vec<Blocked> {
-    let network = PodNetwork::of(guarded.process);
-    // Names are asked for and refusals are answered over the pod's loopback: as long as nothing has gone
-    // through that, nothing was refused, and no program need be started to see it.
-    match network.loopback_packets().await {
-        Ok(packets) if guarded.refusals.has_seen(packets) => return Vec::new(),
-        Ok(_) => {}
-        Err(error) => tracing::debug!(%id, "the packets of its loopback are not known: {error}"),
-    }
-    match blocked::in_table(network).await {
+    match blocked::in_table(guarded).await {
         Ok(refused) if refused.len() >= NEARLY_FULL => {
             let news = guarded.refusals.news(refused.clone());
             // A full set forgets what is refused from then on.
+            let network = PodNetwork::of(guarded.process);
             match network.load(&ruleset::forget_refused()).await {
-                Ok(()) => guarded.refusals.carry(refused),
+                Ok(()) => {
+                    guarded.refusals.list_anew();
+                    guarded.refusals.carry(refused);
+                }
                 Err(error) => tracing::debug!(%id, "refusals cannot be forgotten: {error}"),
             }
             news

@@ -97,14 +97,14 @@ impl PodNetwork {
         self.nft(&["-j", "list", "table", "inet", name], "").await
     }
 
-    /// Returns how many packets have gone through the loopback (proc_pid_net(5), `dev`).
+    /// Returns how many packets have gone through all interfaces (proc_pid_net(5), `dev`).
     ///
     /// # Errors
     /// When the process is gone.
-    pub async fn loopback_packets(&self) -> io::Result<u64> {
+    pub async fn packets(&self) -> io::Result<u64> {
         let text =
             tokio::fs::read_to_string(format!("/proc/{}/net/dev", self.process.number)).await?;
-        loopback_packets(&text).ok_or_else(|| io::ErrorKind::InvalidData.into())
+        packets(&text).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
     async fn nft(&self, arguments: &[&str], input: &str) -> Result<String, PodNetworkError> {
@@ -176,10 +176,17 @@ impl DnsSockets {
     }
 }
 
-/// Reads the second number after the name, how many packets came in.
-fn loopback_packets(text: &str) -> Option<u64> {
-    let numbers = text.lines().find_map(|line| line.trim_start().strip_prefix("lo:"))?;
-    numbers.split_whitespace().nth(1)?.parse().ok()
+/// Adds up, for all interfaces, the second number after the name, how many packets came in, and the tenth,
+/// how many went out.
+fn packets(text: &str) -> Option<u64> {
+    let interfaces = text.lines().filter_map(|line| line.split_once(':'));
+    let numbers = interfaces.map(|(_, numbers)| {
+        let mut numbers = numbers.split_whitespace();
+        let received: u64 = numbers.nth(1)?.parse().ok()?;
+        let sent: u64 = numbers.nth(7)?.parse().ok()?;
+        Some(received + sent)
+    });
+    numbers.sum()
 }
 
 impl ClientSocket {
@@ -230,10 +237,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_packets_of_the_loopback_are_found() {
-        let text = "Inter-|   Receive  |  Transmit\n face |bytes    packets errs\n\
-            eth0:     900       7    0    0\n    lo:    1200      15    0    0\n";
-        assert_eq!(loopback_packets(text), Some(15));
-        assert_eq!(loopback_packets("eth0: 1 2"), None);
+    fn the_packets_of_all_interfaces_count() {
+        let text = "Inter-|   Receive         |  Transmit\n face |bytes    packets errs\n\
+            eth0:     900       7    0    0    0    0    0    0    500    3    0    0    0    0    0    0\n\
+                lo:    1200      15    0    0    0    0    0    0   1200   15    0    0    0    0    0    0\n";
+        assert_eq!(packets(text), Some(40));
+        assert_eq!(packets("eth0: 1 2"), None);
     }
 }
