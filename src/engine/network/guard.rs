@@ -229,8 +229,13 @@ impl Guarded {
         let granted = change.as_ref().map(|change| names::addresses(change.grants(&names)));
         // The counts go with the rules.
         let refused = blocked::in_table(self).await;
+        let packets = network.packets().await;
         load(network, &names.0, &granted.unwrap_or_default()).await?;
-        self.refusals.list_anew();
+        match packets {
+            // New rules have refused nothing.
+            Ok(packets) => self.refusals.note_listed(packets, Vec::new()),
+            Err(_) => self.refusals.list_anew(),
+        }
         match refused {
             Ok(refused) => self.refusals.carry(refused),
             Err(problem) => tracing::debug!(%id, "what was refused is not known: {problem}"),
