@@ -4,16 +4,18 @@
 #![expect(clippy::unwrap_used, reason = "a bench that cannot measure ends")]
 
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[expect(dead_code, reason = "the end-to-end tests use the rest of it")]
 #[path = "../tests/common/mod.rs"]
 mod common;
+mod timing;
 
+use common::User;
 use common::http::http;
 use common::podman::TestPodman;
 use common::repository::Repository;
-use common::{User, succeed};
+use timing::{median, timed};
 
 /// How often each is measured; the median counts.
 const TIMES: usize = 21;
@@ -22,7 +24,7 @@ fn main() {
     let user = User::new();
     let repository = Repository::new(&user, "app");
     user.run(&["create", "--type", "generic", "--project", repository.as_str(), "app-a"]);
-    let process = first_process();
+    let process = TestPodman::shared().process_in_network("app-a");
     // By turns: what is in force already is not put in force again.
     let policies = ["restricted", "open"].into_iter().cycle().take(TIMES);
 
@@ -63,15 +65,6 @@ fn main() {
     row("by the command line", policies.map(command).collect());
 }
 
-/// Returns a process in the network of the pod.
-fn first_process() -> String {
-    let podman = |arguments: &[&str]| {
-        succeed(TestPodman::shared().command().args(arguments)).trim().to_owned()
-    };
-    let infra = podman(&["pod", "inspect", "--format={{.InfraContainerID}}", "taskspace-app-a"]);
-    podman(&["inspect", "--format={{.State.Pid}}", &infra])
-}
-
 /// Runs nft in the network of a process.
 fn inside(process: &str, arguments: &[&str], input: &str) -> String {
     let mut nsenter = Command::new("nsenter");
@@ -82,17 +75,6 @@ fn inside(process: &str, arguments: &[&str], input: &str) -> String {
     let output = nsenter.wait_with_output().unwrap();
     assert!(output.status.success());
     String::from_utf8(output.stdout).unwrap()
-}
-
-fn timed(act: impl FnOnce()) -> Duration {
-    let begun = Instant::now();
-    act();
-    begun.elapsed()
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
 }
 
 fn milliseconds(time: Duration) -> f64 {

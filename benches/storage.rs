@@ -6,14 +6,16 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[expect(dead_code, reason = "the end-to-end tests use the rest of it")]
 #[path = "../tests/common/mod.rs"]
 mod common;
+mod timing;
 
 use common::podman::TestPodman;
 use common::{User, succeed};
+use timing::{median, timed};
 
 /// How many files a project has.
 const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
@@ -266,17 +268,6 @@ fn import(repository: &Path, stream: &[u8]) {
 /// Has everything written, so that what is measured next does not wait for what was done before.
 fn settle() {
     nix::unistd::sync();
-}
-
-fn timed(act: impl FnOnce()) -> Duration {
-    let begun = Instant::now();
-    act();
-    begun.elapsed()
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
 }
 
 fn told(time: Duration) -> String {

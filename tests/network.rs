@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::Instant;
 
 use crate::common::http::metric;
@@ -43,12 +43,18 @@ except OSError as error:
 print(result, int((time.monotonic() - begun) * 1000))
 "#;
 
+/// Begins to run a program of Python in the dev container, as root.
+fn python(user: &User, id: &str, program: &str, arguments: &str) -> Child {
+    let script = format!("sudo python3 -u - {arguments}");
+    let mut ssh = user.ssh(&format!("{id}-dev"), &[&script]);
+    let mut ssh = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    ssh.stdin.take().unwrap().write_all(program.as_bytes()).unwrap();
+    ssh
+}
+
 /// Tries to reach something from the dev container.
 fn probe(user: &User, id: &str, kind: &str, address: &str, port: u16) -> (String, u64) {
-    let mut ssh =
-        user.ssh(&format!("{id}-dev"), &[&format!("sudo python3 - {kind} {address} {port}")]);
-    let mut ssh = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    ssh.stdin.take().unwrap().write_all(PROBE.as_bytes()).unwrap();
+    let ssh = python(user, id, PROBE, &format!("{kind} {address} {port}"));
     let output = ssh.wait_with_output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let (result, milliseconds) = text.trim().split_once(' ').unwrap_or_else(|| panic!("{text:?}"));
@@ -226,10 +232,7 @@ fn nobody_inside_changes_the_rules_or_gets_around_them() {
     check(&user, "n-escape", &outside, &[]);
     // IPv6 lets everybody send in anybody's name: what is then sent there would be an answer.
     for kind in ["SOCK_DGRAM", "SOCK_STREAM"] {
-        let script = format!("python3 - {kind} {INTERNET_V6}");
-        let mut ssh = user.ssh("n-escape-dev", &[&script]);
-        let mut ssh = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        ssh.stdin.take().unwrap().write_all(FORGE.as_bytes()).unwrap();
+        let ssh = python(&user, "n-escape", FORGE, &format!("{kind} {INTERNET_V6}"));
         let output = ssh.wait_with_output().unwrap();
         println!("forge {kind}: {}", String::from_utf8_lossy(&output.stdout).trim());
         assert!(output.status.success());
@@ -266,9 +269,7 @@ fn who_has_the_port_for_names_has_no_other_policy_for_it() {
     let thief = "import socket, time\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n\
                  while True:\n try:\n  s.bind(('127.0.0.1', 53)); break\n except OSError: time.sleep(0.001)\n\
                  print('taken', flush=True)\ntime.sleep(1000)\n";
-    let mut ssh = user.ssh("n-deaf-dev", &["sudo python3 -u -"]);
-    let mut ssh = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    ssh.stdin.take().unwrap().write_all(thief.as_bytes()).unwrap();
+    let mut ssh = python(&user, "n-deaf", thief, "");
     let mut lines = std::io::BufReader::new(ssh.stdout.take().unwrap());
     user.kill_service();
     let mut line = String::new();

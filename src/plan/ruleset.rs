@@ -177,15 +177,12 @@ pub fn additions(named: &[NamedAddress]) -> String {
     numbers.dedup();
     let mut text = String::new();
     for number in numbers {
-        let (v4, v6): (Vec<_>, Vec<_>) =
-            longest(number, named).into_iter().partition(|(address, _)| address.is_ipv4());
-        for (version, addresses) in [(4, v4), (6, v6)] {
+        for (version, addresses) in longest(number, named) {
             if addresses.is_empty() {
                 continue;
             }
             let set = format!("named{version}_{number}");
-            let plain: Vec<String> =
-                addresses.iter().map(|(address, _)| address.to_string()).collect();
+            let plain: Vec<String> = addresses.keys().map(IpAddr::to_string).collect();
             let timed: Vec<String> = addresses.iter().map(timed).collect();
             let (plain, timed) = (plain.join(", "), timed.join(", "));
             for (act, elements) in [("add", &plain), ("delete", &plain), ("add", &timed)] {
@@ -210,24 +207,24 @@ fn example(pattern: &NamePattern) -> Option<DomainName> {
 }
 
 fn elements_of(scope: usize, named: &[NamedAddress]) -> BTreeMap<&'static str, Vec<String>> {
-    let (v4, v6): (Vec<_>, Vec<_>) =
-        longest(scope, named).into_iter().partition(|(address, _)| address.is_ipv4());
-    let text = |addresses: Vec<(IpAddr, u64)>| addresses.iter().map(timed).collect();
-    BTreeMap::from([("4", text(v4)), ("6", text(v6))])
+    longest(scope, named)
+        .map(|(version, addresses)| (version, addresses.iter().map(timed).collect()))
+        .into()
 }
 
-/// Returns for how many seconds addresses are in a scope: a set has an address once, however many names lead
-/// to it.
-fn longest(scope: usize, named: &[NamedAddress]) -> BTreeMap<IpAddr, u64> {
+/// Returns for how many seconds addresses are in a scope, by their version: a set has an address once, however
+/// many names lead to it.
+fn longest(scope: usize, named: &[NamedAddress]) -> [(&'static str, BTreeMap<IpAddr, u64>); 2] {
     let mut longest: BTreeMap<IpAddr, u64> = BTreeMap::new();
     for it in named.iter().filter(|it| it.scopes.0.contains(&scope)) {
         let seconds = longest.entry(it.address).or_default();
         *seconds = it.lasting.as_secs().max(1).max(*seconds);
     }
-    longest
+    let (v4, v6) = longest.into_iter().partition(|(address, _)| address.is_ipv4());
+    [("4", v4), ("6", v6)]
 }
 
-fn timed((address, seconds): &(IpAddr, u64)) -> String {
+fn timed((address, seconds): (&IpAddr, &u64)) -> String {
     format!("{address} timeout {seconds}s")
 }
 

@@ -119,6 +119,15 @@ impl TestPodman {
         super::succeed(&mut command).lines().map(str::to_owned).collect()
     }
 
+    /// Returns a process in the network of a taskspace's pod.
+    pub fn process_in_network(&self, id: &str) -> String {
+        let ask =
+            |arguments: &[&str]| super::succeed(self.command().args(arguments)).trim().to_owned();
+        let pod = format!("taskspace-{id}");
+        let infra = ask(&["pod", "inspect", "--format={{.InfraContainerID}}", &pod]);
+        ask(&["inspect", "--format={{.State.Pid}}", &infra])
+    }
+
     /// Makes a `podman` command on the same storage.
     pub fn command(&self) -> Command {
         let mut command = Command::new("podman");

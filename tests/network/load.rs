@@ -1,7 +1,6 @@
 //! Changes of policies while the taskspace does all that it can.
 
 use std::io::{BufRead, BufReader};
-use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -57,10 +56,7 @@ struct Load {
 
 impl Load {
     fn begin(user: &User, id: &str, addresses: &[&str]) -> Self {
-        let script = format!("sudo python3 - {}", addresses.join(" "));
-        let mut ssh = user.ssh(&format!("{id}-dev"), &[&script]);
-        let mut ssh = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        ssh.stdin.take().unwrap().write_all(LOAD.as_bytes()).unwrap();
+        let mut ssh = python(user, id, LOAD, &addresses.join(" "));
         let tries = Arc::new(AtomicU64::new(0));
         let (lines, count) = (ssh.stdout.take().unwrap(), tries.clone());
         std::thread::spawn(move || {

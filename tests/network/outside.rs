@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use crate::common::podman::TestPodman;
-use crate::common::{succeed, wait_until};
+use crate::common::wait_until;
 
 /// A host in the internet.
 pub const INTERNET: &str = "198.51.100.7";
@@ -61,12 +61,7 @@ pub struct Outside {
 impl Outside {
     /// Connects a taskspace that runs.
     pub fn connect(id: &str) -> Self {
-        let pod = format!("taskspace-{id}");
-        let podman = |arguments: &[&str]| {
-            succeed(TestPodman::shared().command().args(arguments)).trim().to_owned()
-        };
-        let infra = podman(&["pod", "inspect", "--format={{.InfraContainerID}}", &pod]);
-        let process = podman(&["inspect", "--format={{.State.Pid}}", &infra]);
+        let process = TestPodman::shared().process_in_network(id);
         let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/network/servers.py");
         let mut servers = Command::new("nsenter")
             .args(["--target", &process, "--user", "--net", "--setuid=0", "--setgid=0", "--"])
