@@ -38,6 +38,9 @@ const LONGEST_END: Duration = Duration::from_secs(75);
 
 type Events = Pin<Box<dyn Stream<Item = client::Result<Event>> + Send>>;
 
+/// A question for another stream of events.
+type Asked<'a> = Pin<Box<dyn Future<Output = Result<Events, Stop>> + 'a>>;
+
 /// An operation that is held, or waits to be.
 pub(super) struct Holding<'a> {
     context: &'a Context,
@@ -49,6 +52,9 @@ pub(super) struct Holding<'a> {
     /// The event that came last.
     seen: Option<u64>,
     events: Events,
+    /// Kept until it is answered, whoever waits for that: the service may have answered already, and who
+    /// then closes the connection has gone away.
+    asked: Option<Asked<'a>>,
 }
 
 /// How far it has got.
@@ -94,6 +100,7 @@ impl<'a> Holding<'a> {
             lease: request.lease_seconds.map_or(LEASE, Duration::from_secs),
             seen: None,
             events: Box::pin(events.fuse()),
+            asked: None,
         })
     }
 
@@ -248,11 +255,19 @@ impl<'a> Holding<'a> {
     }
 
     async fn hold_again(&mut self, until: Instant) -> bool {
-        let Self { number, token, seen, .. } = *self;
-        let held = self.context.call(async |client| client.hold_again(number, token, seen).await);
-        match timeout_at(until, held).await {
+        let Self { context, number, token, seen, .. } = *self;
+        let asked = self.asked.get_or_insert_with(|| {
+            Box::pin(async move {
+                let held =
+                    context.call(async |client| client.hold_again(number, token, seen).await);
+                Ok(Box::pin(held.await?.fuse()) as Events)
+            })
+        });
+        let answer = timeout_at(until, asked).await;
+        self.asked = None;
+        match answer {
             Ok(Ok(events)) => {
-                self.events = Box::pin(events.fuse());
+                self.events = events;
                 true
             }
             // The next renewal tells whether it is lost.
@@ -319,10 +334,14 @@ fn over(name: &str, state: OperationState, problem: Option<Problem>) -> Problem 
 
 #[cfg(test)]
 mod tests {
+    use futures_util::stream;
     use jiff::Timestamp;
 
     use super::*;
+    use crate::cli::output::Output;
+    use crate::config::Paths;
     use crate::model::OperationKind;
+    use crate::uds::fake_podman::{Answer, FakePodman};
 
     #[test]
     fn only_a_refusal_is_a_loss() {
@@ -347,5 +366,46 @@ mod tests {
         assert_eq!(problem.detail, "operation 7, config of api: cancelled");
         let problem = Problem::new(Code::OperationTimeout, "it took too long");
         assert_eq!(over("x", OperationState::TimedOut, Some(problem.clone())), problem);
+    }
+
+    #[tokio::test]
+    async fn who_ends_it_while_it_is_taken_up_has_not_gone_away() {
+        let mut held = Operation::new(7, OperationKind::Config, Timestamp::UNIX_EPOCH);
+        held.token = Some(3);
+        let answer = serde_json::to_value(&held).unwrap();
+        let service = FakePodman::always(move |seen| match seen.method.as_str() {
+            "GET" => Answer::Silence,
+            _ => Answer::json(200, answer.clone()),
+        });
+        let socket = service.socket().as_os_str().to_owned();
+        let places = |name: &str| match name {
+            "TASKSPACE_SOCKET" => Some(socket.clone()),
+            "HOME" => Some("/none".into()),
+            _ => None,
+        };
+        let paths = Paths::new(places, 0).unwrap();
+        let context = Context::new(paths, Output::new(true), true).unwrap();
+        let mut holding = Holding {
+            context: &context,
+            number: 7,
+            name: "config of api".to_owned(),
+            token: Some(3),
+            lease: LEASE,
+            seen: None,
+            events: Box::pin(stream::empty()),
+            asked: None,
+        };
+        let asks = async {
+            while !service.requests().iter().any(|seen| seen.path.contains("/hold")) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            lost = holding.lost() => panic!("{lost}"),
+            () = asks => {}
+        }
+        holding.end(Outcome::Done, None).await.unwrap();
+        // The one by which it is held, and the one by which it was ended.
+        assert_eq!((service.connections(), service.open()), (2, 2));
     }
 }

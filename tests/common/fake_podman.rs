@@ -32,7 +32,7 @@ pub enum Answer {
     ClosedWithoutResponse,
     /// Bytes that are no HTTP.
     Nonsense(Vec<u8>),
-    /// Nothing at all, for ever.
+    /// Nothing at all, until the client closes the connection.
     Silence,
 }
 
@@ -96,6 +96,7 @@ type Script = dyn FnMut(&Seen) -> Answer + Send;
 struct State {
     requests: Mutex<Vec<Seen>>,
     connections: AtomicUsize,
+    open: AtomicUsize,
     script: Mutex<Box<Script>>,
 }
 
@@ -108,6 +109,7 @@ impl FakePodman {
         let state = Arc::new(State {
             requests: Mutex::default(),
             connections: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
             script: Mutex::new(Box::new(answer)),
         });
         let task = tokio::spawn(accept(listener, Arc::clone(&state)));
@@ -134,6 +136,11 @@ impl FakePodman {
     pub fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
     }
+
+    /// Returns how many of them neither side has closed.
+    pub fn open(&self) -> usize {
+        self.state.open.load(Ordering::SeqCst)
+    }
 }
 
 impl Drop for FakePodman {
@@ -145,9 +152,13 @@ impl Drop for FakePodman {
 async fn accept(listener: UnixListener, state: Arc<State>) {
     while let Ok((stream, _)) = listener.accept().await {
         state.connections.fetch_add(1, Ordering::SeqCst);
+        state.open.fetch_add(1, Ordering::SeqCst);
         let state = Arc::clone(&state);
-        // A client that goes away in the middle is part of the game.
-        tokio::spawn(async move { serve(stream, &state).await.ok() });
+        tokio::spawn(async move {
+            // A client that goes away in the middle is part of the game.
+            serve(stream, &state).await.ok();
+            state.open.fetch_sub(1, Ordering::SeqCst);
+        });
     }
 }
 
@@ -240,7 +251,9 @@ async fn write_answer(stream: &mut BufReader<UnixStream>, answer: Answer) -> io:
         }
         Answer::ClosedWithoutResponse => {}
         Answer::Nonsense(bytes) => stream.write_all(&bytes).await?,
-        Answer::Silence => std::future::pending().await,
+        Answer::Silence => {
+            stream.read_to_end(&mut Vec::new()).await?;
+        }
     }
     stream.shutdown().await?;
     Ok(false)
