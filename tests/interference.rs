@@ -329,6 +329,18 @@ fn nobody_but_the_service_starts_what_is_down() {
     assert!(!by_hand(&["pod", "start", "taskspace-guarded"]));
     assert!(!by_hand(&["start", "taskspace-guarded-dev"]));
     assert!(!states().contains("false running"), "{}", states());
+    // Nor does it help that a service that was killed while it started them left its permits.
+    user.run(&["start", "guarded"]);
+    assert!(answers());
+    user.kill_service();
+    let infra = podman(&["pod", "inspect", "--format={{.InfraContainerID}}", "taskspace-guarded"]);
+    let keeper = podman(&["inspect", "--format={{.State.Pid}}", infra.trim()]);
+    for name in ["guarded.agent", "guarded.dev"] {
+        let permit = user.path("run/symposium/permits").join(name);
+        std::os::unix::fs::symlink(format!("/proc/{}/comm", keeper.trim()), permit).unwrap();
+    }
+    assert!(!by_hand(&["pod", "restart", "taskspace-guarded"]));
+    assert!(!states().contains("false running"), "{}", states());
     user.run(&["start", "guarded"]);
     assert!(answers());
     // One alone is brought back by the service.

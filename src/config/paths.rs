@@ -151,7 +151,7 @@ impl Paths {
             registry: state_dir.join("taskspace-registry.json"),
             taskspaces: state_dir.join("taskspaces"),
             service_log: state_dir.join("taskspaced.log"),
-            permits: state_dir.join("permits"),
+            permits: runtime_dir.join(NAME).join("permits"),
             state_dir,
             mirrors: cache.join(NAME).join("mirrors"),
             config_dirs: vec![Path::new("/etc").join(NAME), config.join(NAME)],

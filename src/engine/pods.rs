@@ -55,8 +55,10 @@ impl Acting {
         role: Role,
         spec: &ContainerSpec,
     ) -> Result<(), Problem> {
-        // Podman makes none for which something is missing that is to be mounted.
-        let _permit = self.permit(role).await?;
+        // Podman makes none for which something is missing that is to be mounted. There may be no network
+        // yet: this permit ends with the service.
+        let own = i32::try_from(std::process::id()).map_err(problems::internal)?;
+        let _permit = self.permit(role, own).await?;
         let registry = self.engine.document().await?.registry;
         let begun = Timestamp::now();
         self.ask_for_container(spec, registry).await?;
@@ -119,15 +121,20 @@ impl Acting {
         self.engine.guard(&self.podman, &self.id, &pod.infra_id, &policy).await
     }
 
-    /// Starts a container.
+    /// Starts a container: in the network that is guarded, or not at all.
     pub(super) async fn start_container(&self, role: Role) -> Result<(), Problem> {
-        let _permit = self.permit(role).await?;
+        let guarded = self.engine.networks.process(&self.id).ok_or_else(|| {
+            let detail = format!("the network of '{}' is not guarded", self.id);
+            Problem::new(Code::PolicyUnenforceable, detail)
+        })?;
+        let _permit = self.permit(role, guarded.number).await?;
         self.start(&names::container(&self.id, role)).await
     }
 
-    async fn permit(&self, role: Role) -> Result<Permit, Problem> {
-        let directory = names::permit(&self.engine.paths.permits, &self.id, role);
-        blocking(move || Permit::give(&directory).map_err(|error| problems::file(&error))).await
+    /// Permits a container's start as long as a process runs.
+    async fn permit(&self, role: Role, process: i32) -> Result<Permit, Problem> {
+        let link = names::permit(&self.engine.paths.permits, &self.id, role);
+        blocking(move || Permit::give(&link, process).map_err(|error| problems::file(&error))).await
     }
 
     /// Starts a container: once more when what may be in the way of that has been cleared.

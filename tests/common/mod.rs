@@ -68,13 +68,13 @@ impl User {
     }
 
     /// Lets anybody start a taskspace's containers, as only the service can.
-    pub fn permits(&self, id: &str) -> Vec<tempfile::TempDir> {
-        let place = self.path("state/symposium/permits");
+    pub fn permits(&self, id: &str) -> Vec<tempfile::NamedTempFile> {
+        let place = self.path("run/symposium/permits");
         std::fs::create_dir_all(&place).unwrap();
         let permit = |part: &str| {
             let name = format!("{id}.{part}");
             let mut builder = tempfile::Builder::new();
-            builder.prefix(&name).rand_bytes(0).tempdir_in(&place).unwrap()
+            builder.prefix(&name).rand_bytes(0).tempfile_in(&place).unwrap()
         };
         ["agent", "dev"].map(permit).into()
     }

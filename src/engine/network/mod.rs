@@ -21,6 +21,7 @@ pub(super) use self::refusals::Refusals;
 use super::ports::{Forwards, Pod};
 use super::problems;
 use crate::dns::HostResolver;
+use crate::host::processes::Process;
 use crate::model::{Problem, TaskspaceId};
 
 /// Whom the host asks for names (resolv.conf(5)).
@@ -71,6 +72,11 @@ impl Networks {
 
     fn all(&self) -> Vec<(TaskspaceId, Guarded)> {
         self.lock().iter().map(|(id, guarded)| (id.clone(), guarded.clone())).collect()
+    }
+
+    /// Returns the process that keeps the network of a taskspace, if it is guarded.
+    pub(super) fn process(&self, id: &TaskspaceId) -> Option<Process> {
+        self.get(id).map(|guarded| guarded.process)
     }
 
     fn get(&self, id: &TaskspaceId) -> Option<Guarded> {
