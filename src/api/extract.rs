@@ -106,6 +106,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Document<T> {
             let too_large = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
             if too_large { failure.with_status(StatusCode::PAYLOAD_TOO_LARGE) } else { failure }
         })?;
+        // Otherwise a list would do for an object, its values in the order of the fields.
+        if body.trim_ascii_start().first() == Some(&b'[') {
+            return Err(Failure::bad_request("the request's body is a list, and not an object"));
+        }
         // serde_json's message ends with the line and the column.
         serde_json::from_slice(&body)
             .map(Self)

@@ -7,7 +7,7 @@ use super::app::App;
 use super::extract::{By, Document, Id, Parameters};
 use super::operations::{Started, Wait, started};
 use super::problem::Answer;
-use crate::model::{Blocked, NetworkChange, NetworkPolicy, Problem};
+use crate::model::{Blocked, NetworkChange, NetworkPolicy, NetworkRequest, Problem};
 
 /// Show what a taskspace may reach
 #[utoipa::path(get, path = "/v1/taskspaces/{id}/network", tag = "taskspaces",
@@ -36,6 +36,28 @@ pub(crate) async fn change(
     Document(change): Document<NetworkChange>,
 ) -> Answer<Started> {
     started(&app, app.engine()?.change_network(&id, change, &asker).await?, wait).await
+}
+
+/// Say what a taskspace may reach
+///
+/// Nothing of what was allowed and denied before stays; `policy` has to be given. Connections that the policy
+/// does not let through are cut.
+#[utoipa::path(put, path = "/v1/taskspaces/{id}/network", tag = "taskspaces",
+    request_body = NetworkRequest,
+    params(("id" = String, Path, description = "The taskspace"), Wait),
+    responses(Started,
+        (status = 400, body = Problem),
+        (status = 404, body = Problem),
+        (status = 409, body = Problem),
+        (status = 422, body = Problem)))]
+pub(crate) async fn replace(
+    State(app): State<App>,
+    Id(id): Id,
+    Parameters(wait): Parameters<Wait>,
+    By(asker): By,
+    Document(request): Document<NetworkRequest>,
+) -> Answer<Started> {
+    started(&app, app.engine()?.replace_network(&id, request, &asker).await?, wait).await
 }
 
 /// List what a taskspace was refused

@@ -19,7 +19,7 @@ use crate::model::{Event, ExecRequest};
     paths(
         system::version, system::status, system::metrics, system::openapi,
         taskspaces::list, taskspaces::create, taskspaces::show, taskspaces::health,
-        taskspaces::delete, taskspaces::fork, limits::resize, networks::show, networks::change, networks::blocked,
+        taskspaces::delete, taskspaces::fork, limits::resize, networks::show, networks::change, networks::replace, networks::blocked,
         ports::list, ports::publish, ports::close,
         taskspaces::start, taskspaces::stop, taskspaces::restart,
         snapshots::list, snapshots::take, snapshots::restore, snapshots::delete,

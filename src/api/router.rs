@@ -32,7 +32,10 @@ pub(crate) fn router(app: App) -> Router {
             get(taskspaces::show).patch(limits::resize).delete(taskspaces::delete),
         )
         .route("/v1/taskspaces/{id}/health", get(taskspaces::health))
-        .route("/v1/taskspaces/{id}/network", get(networks::show).patch(networks::change))
+        .route(
+            "/v1/taskspaces/{id}/network",
+            get(networks::show).patch(networks::change).put(networks::replace),
+        )
         .route("/v1/taskspaces/{id}/network/blocked", get(networks::blocked))
         .route("/v1/taskspaces/{id}/ports", get(ports::list))
         .route("/v1/taskspaces/{id}/ports/{port}", put(ports::publish).delete(ports::close))

@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
+use super::asking::Asking;
 use super::{
     cache, completions, containers, create, delete, diff, events, exec, exit, fetch, fork, gc,
     images, lifecycle, list, locks, logs, network, operations, patch, policy, port, projects,
@@ -127,6 +128,18 @@ pub enum Verb {
     /// Write the API's description to standard output
     #[command(hide = true)]
     Openapi,
+}
+
+/// For verbs that have something done to a taskspace.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Doing {
+    /// Do not wait until it is done
+    #[arg(long)]
+    pub(super) no_wait: bool,
+    #[command(flatten)]
+    pub(super) asking: Asking,
+    #[command(flatten)]
+    pub(super) json: Json,
 }
 
 /// For verbs that show something.

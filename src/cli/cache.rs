@@ -2,8 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::arguments::Json;
-use super::asking::Asking;
+use super::arguments::{Doing, Json};
 use super::context::Context;
 use super::{Exit, Outcome, progress};
 use crate::model::TaskspaceId;
@@ -33,13 +32,8 @@ struct Promote {
     /// The taskspace
     #[arg(value_name = "ID")]
     id: TaskspaceId,
-    /// Do not wait until it is done
-    #[arg(long)]
-    no_wait: bool,
     #[command(flatten)]
-    asking: Asking,
-    #[command(flatten)]
-    json: Json,
+    doing: Doing,
 }
 
 #[derive(Debug, Args)]
@@ -62,11 +56,11 @@ impl Cache {
 
 impl Promote {
     async fn run(self, context: &Context) -> Outcome {
-        let context = &context.asking(self.asking.asker()?);
+        let context = &context.asking(self.doing.asking.asker()?);
         let id = &self.id;
         let operation = context.call(async |client| client.promote_cache(id).await).await?;
         let done = format!("later taskspaces begin with the build cache of {id}");
-        progress::finish(context, &operation, &done, self.no_wait, self.json.json).await
+        progress::finish(context, &operation, &done, &self.doing).await
     }
 }
 

@@ -2,8 +2,7 @@
 
 use clap::Args;
 
-use super::arguments::Json;
-use super::asking::Asking;
+use super::arguments::Doing;
 use super::context::Context;
 use super::output::Stop;
 use super::progress::{self, Waited};
@@ -25,18 +24,13 @@ pub struct Delete {
     /// Show what would be done, and remove nothing
     #[arg(long, conflicts_with = "no_wait")]
     dry_run: bool,
-    /// Do not wait until it is done
-    #[arg(long)]
-    no_wait: bool,
     #[command(flatten)]
-    asking: Asking,
-    #[command(flatten)]
-    json: Json,
+    doing: Doing,
 }
 
 impl Delete {
     pub(super) async fn run(self, context: &Context) -> Outcome {
-        let context = &context.asking(self.asking.asker()?);
+        let context = &context.asking(self.doing.asking.asker()?);
         let output = context.output;
         let mut exit = Exit::Done;
         let mut operations: Vec<Operation> = Vec::new();
@@ -59,8 +53,8 @@ impl Delete {
             }
         }
         for operation in operations {
-            if self.no_wait {
-                progress::under_way(output, &operation, self.json.json)?;
+            if self.doing.no_wait {
+                progress::under_way(output, &operation, self.doing.json.json)?;
                 continue;
             }
             match progress::wait(context, &operation, false).await? {
@@ -79,7 +73,7 @@ impl Delete {
     async fn show(&self, context: &Context, id: &TaskspaceId) -> Result<Option<Operation>, Stop> {
         let options = DeleteOptions { purge: self.purge, force: self.force };
         let plan = context.call(async |client| client.plan_removal(id, options).await).await?;
-        plan::show(context.output, &plan, self.json.json)?;
+        plan::show(context.output, &plan, self.doing.json.json)?;
         Ok(None)
     }
 
@@ -99,7 +93,7 @@ impl Delete {
     }
 
     async fn done(&self, context: &Context, operation: &Operation) -> Result<(), Stop> {
-        if self.json.json {
+        if self.doing.json.json {
             let number = operation.id;
             let over = context.call(async |client| client.operation(number).await).await?;
             return context.output.json(&over);

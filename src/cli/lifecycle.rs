@@ -2,8 +2,7 @@
 
 use clap::Args;
 
-use super::arguments::Json;
-use super::asking::Asking;
+use super::arguments::Doing;
 use super::context::Context;
 use super::progress::{self, Waited};
 use super::{Exit, Outcome};
@@ -15,13 +14,8 @@ pub struct Lifecycle {
     /// The taskspace (can be repeated)
     #[arg(required = true, value_name = "ID")]
     ids: Vec<TaskspaceId>,
-    /// Do not wait until it is done
-    #[arg(long)]
-    no_wait: bool,
     #[command(flatten)]
-    asking: Asking,
-    #[command(flatten)]
-    json: Json,
+    doing: Doing,
 }
 
 /// Which one.
@@ -44,7 +38,7 @@ impl Action {
 
 impl Lifecycle {
     pub(super) async fn run(self, context: &Context, action: Action) -> Outcome {
-        let context = &context.asking(self.asking.asker()?);
+        let context = &context.asking(self.doing.asking.asker()?);
         let output = context.output;
         let mut operations = Vec::new();
         // All are asked for before the first is waited for.
@@ -58,8 +52,8 @@ impl Lifecycle {
         }
         let mut exit = Exit::Done;
         for (id, operation) in self.ids.iter().zip(operations) {
-            if self.no_wait {
-                progress::under_way(output, &operation, self.json.json)?;
+            if self.doing.no_wait {
+                progress::under_way(output, &operation, self.doing.json.json)?;
                 continue;
             }
             match progress::wait(context, &operation, false).await? {
@@ -71,7 +65,7 @@ impl Lifecycle {
                 }
                 Waited::Interrupted => return Ok(Exit::Interrupted),
             }
-            if self.json.json {
+            if self.doing.json.json {
                 output.json(&context.call(async |client| client.show(id).await).await?)?;
             } else {
                 output.line(&format!("{} {id}", action.done()))?;

@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::signal::ctrl_c;
 
+use super::arguments::Doing;
 use super::context::Context;
 use super::output::{Output, Stop, plain};
 use super::{Exit, Outcome};
@@ -83,9 +84,9 @@ pub(super) async fn finish(
     context: &Context,
     operation: &Operation,
     done: &str,
-    no_wait: bool,
-    json: bool,
+    doing: &Doing,
 ) -> Outcome {
+    let (no_wait, json) = (doing.no_wait, doing.json.json);
     if let Some(exit) = until_done(context, operation, no_wait, false, json).await? {
         return Ok(exit);
     }

@@ -2,8 +2,7 @@
 
 use clap::Args;
 
-use super::arguments::Json;
-use super::asking::Asking;
+use super::arguments::Doing;
 use super::context::Context;
 use super::{Exit, Outcome, progress};
 use crate::model::{OnFull, Quantity, ResizeRequest, TaskspaceId};
@@ -29,22 +28,17 @@ pub struct Resize {
     /// What is done when it has written as much: warn, freeze or stop
     #[arg(long, value_name = "ACTION")]
     on_full: Option<OnFull>,
-    /// Do not wait until it is done
-    #[arg(long)]
-    no_wait: bool,
     #[command(flatten)]
-    asking: Asking,
-    #[command(flatten)]
-    json: Json,
+    doing: Doing,
 }
 
 impl Resize {
     pub(super) async fn run(self, context: &Context) -> Outcome {
-        let context = &context.asking(self.asking.asker()?);
+        let context = &context.asking(self.doing.asking.asker()?);
         let (output, id) = (context.output, &self.id);
         let request = ResizeRequest { storage: self.storage, on_full: self.on_full };
         let operation = context.call(async |client| client.resize(id, &request).await).await?;
-        let (no_wait, json) = (self.no_wait, self.json.json);
+        let (no_wait, json) = (self.doing.no_wait, self.doing.json.json);
         if let Some(exit) = progress::until_done(context, &operation, no_wait, false, json).await? {
             return Ok(exit);
         }

@@ -2,8 +2,7 @@
 
 use clap::Args;
 
-use super::arguments::Json;
-use super::asking::Asking;
+use super::arguments::Doing;
 use super::context::Context;
 use super::output::Stop;
 use super::{Exit, Outcome, confirm, plan, progress};
@@ -30,19 +29,14 @@ pub struct Restore {
     /// Show what would be done, and replace nothing
     #[arg(long, conflicts_with = "no_wait")]
     dry_run: bool,
-    /// Do not wait until it is done
-    #[arg(long)]
-    no_wait: bool,
     #[command(flatten)]
-    asking: Asking,
-    #[command(flatten)]
-    json: Json,
+    doing: Doing,
 }
 
 impl Restore {
     pub(super) async fn run(self, context: &Context) -> Outcome {
-        let context = &context.asking(self.asking.asker()?);
-        let (output, json) = (context.output, self.json.json);
+        let context = &context.asking(self.doing.asking.asker()?);
+        let (output, json) = (context.output, self.doing.json.json);
         let Self { id, name, agent_state, save, force, .. } = self;
         let mut request = RestoreRequest { agent_state, save, force };
         if self.dry_run {
@@ -69,6 +63,6 @@ impl Restore {
             begun => begun?,
         };
         let done = format!("{id} is as it was in {name}");
-        progress::finish(context, &operation, &done, self.no_wait, json).await
+        progress::finish(context, &operation, &done, &self.doing).await
     }
 }

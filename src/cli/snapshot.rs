@@ -2,8 +2,7 @@
 
 use clap::Args;
 
-use super::arguments::Json;
-use super::asking::Asking;
+use super::arguments::Doing;
 use super::context::Context;
 use super::{Outcome, progress};
 use crate::model::{SnapshotName, SnapshotRequest, TaskspaceId};
@@ -33,18 +32,13 @@ pub struct Snapshot {
     /// Delete this snapshot instead
     #[arg(long, conflicts_with_all = ["note", "agent_state"])]
     delete: bool,
-    /// Do not wait until it is done
-    #[arg(long)]
-    no_wait: bool,
     #[command(flatten)]
-    asking: Asking,
-    #[command(flatten)]
-    json: Json,
+    doing: Doing,
 }
 
 impl Snapshot {
     pub(super) async fn run(self, context: &Context) -> Outcome {
-        let context = &context.asking(self.asking.asker()?);
+        let context = &context.asking(self.doing.asking.asker()?);
         let Self { id, name, note, agent_state, .. } = self;
         let (operation, done) = match (self.delete, name) {
             (true, Some(name)) => {
@@ -63,6 +57,6 @@ impl Snapshot {
                 (operation, done)
             }
         };
-        progress::finish(context, &operation, &done, self.no_wait, self.json.json).await
+        progress::finish(context, &operation, &done, &self.doing).await
     }
 }

@@ -16,8 +16,8 @@ use super::{
     Inner, caches, execute, fork, lifecycle, make, network, restore, settle, snapshots, storage,
 };
 use crate::model::{
-    Code, Collectable, CreateRequest, Hold, NetworkChange, OperationKind, Problem, ResizeRequest,
-    SnapshotName, TaskspaceId,
+    Code, Collectable, CreateRequest, Hold, OperationKind, Problem, ResizeRequest, SnapshotName,
+    TaskspaceId,
 };
 use crate::plan::snapshot::Taking;
 use crate::plan::{CopyPlan, Plan};
@@ -57,7 +57,7 @@ pub(super) enum Job {
     /// Change how much it may use.
     Resize(ResizeRequest),
     /// Change its network policy.
-    Network(NetworkChange),
+    Network(network::Update),
     /// Pause it: it has written too much.
     Freeze,
     /// Let it go on: there is room again.
@@ -244,7 +244,7 @@ pub(super) async fn run(
         Job::Fork(forking) => fork::fork(&context, *forking).await,
         Job::Copy(copy) => fork::copy_out(&context, copy).await,
         Job::Resize(request) => storage::resize(&context, request).await,
-        Job::Network(change) => network::change(&context, change).await,
+        Job::Network(update) => network::update(&context, update).await,
         Job::Freeze => storage::freeze(&context).await,
         Job::LetGo => storage::let_go(&context).await,
     }

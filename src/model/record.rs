@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Code, ContainerName, Desired, NetworkChange, NetworkPolicy, Operation, OperationKind, Problem,
-    ProjectRecord, PublishedPort, Registration, ResizeRequest, RestingPorts, Restoring, Role,
-    Shared, SnapshotName, SnapshotRecord, Spec, Status, Storage, StorageUsage, TaskspaceId, Totals,
+    Code, ContainerName, Desired, NetworkChange, NetworkPolicy, NetworkRequest, Operation,
+    OperationKind, Problem, ProjectRecord, PublishedPort, Registration, ResizeRequest,
+    RestingPorts, Restoring, Role, Shared, SnapshotName, SnapshotRecord, Spec, Status, Storage,
+    StorageUsage, TaskspaceId, Totals,
 };
 
 /// The document's format; a file of a newer one is refused.
@@ -131,6 +132,8 @@ pub enum KeptJob {
     Resize(ResizeRequest),
     /// Change its network policy.
     Network(NetworkChange),
+    /// Give it another network policy.
+    ReplaceNetwork(NetworkRequest),
 }
 
 impl Document {

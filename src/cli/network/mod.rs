@@ -4,8 +4,7 @@ mod blocked;
 
 use clap::Args;
 
-use super::arguments::Json;
-use super::asking::Asking;
+use super::arguments::Doing;
 use super::context::Context;
 use super::output::{Output, Stop};
 use super::show::Page;
@@ -36,6 +35,12 @@ Examples:
 /// The ports on which names are allowed that were refused: which were meant, nobody knows.
 const WEB: [u16; 2] = [80, 443];
 
+/// What is done when nothing else is asked for.
+const SHOW: &str = "show";
+
+/// Lists what was refused.
+const BLOCKED: &str = "blocked";
+
 /// `taskspace network`
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -44,7 +49,7 @@ pub struct Network {
     #[arg(value_name = "ID")]
     id: TaskspaceId,
     /// A policy, or what to do: show, allow, deny, reset, observe, enforce, blocked or allow-blocked
-    #[arg(value_name = "POLICY|ACTION", default_value = "show")]
+    #[arg(value_name = "POLICY|ACTION", default_value = SHOW)]
     what: String,
     /// Names, addresses, groups or services of this host, as in policies
     #[arg(value_name = "DESTINATION")]
@@ -55,13 +60,8 @@ pub struct Network {
     /// With `allow-blocked`: do not ask
     #[arg(long)]
     force: bool,
-    /// Do not wait until it is done
-    #[arg(long)]
-    no_wait: bool,
     #[command(flatten)]
-    asking: Asking,
-    #[command(flatten)]
-    json: Json,
+    doing: Doing,
 }
 
 /// What a new taskspace may reach.
@@ -97,15 +97,18 @@ impl Flags {
 }
 
 impl Network {
-    pub(super) async fn run(self, context: &Context) -> Outcome {
-        let context = &context.asking(self.asking.asker()?);
+    pub(super) async fn run(mut self, context: &Context) -> Outcome {
+        let context = &context.asking(self.doing.asking.asker()?);
+        if let Some(id) = self.reversed(context).await? {
+            (self.id, self.what) = (id, BLOCKED.to_owned());
+        }
         let takes_destinations = matches!(self.what.as_str(), "allow" | "deny" | "reset");
         if takes_destinations == self.destinations.is_empty() {
             return Err(self.wrong_destinations().into());
         }
         match self.what.as_str() {
-            "show" => self.show(context).await,
-            "blocked" => blocked::list(context, &self.id, self.follow, self.json.json).await,
+            SHOW => self.show(context).await,
+            BLOCKED => blocked::list(context, &self.id, self.follow, self.doing.json.json).await,
             "allow-blocked" => {
                 let names = blocked::names(context, &self.id).await?;
                 if names.is_empty() {
@@ -122,6 +125,21 @@ impl Network {
                 let change = self.requested()?;
                 self.change(context, change).await
             }
+        }
+    }
+
+    /// Returns the taskspace that `blocked ID` is about, which reads as well as `ID blocked`; nothing where
+    /// there is a taskspace that is called `blocked`.
+    async fn reversed(&self, context: &Context) -> Result<Option<TaskspaceId>, Stop> {
+        let may_be = self.what != SHOW && self.destinations.is_empty();
+        if self.id.as_str() != BLOCKED || !may_be {
+            return Ok(None);
+        }
+        let Ok(id) = self.what.parse() else { return Ok(None) };
+        match context.call(async |client| client.network(&self.id).await).await {
+            Ok(_) => Ok(None),
+            Err(Stop::Problem(problem)) if problem.code == Code::TaskspaceNotFound => Ok(Some(id)),
+            Err(stop) => Err(stop),
         }
     }
 
@@ -169,7 +187,7 @@ impl Network {
     async fn show(&self, context: &Context) -> Outcome {
         let id = &self.id;
         let policy = context.call(async |client| client.network(id).await).await?;
-        match self.json.json {
+        match self.doing.json.json {
             true => context.output.json(&policy)?,
             false => {
                 let mut page = Page::default();
@@ -183,7 +201,7 @@ impl Network {
     async fn change(&self, context: &Context, change: NetworkChange) -> Outcome {
         let id = &self.id;
         let begun = context.call(async |client| client.change_network(id, &change).await).await?;
-        let (no_wait, json) = (self.no_wait, self.json.json);
+        let (no_wait, json) = (self.doing.no_wait, self.doing.json.json);
         match progress::until_done(context, &begun, no_wait, false, json).await? {
             Some(exit) => Ok(exit),
             None => self.show(context).await,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::driver::Job;
+use super::super::network::Update;
 use super::super::restore::Restoration;
 use super::super::{Inner, problems};
 use super::Coordination;
@@ -142,7 +143,8 @@ impl Job {
                 save: save.clone(),
             },
             Self::Resize(request) => KeptJob::Resize(*request),
-            Self::Network(change) => KeptJob::Network(change.clone()),
+            Self::Network(Update::Change(change)) => KeptJob::Network(change.clone()),
+            Self::Network(Update::Replace(request)) => KeptJob::ReplaceNetwork(request.clone()),
             Self::Create(_)
             | Self::Resume
             | Self::TakeBack
@@ -170,7 +172,8 @@ impl From<KeptJob> for Job {
                 Self::Restore(Restoration { name, agent_state, save })
             }
             KeptJob::Resize(request) => Self::Resize(request),
-            KeptJob::Network(change) => Self::Network(change),
+            KeptJob::Network(change) => Self::Network(Update::Change(change)),
+            KeptJob::ReplaceNetwork(request) => Self::Network(Update::Replace(request)),
         }
     }
 }

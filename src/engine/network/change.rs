@@ -15,6 +15,15 @@ use crate::policy::resources::DEFAULT_TIER;
 /// change.
 const MOST_DESTINATIONS: usize = 1000;
 
+/// How a taskspace comes to another network policy.
+#[derive(Clone, Debug)]
+pub(in super::super) enum Update {
+    /// Some of its policy changes.
+    Change(NetworkChange),
+    /// It has just this one.
+    Replace(NetworkRequest),
+}
+
 impl Engine {
     /// Returns the network policy of a taskspace.
     ///
@@ -35,14 +44,42 @@ impl Engine {
         change: NetworkChange,
         asker: &Asker,
     ) -> Result<Operation, Problem> {
-        let record = self.inner.record(id).await?;
         if change == NetworkChange::default() {
             let detail = "nothing is given that is to be changed";
             return Err(Problem::new(Code::MessageFormatInvalid, detail)
                 .hint("give `policy`, `allow`, `deny`, `reset` or `observe`"));
         }
-        self.inner.changed_network(id, &record, &change)?;
-        self.ask(id, Job::Network(change), asker).await
+        self.update_network(id, Update::Change(change), asker).await
+    }
+
+    /// Begins to give a taskspace a network policy as a new one would get it; nothing of the former stays.
+    ///
+    /// # Errors
+    /// As those of [`Self::change_network`].
+    pub async fn replace_network(
+        &self,
+        id: &TaskspaceId,
+        request: NetworkRequest,
+        asker: &Asker,
+    ) -> Result<Operation, Problem> {
+        // Left out by mistake, it would be the one of the project or the tier, perhaps a wider one.
+        if request.policy.is_none() {
+            let detail = "`policy` is lacking: which one it is to have";
+            return Err(Problem::new(Code::MessageFormatInvalid, detail)
+                .hint("`taskspace policy list` shows which there are"));
+        }
+        self.update_network(id, Update::Replace(request), asker).await
+    }
+
+    async fn update_network(
+        &self,
+        id: &TaskspaceId,
+        update: Update,
+        asker: &Asker,
+    ) -> Result<Operation, Problem> {
+        let record = self.inner.record(id).await?;
+        self.inner.updated_network(id, &record, &update)?;
+        self.ask(id, Job::Network(update), asker).await
     }
 }
 
@@ -66,18 +103,21 @@ impl Inner {
         Ok(true)
     }
 
-    fn changed_network(
+    fn updated_network(
         &self,
         id: &TaskspaceId,
         record: &Record,
-        change: &NetworkChange,
+        update: &Update,
     ) -> Result<NetworkPolicy, Problem> {
         if record.desired == Desired::Absent || record.is_half_made() {
             let detail = format!("'{id}' is {}", record.status);
             return Err(Problem::new(Code::StateConflict, detail));
         }
-        let (policy, _) = self.due_policy(record);
-        self.chosen(record, policy.changed(change).into())
+        let wanted = match update {
+            Update::Change(change) => self.due_policy(record).0.changed(change).into(),
+            Update::Replace(request) => request.clone(),
+        };
+        self.chosen(record, wanted)
     }
 
     /// Returns the policy that a taskspace has to have now, and tells its user when that is not the one
@@ -163,15 +203,12 @@ pub(in super::super) fn choose(
     Ok(policy)
 }
 
-/// Changes the network policy. It is recorded before it is in force, so that a stricter one comes into force
+/// Has another network policy. It is recorded before it is in force, so that a stricter one comes into force
 /// whatever happens meanwhile; what cannot be in force is not recorded either.
-pub(in super::super) async fn change(
-    context: &Context,
-    change: NetworkChange,
-) -> Result<(), Problem> {
+pub(in super::super) async fn update(context: &Context, update: Update) -> Result<(), Problem> {
     let (engine, id) = (&context.engine, &context.id);
     let record = engine.record(id).await?;
-    let policy = engine.changed_network(id, &record, &change)?;
+    let policy = engine.updated_network(id, &record, &update)?;
     let put_down = |policy: NetworkPolicy| {
         engine.change(id, move |record| {
             record.network = policy;

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub(super) use self::change::{change, choose};
+pub(super) use self::change::{Update, choose, update};
 use self::guard::Guarded;
 pub(super) use self::refusals::Refusals;
 use super::ports::{Forwards, Pod};
