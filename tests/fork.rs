@@ -149,11 +149,25 @@ fn what_cannot_be_forked_is_refused_and_leaves_nothing() {
     user.fail(3, &["fork", "nobody", "not-b"]);
     user.fail(4, &["fork", "not-a", "not-a"]);
     user.fail(2, &["fork", "not-a", "Not"]);
+    // Whatever is checked out, and whatever the repository has git run: the branch is renamed.
+    let hook = ".git/hooks/reference-transaction";
+    dev(
+        &user,
+        "not-a",
+        &format!(
+            "cd /workspace && git switch --quiet --create other && mkdir -p .git/hooks && \
+             printf '#!/bin/sh\nexec sleep 1000\n' > {hook} && chmod +x {hook}"
+        ),
+    );
+    user.run(&["fork", "not-a", "not-b"]);
+    let branches = "git -C /workspace branch --format='%(refname:short)'";
+    assert_eq!(dev(&user, "not-b", branches), "other\ntaskspace/not-b\n");
+    user.run(&["fetch", "not-b"]);
     // Somebody broke off what git was doing: the branch keeps its name, and that is told.
     dev(&user, "not-a", "touch /workspace/.git/config.lock");
     user.run(&["fork", "not-a", "not-c"]);
     let warning = user.json(&["show", "not-c"])["warnings"][0].as_str().unwrap().to_owned();
-    assert!(warning.starts_with("its branch is still called taskspace/not-a"), "{warning}");
+    assert!(warning.starts_with("its branch could not be renamed to taskspace/not-c"), "{warning}");
     let id = user.run(&["fork", "--quiet", "not-a"]);
     assert!(id.starts_with("app-"), "{id}");
 }

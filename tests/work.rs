@@ -227,7 +227,7 @@ fn a_large_diff_passes_through_and_a_broken_one_is_none() {
     let mut half = half.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut first = [0; 1000];
     std::io::Read::read_exact(half.stdout.as_mut().unwrap(), &mut first).unwrap();
-    user.run(&["exec", "large", "--", "bash", "-c", KILL_DIFF]);
+    user.run(&["exec", "large", "--", "sudo", "bash", "-c", KILL_DIFF]);
     let half = half.wait_with_output().unwrap();
     assert_eq!(half.status.code(), Some(1), "{}", String::from_utf8_lossy(&half.stderr));
     assert!((half.stdout.len() as u64) < MEGABYTES << 20);
@@ -495,6 +495,65 @@ fn who_looks_is_in_nobodys_way_and_leaves_nothing_behind() {
     assert!(!diff.wait().unwrap().success());
     assert_eq!(asides("slow"), Vec::<String>::new());
     assert_eq!(user.disagreement(&["slow"]), Vec::<String>::new());
+}
+
+#[test]
+fn work_is_found_wherever_it_is() {
+    let user = User::new();
+    let repository = Repository::new(&user, "app");
+    // Tags that came with the project are nobody's work.
+    repository.git(&["commit", "--quiet", "--allow-empty", "-m", "tagged"]);
+    repository.git(&["tag", "released"]);
+    repository.git(&["reset", "--quiet", "--hard", "HEAD^"]);
+    user.run(&["create", "--project", repository.as_str(), "hidden"]);
+    let inside = |script: &str| {
+        let script = format!(
+            "cd /workspace && export GIT_AUTHOR_NAME=x GIT_AUTHOR_EMAIL=x@example.invalid \
+             GIT_COMMITTER_NAME=x GIT_COMMITTER_EMAIL=x@example.invalid && {script}"
+        );
+        user.run(&["exec", "hidden", "--", "sh", "-c", &script]);
+    };
+    for (work, told, no_more) in [
+        (
+            "sudo mkdir own && echo x | sudo tee own/result && sudo chmod 700 own",
+            "1 file not committed",
+            "sudo rm -r own",
+        ),
+        (
+            "git switch --quiet --detach && git commit --quiet --allow-empty -m tagged && \
+             git tag mine && git switch --quiet -",
+            "1 commit on tags/mine",
+            "git tag --delete mine",
+        ),
+        (
+            "git worktree add --quiet --detach /tmp/tree && cd /tmp/tree && touch x && \
+             git commit --quiet --allow-empty -m apart",
+            "1 file not committed and 1 commit on worktrees/tree/HEAD",
+            "git worktree remove --force /tmp/tree",
+        ),
+        (
+            "git init --quiet -b inner sub && git -C sub commit --quiet --allow-empty -m in-sub && \
+             echo x > sub/x && git add sub && git commit --quiet -m outer",
+            "1 file not committed and 2 commits on inner of sub, taskspace/hidden",
+            "git reset --quiet --hard HEAD^ && rm -rf sub",
+        ),
+    ] {
+        inside(work);
+        let unsaved = format!("'hidden' has unsaved work: {told}\n");
+        let refused = user.fail(4, &["delete", "hidden"]);
+        assert!(refused.contains(&unsaved), "{work}: {refused}");
+        // It is seen although the containers do not run; what is in them alone, is not.
+        if !work.contains("/tmp") {
+            user.run(&["stop", "hidden"]);
+            assert_eq!(user.fail(4, &["delete", "hidden"]), refused);
+            user.run(&["start", "hidden"]);
+        }
+        if work.contains("own") {
+            assert!(user.run(&["diff", "--name-status", "hidden"]).contains("own/result"));
+        }
+        inside(no_more);
+    }
+    user.run(&["delete", "--purge", "hidden"]);
 }
 
 #[test]

@@ -1,21 +1,23 @@
 //! Taskspaces that begin where another one is.
 
+use std::time::Duration;
+
 use super::driver::{Context, Job};
 use super::make::{self, Wanted};
 use super::perform::Acting;
 use super::projects::Resolved;
-use super::{Engine, lifecycle, problems, restore, snapshots};
+use super::{Engine, checkout, lifecycle, problems, restore, snapshots};
 use crate::model::{
     AgentSpec, Asker, Code, CreateRequest, Desired, ForkRequest, Forked, GitEnvironment, Hold,
     Operation, Problem, Record, Role, SnapshotName, TaskspaceId,
 };
 use crate::plan::{CopyPath, CopyPlan, fork as plan, names};
-use crate::podman::ExecSpec;
 
-/// Renames the branch that the checkout is on, if it is still on the one that it began with. The agent
-/// could have put programs into the repository's configuration: git runs in the container only.
-const RENAME_BRANCH: &str = "test \"$(git symbolic-ref -q HEAD)\" != \"refs/heads/$1\" || \
-    git branch --move \"$1\" \"$2\"";
+/// Renames the branch that the work began on, whichever is checked out now.
+const RENAME_BRANCH: &str = "git branch --move -- \"$1\" \"$2\"";
+
+/// How long that may take: much less than this, but for what a repository can have git do.
+const RENAMING: Duration = Duration::from_secs(20);
 
 /// A fork that is asked for.
 #[derive(Debug)]
@@ -169,21 +171,20 @@ impl Acting {
     /// Renames the branch. Where that cannot be, because the work was in the middle of something, it
     /// goes on under its name of before.
     pub(super) async fn rename_branch(&self, from: &str, to: &str) -> Result<(), Problem> {
-        let command = ["sh", "-c", RENAME_BRANCH, "sh", from, to];
-        let spec = ExecSpec {
-            cmd: command.map(str::to_owned).to_vec(),
-            user: Some(Role::Dev.user().to_owned()),
-            workdir: Some("/workspace".to_owned()),
-            ..ExecSpec::default()
-        };
+        let spec = checkout::command(Role::Dev.user(), RENAME_BRANCH, &[from, to]);
         let name = names::container(&self.id, Role::Dev);
         let session = self.podman.exec(&name, spec).await.map_err(problems::podman)?;
-        let result = session.finish().await.map_err(problems::podman)?;
-        if result.exit_code != 0 {
-            let said = String::from_utf8_lossy(&result.stderr).trim().to_owned();
-            let warning = format!("its branch is still called {from}: {said}");
-            self.engine.note_warning(&self.id, warning).await?;
-        }
-        Ok(())
+        let said = match tokio::time::timeout(RENAMING, session.finish()).await {
+            Ok(result) => {
+                let result = result.map_err(problems::podman)?;
+                if result.exit_code == 0 {
+                    return Ok(());
+                }
+                String::from_utf8_lossy(&result.stderr).trim().to_owned()
+            }
+            Err(_) => format!("git has not renamed it within {RENAMING:?}"),
+        };
+        let warning = format!("its branch could not be renamed to {to}: {said}");
+        self.engine.note_warning(&self.id, warning).await
     }
 }

@@ -48,6 +48,8 @@ pub fn spec(
         init: true,
         no_new_privileges: true,
         cap_drop: vec!["ALL".to_owned()],
+        // Root looks at whatever a container has left, as it may in the dev container.
+        cap_add: vec!["DAC_OVERRIDE".to_owned()],
         log_configuration: Some(LogConfiguration { driver: "none".to_owned(), size: None }),
         ..ContainerSpec::default()
     }

@@ -27,8 +27,11 @@ temporary=$(mktemp -d "/tmp/taskspace-diff.$$.XXXXXX")
 
 index=$(git rev-parse --git-path index)
 objects=$(git rev-parse --git-path objects)
-# With its time, by which git knows what may have changed since it was written.
-[ ! -f "$index" ] || cp -p -- "$index" "$temporary/index"
+if [ -f "$index" ]; then
+    cp -- "$index" "$temporary/index"
+    # By its time git knows what may have changed since it was written.
+    touch -r "$index" -- "$temporary/index"
+fi
 mkdir "$temporary/objects"
 export GIT_INDEX_FILE="$temporary/index"
 export GIT_OBJECT_DIRECTORY="$temporary/objects" GIT_ALTERNATE_OBJECT_DIRECTORIES="$objects"

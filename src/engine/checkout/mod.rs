@@ -23,6 +23,9 @@ use crate::podman::{ErrorKind, ExecSpec, PodmanError};
 /// Where the checkout is.
 const PLACE: &str = "/workspace";
 
+/// Who may read all that is in a container.
+const ROOT: &str = "root";
+
 /// Settings that go before those of the repository: nothing is run that git need not run, and nothing
 /// is fetched or written that it need not write.
 const SETTINGS: &[(&str, &str)] = &[
@@ -42,6 +45,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("core.fsync", "none"),
     ("core.looseCompression", "1"),
     ("advice.addEmbeddedRepo", "false"),
+    // Whoever made what is in the checkout, it is the taskspace's.
+    ("safe.directory", "*"),
     ("diff.noPrefix", "false"),
     ("diff.mnemonicPrefix", "false"),
     ("diff.suppressBlankEmpty", "false"),
@@ -88,7 +93,8 @@ impl Inner {
         let (podman, _) = self.link.get().await?;
         let ending = Ending::new();
         let words = [arguments, &[ending.word()]].concat();
-        let spec = command(script, &words);
+        // Root sees what it made and nobody else may read. The dev container's user may become root there.
+        let spec = command(ROOT, script, &words);
         let (session, aside) =
             match podman.exec(&names::container(id, Role::Dev), spec.clone()).await {
                 Ok(session) => (session, None),
@@ -109,11 +115,11 @@ fn is_down(error: &PodmanError) -> bool {
 }
 
 /// Returns what runs a script at the top of a checkout.
-fn command(script: &str, arguments: &[&str]) -> ExecSpec {
+pub(super) fn command(user: &str, script: &str, arguments: &[&str]) -> ExecSpec {
     let shell = ["sh", "-c", script, "sh"];
     ExecSpec {
         cmd: shell.iter().chain(arguments).map(|word| (*word).to_owned()).collect(),
-        user: Some(Role::Dev.user().to_owned()),
+        user: Some(user.to_owned()),
         workdir: Some(PLACE.to_owned()),
         env: environment(),
         ..ExecSpec::default()

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::super::Inner;
-use crate::host::git::{Git, Source};
+use crate::host::git::{Git, Source, mirror_path};
 use crate::model::{Code, GitEnvironment, Problem, Record, SnapshotName, Status, TaskspaceId};
 
 /// What is run in the container.
@@ -27,7 +27,9 @@ struct Unsaved {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Commit {
     id: String,
-    /// The branch that leads to it.
+    /// The submodule in which it is; none where it is the checkout's own.
+    submodule: Option<String>,
+    /// The branch that leads to it, or what else does.
     branch: String,
     /// Its short id, and what it is about.
     title: String,
@@ -59,8 +61,7 @@ impl Inner {
             }
         };
         let mut found = self.look_for_unsaved(id, record).await.map_err(unknown)?;
-        let saved = saved_in_source(record, &found.commits).await;
-        found.commits.retain(|commit| !saved.contains(&commit.id));
+        self.forget_saved(record, &mut found.commits).await;
         let told = found.told().map(|what| format!("'{id}' has unsaved work: {what}"));
         let told: Vec<String> = told.into_iter().chain(snapshots_of(id, record)).collect();
         match told.is_empty() {
@@ -84,28 +85,49 @@ impl Inner {
     }
 }
 
+impl Commit {
+    fn read(line: &str) -> Option<Self> {
+        let mut words = line.splitn(4, '\t').map(str::to_owned);
+        let (id, submodule) = (words.next()?, words.next()?);
+        let (source, title) = (words.next()?, words.next()?);
+        let branch = source.strip_prefix("refs/heads/").or_else(|| source.strip_prefix("refs/"));
+        let branch = branch.unwrap_or(&source).to_owned();
+        Some(Self { id, submodule: Some(submodule).filter(|it| !it.is_empty()), branch, title })
+    }
+
+    /// Says where it is.
+    fn place(&self) -> String {
+        match &self.submodule {
+            Some(submodule) => format!("{} of {submodule}", self.branch),
+            None => self.branch.clone(),
+        }
+    }
+}
+
 impl Unsaved {
     fn read(text: &str) -> Option<Self> {
-        let commit = |line: &str| {
-            let mut words = line.splitn(3, '\t').map(str::to_owned);
-            let (id, source, title) = (words.next()?, words.next()?, words.next()?);
-            let branch = source.strip_prefix("refs/heads/").unwrap_or(&source).to_owned();
-            Some(Commit { id, branch, title })
-        };
-        let mut parts = text.split('\0');
-        let (commits, stashes, files) = (parts.next()?, parts.next()?, parts.next()?);
-        let lines = |part: &str| part.lines().map(str::to_owned).collect();
-        Some(Self {
-            commits: commits.lines().map(commit).collect::<Option<_>>()?,
-            stashes: lines(stashes),
-            files: lines(files),
-        })
+        let mut found = Self::default();
+        let mut known = BTreeSet::new();
+        for line in text.lines() {
+            match line.split_once('\t')? {
+                ("c", commit) => {
+                    let commit = Commit::read(commit)?;
+                    // Work trees of one repository have the same ones.
+                    if known.insert(commit.id.clone()) {
+                        found.commits.push(commit);
+                    }
+                }
+                ("s", stash) => found.stashes.push(stash.to_owned()),
+                ("f", file) => found.files.push(file.to_owned()),
+                _ => return None,
+            }
+        }
+        Some(found)
     }
 
     /// Says what there is, if there is anything.
     fn told(&self) -> Option<String> {
-        let branches: BTreeSet<&str> =
-            self.commits.iter().map(|commit| commit.branch.as_str()).collect();
+        let branches: BTreeSet<String> = self.commits.iter().map(Commit::place).collect();
         let branches = branches.into_iter().collect::<Vec<_>>().join(", ");
         let counted = |count: usize, one: &str, many: &str| match count {
             0 => None,
@@ -147,21 +169,29 @@ fn snapshots_of(id: &TaskspaceId, record: &Record) -> Option<String> {
     }
 }
 
-/// Returns which commits the local repository has that the taskspace is from: they were fetched.
-async fn saved_in_source(record: &Record, commits: &[Commit]) -> BTreeSet<String> {
-    let source = Source::parse(&record.spec.project.source).ok();
-    let Some(directory) = source.and_then(|source| source.directory()) else {
-        return BTreeSet::new();
-    };
-    if commits.is_empty() {
-        return BTreeSet::new();
+impl Inner {
+    /// Forgets the commits that are saved: in the project's mirror, where they came from with tags, or in
+    /// the local repository that the taskspace is from, into which they were fetched.
+    async fn forget_saved(&self, record: &Record, commits: &mut Vec<Commit>) {
+        let Ok(source) = Source::parse(&record.spec.project.source) else { return };
+        let mirror = mirror_path(self.projects.mirrors(), &source);
+        for repository in [Some(mirror), source.directory()].into_iter().flatten() {
+            let own = commits.iter().filter(|commit| commit.submodule.is_none());
+            let ids: Vec<&str> = own.map(|commit| commit.id.as_str()).collect();
+            if ids.is_empty() {
+                return;
+            }
+            let git = Git::new(GitEnvironment::default());
+            match git.kept_commits(&repository, &ids).await {
+                Ok(kept) => {
+                    commits.retain(|it| it.submodule.is_some() || !kept.contains(&it.id));
+                }
+                Err(error) => {
+                    tracing::debug!(repository = %repository.display(), "cannot be asked: {error}");
+                }
+            }
+        }
     }
-    let ids: Vec<&str> = commits.iter().map(|commit| commit.id.as_str()).collect();
-    let kept = Git::new(GitEnvironment::default()).kept_commits(&directory, &ids).await;
-    kept.unwrap_or_else(|error| {
-        tracing::debug!("cannot ask the project's repository: {error}");
-        BTreeSet::new()
-    })
 }
 
 #[cfg(test)]
@@ -170,28 +200,32 @@ mod tests {
 
     #[test]
     fn files_commits_and_stashes_are_told_apart() {
-        let text =
-            "1a\trefs/heads/b\t1a one\ttab\n2b\tHEAD\t2b two\n\0stash@{0}: WIP\n\0?? x\n M y\n";
+        let text = "c\t1a\t\trefs/heads/b\t1a one\ttab\nc\t2b\t\tHEAD\t2b two\n\
+                    s\tstash@{0}: WIP\nf\t?? x\nf\t M y\n\
+                    c\t3c\tsub\trefs/tags/t\t3c three\nc\t1a\t\tHEAD\t1a one\n";
         let found = Unsaved::read(text).unwrap();
         assert_eq!(found.commits[0].title, "1a one\ttab");
         let told = found.told().unwrap();
-        assert_eq!(told, "2 files not committed, 2 commits on HEAD, b and 1 stash");
-        assert_eq!(found.lines(), ["1a one\ttab", "2b two", "stash@{0}: WIP", "?? x", " M y"]);
-        let one = Unsaved::read("\0\0?? x\n").unwrap();
+        assert_eq!(told, "2 files not committed, 3 commits on HEAD, b, tags/t of sub and 1 stash");
+        let lines = ["1a one\ttab", "2b two", "3c three", "stash@{0}: WIP", "?? x", " M y"];
+        assert_eq!(found.lines(), lines);
+        let one = Unsaved::read("f\t?? x\n").unwrap();
         assert_eq!(one.told().as_deref(), Some("1 file not committed"));
-        assert_eq!(Unsaved::read("\0\0").unwrap().told(), None);
-        for nonsense in ["", "\0", "1a b\n\0\0"] {
+        assert_eq!(Unsaved::read("").unwrap().told(), None);
+        for nonsense in ["\n", "c\t1a b\n", "f?? x\n", "x\ty\n"] {
             assert_eq!(Unsaved::read(nonsense), None, "{nonsense:?}");
         }
     }
 
     #[test]
     fn no_more_is_told_than_is_read() {
-        let mut found = Unsaved::read("\0\0").unwrap();
-        found.files = vec!["?? x".to_owned(); 1000];
-        found.stashes = vec!["stash".to_owned(); 1000];
-        let commit = Commit { id: "1".into(), branch: "b".into(), title: "1 t".into() };
-        found.commits = vec![commit; 1000];
+        let commit =
+            Commit { id: "1".into(), submodule: None, branch: "b".into(), title: "1 t".into() };
+        let found = Unsaved {
+            commits: vec![commit; 1000],
+            stashes: vec!["stash".to_owned(); 1000],
+            files: vec!["?? x".to_owned(); 1000],
+        };
         let lines = found.lines();
         assert_eq!(lines.len(), LAST_LINES);
         assert_eq!(lines.iter().filter(|line| *line == "?? x").count(), LAST_LINES / 4);
