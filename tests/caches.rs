@@ -56,7 +56,9 @@ fn tools_keep_what_they_build_and_download_in_the_cache() {
 fn later_taskspaces_begin_with_a_promoted_cache_and_change_only_their_own() {
     let user = User::new();
     let repository = Repository::new(&user, "app");
-    repository.commit(".gitignore", "node_modules/\n");
+    repository.commit(".gitignore", "web/node_modules/\n");
+    // What the project itself has is of its commit, whatever it is called.
+    repository.commit("test/node_modules/dep/index.js", "of the project\n");
     create(&user, &repository, "warm-a");
     dev(
         &user,
@@ -66,7 +68,8 @@ fn later_taskspaces_begin_with_a_promoted_cache_and_change_only_their_own() {
          touch -d '2020-02-02 02:02:02.123456789' target/kept && \
          echo secret | sudo tee target/root > /dev/null && sudo chmod 600 target/root && \
          mkdir -p /workspace/web/node_modules/left-pad /workspace/src && \
-         echo pad > /workspace/web/node_modules/left-pad/index.js && echo x > /workspace/src/own",
+         echo pad > /workspace/web/node_modules/left-pad/index.js && echo x > /workspace/src/own && \
+         echo changed > /workspace/test/node_modules/dep/index.js",
     );
     user.run(&["cache", "promote", "warm-a"]);
     let shown = project(&user);
@@ -79,9 +82,11 @@ fn later_taskspaces_begin_with_a_promoted_cache_and_change_only_their_own() {
     create(&user, &repository, "warm-b");
     let look = "cd /workspace/.build-cache/target && stat -c '%n %U %a' kept root && \
                 stat -c %.Y kept && sudo cat root && \
-                cat ../../web/node_modules/left-pad/index.js; ls -A ../../src 2> /dev/null; \
+                cat ../../web/node_modules/left-pad/index.js \
+                    ../../test/node_modules/dep/index.js; ls -A ../../src 2> /dev/null; \
                 git -C /workspace status --porcelain";
-    let seen = "kept developer 644\nroot root 600\n1580608922.123456789\nsecret\npad\n";
+    let seen =
+        "kept developer 644\nroot root 600\n1580608922.123456789\nsecret\npad\nof the project\n";
     assert_eq!(dev(&user, "warm-b", look), seen);
     let change = "cd /workspace/.build-cache/target && echo new > changed && rm gone && \
                   echo new > added && rm -r /workspace/web/node_modules/left-pad && \

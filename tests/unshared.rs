@@ -217,7 +217,7 @@ async fn a_merge_is_what_a_container_sees_of_the_overlay() {
     assert_eq!(volumes.list("other"), seen);
 
     let to = volumes.make("merged", &[]);
-    let merged = unshared.merge(Some(&base), &upper, &to, Vec::new(), Vec::new()).await.unwrap();
+    let merged = unshared.merge(Some(&base), &upper, &to, Vec::new(), None).await.unwrap();
     assert_eq!(volumes.list("merged"), seen);
     assert!(merged.files > 290 && merged.shared_bytes > 50 << 20, "{merged:?}");
     assert_eq!(inode(to.join("sparse")), inode(base.join("sparse")));

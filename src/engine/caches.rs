@@ -15,6 +15,7 @@ use super::{Engine, Inner, lifecycle, problems, restore};
 use crate::config::settings::Promote;
 use crate::fault;
 use crate::host::files;
+use crate::host::unshared::Only;
 use crate::model::{
     Asker, BaseState, CacheRecord, Code, CollectableKind, Document, Operation, Problem,
     ProjectView, Record, Status, TaskspaceId,
@@ -246,11 +247,8 @@ impl Acting {
         make_directories(vec![fill.files.to.clone(), fill.checkout.to.clone()]).await?;
         let unshared = self.engine.unshared().await?;
         let not_ours = vec![".git".into(), ".build-cache".into()];
-        let parts = [
-            // Everything in the cache, and in the checkout what is called so.
-            (&fill.files, Vec::new(), Vec::new()),
-            (&fill.checkout, not_ours, fill.directories.clone()),
-        ];
+        let only = Only { names: fill.directories.clone(), not_in: fill.base.clone() };
+        let parts = [(&fill.files, Vec::new(), None), (&fill.checkout, not_ours, Some(only))];
         for (Layers { lower, upper, to }, excludes, only) in parts {
             let merged = unshared.merge(lower.as_deref(), upper, to, excludes, only);
             merged.await.map_err(problems::unshared)?;

@@ -61,6 +61,8 @@ pub fn promote(inputs: &Inputs<'_>) -> Plan {
             to: new.join(CACHED_CHECKOUT),
         },
         directories: inputs.directories.to_vec(),
+        base: capabilities
+            .volume_directory(&names::base_volume(&project, &record.spec.project.commit)),
     });
     let filled = plan.push("copy the build cache", fill, None, &[paused]);
     if let Some(go_on) = go_on {

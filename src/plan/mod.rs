@@ -214,8 +214,10 @@ pub struct FillPlan {
     pub files: Layers,
     /// What of the checkout is taken along.
     pub checkout: Layers,
-    /// The names of the directories that are.
+    /// The names of the directories that are,
     pub directories: Vec<String>,
+    /// unless they are in the base: what a project has under version control is of its commit.
+    pub base: PathBuf,
 }
 
 /// Two layers of an overlay that become one directory.

@@ -78,7 +78,7 @@ fn answer(request: Request, output: &mut impl Write) -> io::Result<()> {
         Request::Empty { directories } => tell(tree::empty(&directories), output),
         Request::Copy { from, to, excludes } => tell(tree::copy(&from, &to, &excludes), output),
         Request::Merge { lower, upper, to, upper_excludes, only } => {
-            tell(tree::merge(lower.as_deref(), &upper, &to, &upper_excludes, &only), output)
+            tell(tree::merge(lower.as_deref(), &upper, &to, &upper_excludes, only.as_ref()), output)
         }
     }
 }

@@ -27,5 +27,5 @@ pub use error::UnsharedError;
 pub use ids::IdRange;
 pub use inside::run;
 pub use outside::Unshared;
-pub use tree::{Copied, Measured, TreeError};
+pub use tree::{Copied, Measured, Only, TreeError};
 pub use wire::VERB;

@@ -11,7 +11,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::UnsharedError;
 use super::ids::{self, IdRange, Kind};
-use super::tree::{Copied, Measured};
+use super::tree::{Copied, Measured, Only};
 use super::wire::{Request, Said, VERB};
 
 /// How much is kept of what a child wrote that failed.
@@ -79,7 +79,7 @@ impl Unshared {
     /// nothing at the relative paths `upper_excludes`.
     ///
     /// What is only in `lower`, which must never change again, is not copied but gets another name in
-    /// `to` where that can be. With names in `only`, only directories that are called so are made, and
+    /// `to` where that can be. With `only`, nothing is made but the directories that it selects, and
     /// those above them. Otherwise as [`Self::copy`], except that an overlay's own marks are
     /// heeded and not copied.
     ///
@@ -91,7 +91,7 @@ impl Unshared {
         upper: &Path,
         to: &Path,
         upper_excludes: Vec<PathBuf>,
-        only: Vec<String>,
+        only: Option<Only>,
     ) -> Result<Copied, UnsharedError> {
         let (lower, upper, to) = (lower.map(Path::to_owned), upper.to_owned(), to.to_owned());
         self.ask(&Request::Merge { lower, upper, to, upper_excludes, only }).await

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::tree::TreeError;
+use super::tree::{Only, TreeError};
 
 /// What the child is started with. It is looked for before the command line is read, and no part of
 /// it.
@@ -25,7 +25,7 @@ pub(super) enum Request {
         upper: PathBuf,
         to: PathBuf,
         upper_excludes: Vec<PathBuf>,
-        only: Vec<String>,
+        only: Option<Only>,
     },
 }
 

@@ -1,7 +1,7 @@
 //! Makes a tree of one or two others.
 
 use std::collections::HashSet;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,23 +40,40 @@ pub struct Copied {
     pub shared_bytes: u64,
 }
 
+/// Which directories of a tree are wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Only {
+    /// Those that are called so, wherever they are,
+    pub names: Vec<String>,
+    /// unless this tree has something of the same path. What it has is never changed.
+    pub not_in: PathBuf,
+}
+
+impl Only {
+    fn selects(&self, path: &Path) -> bool {
+        let is_called_so = |name: &OsStr| self.names.iter().any(|wanted| name == wanted.as_str());
+        path.file_name().is_some_and(is_called_so)
+            && self.not_in.join(path).symlink_metadata().is_err()
+    }
+}
+
 /// Copies a tree, an overlay's marks too.
 pub(in super::super) fn copy(
     from: &Path,
     to: &Path,
     excludes: &[PathBuf],
 ) -> Result<Copied, TreeError> {
-    make(Trees { upper: from, lower: None, to }, Attributes::All, excludes, &[])
+    make(Trees { upper: from, lower: None, to }, Attributes::All, excludes, None)
 }
 
-/// Makes what an overlay of `upper` on `lower` shows (overlayfs.rst, "upper and lower"), or only the
-/// directories of some names in it, with those above them.
+/// Makes what an overlay of `upper` on `lower` shows (overlayfs.rst, "upper and lower"), or only some
+/// directories in it, with those above them.
 pub(in super::super) fn merge(
     lower: Option<&Path>,
     upper: &Path,
     to: &Path,
     upper_excludes: &[PathBuf],
-    only: &[String],
+    only: Option<&Only>,
 ) -> Result<Copied, TreeError> {
     make(Trees { upper, lower, to }, Attributes::NotOfOverlay, upper_excludes, only)
 }
@@ -65,9 +82,9 @@ fn make(
     trees: Trees<'_>,
     attributes: Attributes,
     excludes: &[PathBuf],
-    only: &[String],
+    only: Option<&Only>,
 ) -> Result<Copied, TreeError> {
-    let top = Place::top(trees, only.is_empty())?;
+    let top = Place::top(trees, only.is_none())?;
     let made = top.to.try_clone().map_err(|source| TreeError {
         doing: "open".into(),
         path: trees.to.to_owned(),
@@ -99,8 +116,8 @@ fn make(
 struct Making<'a> {
     trees: Trees<'a>,
     excludes: HashSet<PathBuf>,
-    /// The names of the directories that are wanted; all is where there are none.
-    only: &'a [String],
+    /// Which directories are wanted; all is where this is not given.
+    only: Option<&'a Only>,
     attributes: Attributes,
     /// The top of what is made. Nobody else writes there: the paths of `links` stay what they are.
     made: OwnedFd,
@@ -235,15 +252,15 @@ impl Making<'_> {
         let failed = |doing| self.trees.failed_to(doing, parent, name);
         mkdirat(&parent.to, name, Mode::RWXU).map_err(failed("make"))?;
         let to = open_directory(&parent.to, name).map_err(failed("open"))?;
+        let path = parent.path.join(name_of(name));
         Ok(Some(Arc::new(Place {
-            path: parent.path.join(name_of(name)),
             depth: parent.depth + 1,
             parent: Some(Arc::clone(parent)),
             upper,
             lower,
             to,
-            is_wanted: parent.is_wanted
-                || self.only.iter().any(|wanted| wanted.as_bytes() == name.to_bytes()),
+            is_wanted: parent.is_wanted || self.only.is_some_and(|only| only.selects(&path)),
+            path,
             found,
         })))
     }

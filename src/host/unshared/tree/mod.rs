@@ -22,7 +22,7 @@ mod tests;
 
 pub(super) use empty::empty;
 pub use error::TreeError;
-pub use make::Copied;
+pub use make::{Copied, Only};
 pub(super) use make::{copy, merge};
 pub use measure::Measured;
 pub(super) use measure::measure;

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::symlink;
 
-use super::super::{Copied, merge};
+use super::super::{Copied, Only, merge};
 use super::*;
 
 fn names(tree: &Path) -> Vec<String> {
@@ -11,7 +11,7 @@ fn names(tree: &Path) -> Vec<String> {
 
 /// The trees of a merge, below a directory.
 struct Trees {
-    _room: tempfile::TempDir,
+    room: tempfile::TempDir,
     lower: PathBuf,
     upper: PathBuf,
     to: PathBuf,
@@ -20,7 +20,7 @@ struct Trees {
 fn trees() -> Trees {
     let room = room(&["lower", "upper", "to"]);
     let at = |name: &str| room.path().join(name);
-    Trees { lower: at("lower"), upper: at("upper"), to: at("to"), _room: room }
+    Trees { lower: at("lower"), upper: at("upper"), to: at("to"), room }
 }
 
 fn write(tree: &Path, files: &[&str]) {
@@ -46,7 +46,7 @@ fn what_is_above_hides_what_is_below() {
     set_attribute(&upper.join("opaque"), "user.overlay.opaque", b"y");
     // Only that is it.
     set_attribute(&upper.join("dir"), "user.overlay.opaque", b"x");
-    let merged = merge(Some(lower), upper, to, &[], &[]).unwrap();
+    let merged = merge(Some(lower), upper, to, &[], None).unwrap();
     let expected = [
         "",
         "dir",
@@ -93,7 +93,7 @@ fn a_directory_is_as_it_is_above_without_the_marks_of_an_overlay() {
     set_mode(&lower.join("below"), 0o750);
     set_mode(lower, 0o700);
     set_mode(upper, 0o775);
-    merge(Some(lower), upper, to, &[], &[]).unwrap();
+    merge(Some(lower), upper, to, &[], None).unwrap();
     let seen = look(to);
     let of = |name: &str| &seen[Path::new(name)];
     let mut dir = look(upper)[Path::new("dir")].clone();
@@ -111,7 +111,7 @@ fn where_the_upper_one_is_left_out_the_lower_one_shows() {
     write(upper, &[".git/config", ".git/index", "target/above"]);
     make_whiteout(&upper.join(".git/HEAD"));
     let excludes: Vec<PathBuf> = [".git/HEAD", ".git/config", "target"].map(Into::into).into();
-    let merged = merge(Some(lower), upper, to, &excludes, &[]).unwrap();
+    let merged = merge(Some(lower), upper, to, &excludes, None).unwrap();
     let expected = ["", ".git", ".git/HEAD", ".git/config", ".git/index", "target", "target/below"];
     assert_eq!(names(to), expected);
     assert_eq!(merged, Copied { files: 4, bytes: 42, shared_bytes: 32 });
@@ -123,9 +123,14 @@ fn only_directories_of_some_names_are_made_with_those_above_them() {
     let Trees { lower, upper, to, .. } = &trees;
     write(lower, &["web/deps/a/x", "web/deps/gone/x", "old/deps/x", "hidden/deps/x", "deps"]);
     write(upper, &["web/deps/b/deps/y", "web/src/main", "new/deep/deps/z", "src/deep/x"]);
+    // The project itself has one, and there is one in that which it has not.
+    write(upper, &["test/deps/changed", "test/deps/tool/deps/own"]);
+    let base = trees.room.path().join("base");
+    write(&base, &["test/deps/changed", "test/deps/tool/main"]);
     make_whiteout(&upper.join("web/deps/gone"));
     make_whiteout(&upper.join("hidden"));
-    let made = merge(Some(lower), upper, to, &[], &["deps".to_owned()]).unwrap();
+    let only = Only { names: vec!["deps".to_owned()], not_in: base };
+    let made = merge(Some(lower), upper, to, &[], Some(&only)).unwrap();
     let expected = [
         "",
         "new",
@@ -135,6 +140,11 @@ fn only_directories_of_some_names_are_made_with_those_above_them() {
         "old",
         "old/deps",
         "old/deps/x",
+        "test",
+        "test/deps",
+        "test/deps/tool",
+        "test/deps/tool/deps",
+        "test/deps/tool/deps/own",
         "web",
         "web/deps",
         "web/deps/a",
@@ -144,7 +154,7 @@ fn only_directories_of_some_names_are_made_with_those_above_them() {
         "web/deps/b/deps/y",
     ];
     assert_eq!(names(to), expected);
-    assert_eq!(made.files, 4);
+    assert_eq!(made.files, 5);
 }
 
 #[test]
@@ -154,7 +164,7 @@ fn without_a_lower_one_the_marks_are_heeded_too() {
     write(upper, &["dir/x"]);
     make_whiteout(&upper.join("dir/gone"));
     set_attribute(&upper.join("dir"), "user.overlay.opaque", b"y");
-    merge(None, upper, to, &[], &[]).unwrap();
+    merge(None, upper, to, &[], None).unwrap();
     assert_eq!(names(to), ["", "dir", "dir/x"]);
     assert!(look(to)[Path::new("dir")].attributes.is_empty());
 }
@@ -169,7 +179,7 @@ fn names_of_one_file_stay_together() {
         let other = tree.join(format!("{name}-too/two"));
         fs::hard_link(tree.join(name).join("one"), other).unwrap();
     }
-    let merged = merge(Some(lower), upper, to, &[], &[]).unwrap();
+    let merged = merge(Some(lower), upper, to, &[], None).unwrap();
     let inode = |name: &str| fs::metadata(to.join(name)).unwrap().ino();
     assert_eq!(inode("lower/one"), inode("lower-too/two"));
     assert_eq!(inode("upper/one"), inode("upper-too/two"));

@@ -129,7 +129,7 @@ proptest! {
         write(&lower, &at("lower"));
         write(&upper, &at("upper"));
         let before = (look(&at("lower")), look(&at("upper")));
-        merge(Some(&at("lower")), &at("upper"), &at("to"), &[], &[]).unwrap();
+        merge(Some(&at("lower")), &at("upper"), &at("to"), &[], None).unwrap();
         prop_assert_eq!(read(&at("to")), overlay(&lower, &upper));
         prop_assert_eq!((look(&at("lower")), look(&at("upper"))), before);
     }
