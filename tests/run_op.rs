@@ -45,7 +45,9 @@ impl Held {
             "{before}\necho $$ > $DIR/{name}.new; mv $DIR/{name}.new $DIR/{name}.pid\n\
              until [ -e $DIR/{name}.go ]; do sleep 0.02; done\n{after}"
         );
-        let mut run = run_op(user, "r-op-api", kind, &["--agent", name], &script);
+        // Longer than anything is waited for here: nothing is free because a lease has ended.
+        let options = ["--agent", name, "--lease", "10m"];
+        let mut run = run_op(user, "r-op-api", kind, &options, &script);
         let child = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let pid = user.path("home").join(format!("{name}.pid"));
         wait_until("the command runs", || pid.exists());
@@ -213,10 +215,7 @@ fn one_that_is_killed_frees_its_lock_at_once_and_takes_its_command_along() {
     let held = Held::start(&user, "first", "restart", "", "");
     let command = held.command;
     end_child(held, Signal::SIGKILL);
-    // Far below the lease's time.
-    let begun = Instant::now();
     wait_until("the lock is free", || locks(&user).is_empty());
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     wait_until("the command is gone", || !is_alive(command));
 }
 
@@ -269,10 +268,8 @@ fn a_command_whose_operation_is_cancelled_is_ended() {
     let number = last(&user)["id"].to_string();
     let told = user.run(&["operations", "cancel", &number]);
     assert_eq!(told, format!("cancelled operation {number}, restart of r-op-api\n"));
-    let begun = Instant::now();
     let output = held.ended();
     assert_code(&output, 4);
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     assert!(text_of(&output).contains("The lock is lost"), "{}", text_of(&output));
     assert!(!is_alive(command));
     user.fail(3, &["operations", "cancel", "999999"]);
@@ -286,8 +283,8 @@ fn a_command_that_does_not_end_without_its_lock_is_killed() {
     let begun = Instant::now();
     let output = run_op(&user, "r-op-api", "restart", &options, script).output().unwrap();
     assert_code(&output, 4);
-    let took = begun.elapsed();
-    assert!((11..30).contains(&took.as_secs()), "{took:?}");
+    // A second until it is late, and ten more to end in.
+    assert!(begun.elapsed() >= Duration::from_secs(11));
     assert_eq!(last(&user)["state"], "timed-out");
 }
 
