@@ -202,7 +202,6 @@ fn a_copy_that_broke_off_is_made_anew_from_what_is_there_then() {
     let broken_off = |id: &str, meanwhile: &dyn Fn()| {
         let point = "seed: uncommitted changes: after#1".to_owned();
         let mut service = user.serve(&[("KILL", point)]);
-        wait_until("the service answers", || user.service().is_some());
         user.run(&["create", "--dirty", "--no-wait", "--project", repository.as_str(), id]);
         assert!(!service.wait().unwrap().success());
         meanwhile();

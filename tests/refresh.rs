@@ -69,7 +69,6 @@ fn a_refresh_that_is_killed_leaves_nothing() {
         let commit = repository.commit("file", point);
         crate::common::end(user.service().unwrap(), nix::sys::signal::Signal::SIGTERM);
         let mut service = user.serve(&[("KILL", point.to_owned())]);
-        crate::common::wait_until("the service answers", || user.service().is_some());
         let refresh = user.taskspace(&["projects", "refresh"]).output().unwrap();
         assert!(!service.wait().unwrap().success(), "{point} was not reached");
         assert!(!refresh.status.success(), "{}", text_of(&refresh));

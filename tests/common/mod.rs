@@ -167,7 +167,7 @@ impl User {
     }
 
     /// Starts a service with faults (see `src/fault.rs`), each the last part of the variable's name
-    /// and its value.
+    /// and its value. It listens when this returns, so that no client starts another one, or is gone.
     pub fn serve(&self, faults: &[(&str, String)]) -> Child {
         let directory = self.path("state/symposium");
         std::fs::create_dir_all(&directory).unwrap();
@@ -175,7 +175,11 @@ impl User {
         let log = log.unwrap();
         let mut serve = self.taskspace(&["serve"]);
         serve.envs(faults.iter().map(|(name, value)| (format!("TASKSPACE_FAULT_{name}"), value)));
-        serve.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
+        let mut service = serve.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        wait_until("the service listens, or is gone", || {
+            self.is_served() || service.try_wait().unwrap().is_some()
+        });
+        service
     }
 
     /// Runs the program under test and returns what it printed.
@@ -221,10 +225,15 @@ impl User {
 
     /// Returns the service's process, if it runs.
     pub fn service(&self) -> Option<i32> {
-        if UnixStream::connect(self.path("run/symposium/taskspace.sock")).is_err() {
+        if !self.is_served() {
             return None;
         }
         self.json(&["status"])["pid"].as_i64().map(|pid| pid.try_into().unwrap())
+    }
+
+    /// Whether a service listens.
+    fn is_served(&self) -> bool {
+        UnixStream::connect(self.path("run/symposium/taskspace.sock")).is_ok()
     }
 
     /// Ends the service at once, as a crash would.

@@ -1,13 +1,12 @@
 //! A service with faults.
 
-use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
 use nix::libc;
 
-use crate::common::{User, terminate, wait_until};
+use crate::common::{User, terminate};
 
 /// How long a service may take to reach its point when the client has gone on already.
 const REACHED: Duration = Duration::from_secs(3);
@@ -18,12 +17,7 @@ pub(super) struct Faulty(Child);
 impl Faulty {
     /// Starts one, each fault as `User::serve` takes it.
     pub(super) fn start(user: &User, faults: &[(&str, String)]) -> Self {
-        let mut service = Self(user.serve(faults));
-        let socket = user.path("run/symposium/taskspace.sock");
-        wait_until("the service listens, or is gone", || {
-            UnixStream::connect(&socket).is_ok() || service.0.try_wait().unwrap().is_some()
-        });
-        service
+        Self(user.serve(faults))
     }
 
     /// Whether it has been killed, soon.
