@@ -15,8 +15,9 @@ use crate::common::podman_proxy::{Fault, PodmanProxy};
 use crate::common::repository::Repository;
 use crate::common::{User, terminate, text_of, wait_until};
 
-/// Longer than the service waits for the answer to a question.
-const LONG_SILENCE: Duration = Duration::from_secs(31);
+/// As long as an answer takes on a busy disk, and longer than the service waits for it.
+const PAUSE: Duration = Duration::from_secs(10);
+const LONG_SILENCE: Duration = Duration::from_secs(61);
 
 fn create(user: &User) -> String {
     let repository = Repository::new(user, "app");
@@ -222,14 +223,16 @@ fn answers_to_other_operations_that_are_refusals() {
 #[test]
 fn a_podman_that_is_silent_for_a_while() {
     let mut test = Interrupted::new("w-silent");
-    for (verb, request) in [("create", "POST /v5.0.0/libpod/containers/create"), ("stop", "GET")] {
+    let cases =
+        [("create", "POST /v5.0.0/libpod/containers/create", PAUSE), ("stop", "GET", LONG_SILENCE)];
+    for (verb, request, silence) in cases {
         test.prepare(verb);
         test.proxy.set(None);
         test.ask(verb);
         let requests = test.proxy.requests();
         let number = requests.iter().position(|seen| seen.starts_with(request)).unwrap() + 1;
         test.prepare(verb);
-        test.proxy.set(Some((number, Fault::Silence(LONG_SILENCE))));
+        test.proxy.set(Some((number, Fault::Silence(silence))));
         let output = test.ask(verb);
         test.proxy.set(None);
         test.check(&format!("{verb} | {number} {request} | silence"), &output);

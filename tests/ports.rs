@@ -119,11 +119,18 @@ fn get(address: impl ToSocketAddrs) -> std::io::Result<String> {
     ask(address, "GET / HTTP/1.0\r\n\r\n")
 }
 
+/// A server of the directory that it is started in. That of `python3 -m http.server` lets 5 connections
+/// wait, and the kernel makes those beyond try again ever later.
+const SERVER: &str = "import http.server, sys; \
+    server = http.server.ThreadingHTTPServer; server.request_queue_size = 128; \
+    http.server.test(http.server.SimpleHTTPRequestHandler, server, \
+    bind=sys.argv[1], port=int(sys.argv[2]))";
+
 /// Starts a server in a taskspace, and waits until it answers inside.
 fn serve(user: &User, id: &str, role: &str, address: &str, port: u16, text: &str) {
     let script = format!(
         "mkdir -p /tmp/{port} && cd /tmp/{port} && echo {text} > index.html && \
-         (setsid python3 -m http.server --bind {address} {port} > /dev/null 2>&1 &) && \
+         (setsid python3 -c '{SERVER}' {address} {port} > /dev/null 2>&1 &) && \
          until python3 -c 'import socket; socket.create_connection((\"{address}\", {port}))' \
          2> /dev/null; do sleep 0.05; done"
     );

@@ -18,11 +18,10 @@ use crate::uds::{Reply, UdsError};
 /// nothing to agree on. It only chooses between forms of a reply, and 5 means the newest.
 const PREFIX: &str = "/v5.0.0/libpod";
 
-/// For questions; Podman answers them late while the object is being changed.
-pub(super) const QUERY: Duration = Duration::from_secs(30);
-
-/// For changes; the first container of an image copies the image's files (4 s for 700 MB).
-pub(super) const CHANGE: Duration = Duration::from_secs(60);
+/// How long Podman may take to answer. The first container of an image copies the image's files (4 s
+/// for 700 MB), and questions wait while the object is being changed; all of it takes many times as
+/// long when the disk is busy.
+pub(super) const ANSWER: Duration = Duration::from_secs(60);
 
 /// The most of an unreadable answer that an error shows.
 const SHOWN: usize = 200;
@@ -48,7 +47,7 @@ impl Podman {
             method: Method::GET,
             path,
             body: Ok(Bytes::new()),
-            timeout: Some(QUERY),
+            timeout: Some(ANSWER),
         }
     }
 
@@ -59,7 +58,7 @@ impl Podman {
             method: Method::POST,
             path,
             body: Ok(Bytes::new()),
-            timeout: Some(CHANGE),
+            timeout: Some(ANSWER),
         }
     }
 
@@ -70,7 +69,7 @@ impl Podman {
             method: Method::DELETE,
             path,
             body: Ok(Bytes::new()),
-            timeout: Some(CHANGE),
+            timeout: Some(ANSWER),
         }
     }
 }

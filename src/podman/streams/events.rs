@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::lines::{lines, until_error};
 use crate::podman::objects::{EventReply, PodmanEvent, Refusal};
-use crate::podman::transport::{QUERY, encode};
+use crate::podman::transport::{ANSWER, encode};
 use crate::podman::{Podman, PodmanError, Result};
 
 /// What errors call the request; its query is long.
@@ -36,8 +36,8 @@ impl Podman {
         let path = path(since);
         let opened = lines(&self.http, (Method::GET, &path), &[], Bytes::new(), REQUEST);
         // Podman sends the head of its reply at once, whether there are events or not.
-        let lines = tokio::time::timeout(QUERY, opened).await.unwrap_or_else(|_| {
-            Err(PodmanError::Timeout { request: REQUEST.to_owned(), after: QUERY })
+        let lines = tokio::time::timeout(ANSWER, opened).await.unwrap_or_else(|_| {
+            Err(PodmanError::Timeout { request: REQUEST.to_owned(), after: ANSWER })
         })?;
         let events =
             lines.filter_map(|line| future::ready(line.and_then(|l| read(&l)).transpose()));

@@ -13,7 +13,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use super::api::{chunks, explain};
 use super::{LogChunk, LogStream};
 use crate::podman::objects::ExecState;
-use crate::podman::transport::{CHANGE, segment};
+use crate::podman::transport::{ANSWER, segment};
 use crate::podman::{Podman, PodmanError, Result};
 
 /// How long the exit code is waited for after the output has ended; it takes some milliseconds.
@@ -86,9 +86,9 @@ impl Podman {
     /// Starts a command in a container that runs.
     pub async fn exec(&self, container: &str, spec: ExecSpec) -> Result<ExecSession> {
         let request = format!("POST /containers/{container}/exec");
-        let within = tokio::time::timeout(CHANGE, self.start_exec(container, spec, &request));
+        let within = tokio::time::timeout(ANSWER, self.start_exec(container, spec, &request));
         within.await.unwrap_or_else(|_| {
-            Err(PodmanError::Timeout { request: request.clone(), after: CHANGE })
+            Err(PodmanError::Timeout { request: request.clone(), after: ANSWER })
         })
     }
 
