@@ -64,16 +64,15 @@ fn a_port_that_another_program_takes_at_the_last_moment_is_replaced() {
 
 #[test]
 fn the_ports_of_a_deleted_taskspace_rest() {
-    let user = User::new();
+    let user = User::with_own_ports(&TestPodman::shared().container_host);
     let repository = Repository::new(&user, "app");
     let create = |id: &str| {
         user.run(&["create", "--project", repository.as_str(), id]);
         host_port(&user, id, "dev_port")
     };
-    // Three ports, below those that outgoing connections get.
-    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    let first = (16_000..18_000).step_by(3).find(|port| (*port..port + 3).all(|it| free(&it)));
-    let ports = first.unwrap()..=first.unwrap() + 2;
+    // Three ports that no other test takes.
+    let own = user.own_ports().unwrap();
+    let ports = *own.start()..=own.start() + 2;
     let settings = |rest: &str| {
         let (first, last) = (ports.start(), ports.end());
         user.settings("settings.yaml", &format!("ports: {{dev: {first}-{last}, rest: {rest}}}\n"));

@@ -6,10 +6,14 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 
+use super::points::is_write;
 use crate::common::{User, terminate};
 
 /// How long a service may take to reach its point when the client has gone on already.
-const REACHED: Duration = Duration::from_secs(3);
+const REACHED: Duration = Duration::from_secs(30);
+
+/// The same for a point that not every run reaches.
+const PERHAPS_REACHED: Duration = Duration::from_secs(3);
 
 /// A service with faults.
 pub(super) struct Faulty(Child);
@@ -20,9 +24,10 @@ impl Faulty {
         Self(user.serve(faults))
     }
 
-    /// Whether it has been killed, soon.
-    pub(super) fn was_killed(&mut self) -> bool {
-        let deadline = Instant::now() + REACHED;
+    /// Whether it has been killed at a point, soon.
+    pub(super) fn was_killed(&mut self, point: &str) -> bool {
+        let soon = if is_write(point) { PERHAPS_REACHED } else { REACHED };
+        let deadline = Instant::now() + soon;
         loop {
             match self.0.try_wait().unwrap() {
                 Some(status) => return status.signal() == Some(libc::SIGKILL),

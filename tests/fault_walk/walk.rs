@@ -243,7 +243,7 @@ impl Walk {
         let mut service = self.set_out(case, &[("KILL", point)]);
         let start = Instant::now();
         let output = (case.ask)(self);
-        let reached = service.was_killed();
+        let reached = service.was_killed(point);
         drop(service);
         let outcome = self.judge(case, &output, reached, point);
         self.note(case, point, outcome, start);
