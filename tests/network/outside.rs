@@ -1,6 +1,7 @@
 //! A world outside of a taskspace: servers in a network namespace of the test's own, to which the pod is
 //! connected in the place of the real one. All that comes out of the pod is recorded there.
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -55,7 +56,28 @@ exec nsenter --target $world --net -- python3 -u "$1" in0 "$2" "$3"
 /// The world.
 pub struct Outside {
     servers: Child,
-    packets: Arc<Mutex<Vec<String>>>,
+    record: Arc<Mutex<Record>>,
+}
+
+/// What has come out of the pod so far.
+#[derive(Default)]
+struct Record {
+    is_ready: bool,
+    /// Some packets are not in it.
+    is_incomplete: bool,
+    /// The packets to each address.
+    packets: HashMap<String, Vec<String>>,
+}
+
+impl Record {
+    /// Takes up a line of the servers.
+    fn add(&mut self, line: String) {
+        match line.split(' ').nth(1).map(str::to_owned) {
+            Some(address) => self.packets.entry(address).or_default().push(line),
+            None if line == "ready" => self.is_ready = true,
+            None => self.is_incomplete = true,
+        }
+    }
 }
 
 impl Outside {
@@ -70,28 +92,36 @@ impl Outside {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let packets = Arc::new(Mutex::new(Vec::new()));
-        let (lines, seen) = (servers.stdout.take().unwrap(), packets.clone());
+        let record = Arc::new(Mutex::new(Record::default()));
+        let (lines, seen) = (servers.stdout.take().unwrap(), record.clone());
         std::thread::spawn(move || {
             for line in BufReader::new(lines).lines().map_while(Result::ok) {
-                seen.lock().unwrap().push(line);
+                seen.lock().unwrap().add(line);
             }
         });
-        let outside = Self { servers, packets };
-        wait_until("the servers are ready", || outside.all().iter().any(|line| line == "ready"));
+        let outside = Self { servers, record };
+        wait_until("the servers are ready", || outside.record.lock().unwrap().is_ready);
         outside
     }
 
-    fn all(&self) -> Vec<String> {
-        self.packets.lock().unwrap().clone()
+    /// Looks at the packets that came to an address, each as `tcp 192.0.2.9 443`.
+    fn look<T>(&self, address: &str, look: impl FnOnce(&[String]) -> T) -> T {
+        let record = self.record.lock().unwrap();
+        let is_complete = !record.is_incomplete;
+        let seen = look(record.packets.get(address).map_or(&[], Vec::as_slice));
+        drop(record);
+        assert!(is_complete, "the record is not complete");
+        seen
     }
 
-    /// Returns the packets that came to an address, as `tcp 192.0.2.9 443`.
+    /// Returns the packets that came to an address.
     pub fn packets_to(&self, address: &str) -> Vec<String> {
-        let is_it = |line: &String| line.split(' ').nth(1) == Some(address);
-        let all = self.all();
-        assert!(!all.iter().any(|line| line == "lost"), "the record is not complete");
-        all.into_iter().filter(is_it).collect()
+        self.look(address, <[String]>::to_vec)
+    }
+
+    /// Returns how many packets came to an address.
+    pub fn count_to(&self, address: &str) -> usize {
+        self.look(address, <[String]>::len)
     }
 }
 
