@@ -311,6 +311,7 @@ mod tests {
         let text = text(&ruleset, &[named(&ruleset, "a.example.org", "198.51.100.7")]);
         let place = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part}: {text}"));
         let order = [
+            "meta l4proto . meta l4proto != @filled drop",
             "ip daddr . meta l4proto . th dport @denied4 goto refuse",
             "ip daddr @host4 goto host",
             "ip daddr . meta l4proto . th dport @allowed4 goto pass",
@@ -322,6 +323,9 @@ mod tests {
         ];
         let places: Vec<usize> = order.into_iter().map(place).collect();
         assert!(places.is_sorted(), "{places:?}");
+        // The kernel fills sets of ranges in this order.
+        let sets = text.match_indices("    set ").map(|(place, _)| place);
+        assert_eq!(sets.max(), Some(place("    set filled {")));
         for set in ["named4_0", "named4_1"] {
             let rest = &text[place(&format!("set {set} "))..];
             let elements = rest.find("198.51.100.7 timeout 300s").unwrap();
