@@ -21,7 +21,7 @@ bindir := $(HOME)/.local/bin
 unitdir := $(or $(XDG_CONFIG_HOME),$(HOME)/.config)/systemd/user
 units := taskspaced.socket taskspaced.service taskspace-gc.service taskspace-gc.timer
 
-.PHONY: help build check test test-unit test-reboot test-vm fault-walk soak contention bench demo install install-files \
+.PHONY: help build check test test-deep test-unit test-reboot test-vm fault-walk soak contention bench demo install install-files \
 	uninstall host-up host-down host-destroy shell clean cargo
 
 help: ## list the targets
@@ -53,15 +53,22 @@ if [[ $$where == host ]]; then \
 fi
 endef
 
+# The test host boots while the tests are built.
 test: cargo ## all tests, end to end too, on this machine or in the test host
+	@tests/host/select >/dev/null & host=$$!; \
+	$(CARGO) test --locked --features $(TEST_FEATURES) --tests --no-run; \
+	wait $$host
 	@# Apart, for they run from a directory that only this machine has.
-	$(CARGO) test --locked --doc
+	$(CARGO) test --locked --features $(TEST_FEATURES) --doc
 	@$(test_environment); \
 	$(CARGO) test --locked --features $(TEST_FEATURES) --tests -- --test-threads $(TEST_THREADS)
 
-fault-walk: cargo ## kill the service at every point, and print what came of it
+test-deep: ## all tests, with every variant that `make test` samples (an hour)
+	@TASKSPACE_TEST_DEEP=1 $(MAKE) test
+
+fault-walk: cargo ## kill the service at every point, and print the outcomes
 	@$(test_environment); \
-	export TASKSPACE_FAULT_WALK=all; \
+	export TASKSPACE_TEST_DEEP=1; \
 	$(CARGO) test --locked --features $(TEST_FEATURES) --test end_to_end -- fault_walk:: --nocapture
 
 test-unit: cargo ## the tests that need nothing but cargo

@@ -286,6 +286,11 @@ impl Drop for User {
     }
 }
 
+/// Whether this is `make test-deep`: tests then take all variants of what they otherwise sample.
+pub fn is_deep() -> bool {
+    std::env::var_os("TASKSPACE_TEST_DEEP").is_some()
+}
+
 /// Ends a process and waits until it is gone.
 pub fn end(pid: i32, signal: Signal) {
     let pidfd = Path::new("/proc").join(pid.to_string());

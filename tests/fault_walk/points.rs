@@ -1,10 +1,15 @@
-//! The points of an operation, by their names, and which of them a run takes.
+//! The points of an operation, by their names, and the selection of those that a run takes.
+
+use crate::common::is_deep;
 
 /// What stands for the commit in the names of points: it changes from run to run.
 pub(super) const COMMIT: &str = "COMMIT";
 
-/// Of the writes of the registry, the share that is taken in `make test`.
-const SAMPLE: usize = 5;
+/// `make test` takes one in so many writes of the registry.
+const WRITE_SAMPLE: usize = 10;
+
+/// `make test` takes one in so many of the other points.
+const POINT_SAMPLE: usize = 3;
 
 /// What a service writes when it starts.
 pub(super) const FIRST_WRITE: &str = "registry: write: fail#1";
@@ -19,8 +24,11 @@ pub(super) fn is_write(point: &str) -> bool {
     point.starts_with("registry: write: ")
 }
 
-/// Whether a point is taken in this run.
-pub(super) fn is_taken(n: usize, point: &str) -> bool {
-    let all = std::env::var("TASKSPACE_FAULT_WALK").is_ok_and(|value| value == "all");
-    all || !is_write(point) || n.is_multiple_of(SAMPLE)
+/// Returns the points that a run takes: all in a deep run, else a sample that is spread over the operation.
+pub(super) fn sample<'a>(
+    points: impl Iterator<Item = &'a String>,
+) -> impl Iterator<Item = (usize, &'a String)> {
+    let deep = is_deep();
+    let every = |point: &str| if is_write(point) { WRITE_SAMPLE } else { POINT_SAMPLE };
+    points.enumerate().filter(move |(n, point)| deep || n.is_multiple_of(every(point)))
 }
