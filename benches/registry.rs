@@ -168,6 +168,7 @@ fn record(id: &TaskspaceId, number: usize) -> Record {
                 commit: format!("{project:040x}"),
                 branch: format!("taskspace/{id}"),
                 dirty: false,
+                commits: Default::default(),
             },
             project_type: ProjectType::Rust,
             agent: AgentSpec::resolve(

@@ -84,6 +84,7 @@ pub(super) async fn fork(context: &Context, forking: Forking) -> Result<(), Prob
         wanted_name: project.name,
         commit: project.commit,
         detected: record.spec.project_type,
+        commits: project.commits,
     };
     let request = CreateRequest {
         id: Some(context.id.clone()),

@@ -324,6 +324,7 @@ impl Draft {
             commit: resolved.commit,
             branch: names::branch(&id),
             dirty: request.dirty,
+            commits: resolved.commits,
         };
         let record = Record {
             status: Status::Creating,

@@ -14,8 +14,8 @@ use super::{leftovers, problems};
 use crate::fault;
 use crate::host::git::{BaseSpec, Git, Sibling, Source, mirror_path, note_user};
 use crate::model::{
-    BaseRecord, BaseState, Code, CreateRequest, Document, GitEnvironment, Problem, ProjectRecord,
-    ProjectType, TaskspaceId,
+    BaseRecord, BaseState, Code, CommitSettings, CreateRequest, Document, GitEnvironment, Problem,
+    ProjectRecord, ProjectType, TaskspaceId,
 };
 use crate::plan::{BasePlan, collect, names};
 use crate::podman::{ErrorKind, Podman, VolumeSpec};
@@ -33,6 +33,8 @@ pub(crate) struct Resolved {
     pub(crate) commit: String,
     /// What the files at that commit say.
     pub(crate) detected: ProjectType,
+    /// How the caller's commits look there.
+    pub(crate) commits: CommitSettings,
 }
 
 /// What there is of a base.
@@ -148,6 +150,7 @@ impl Projects {
             wanted_name: source.project_name(),
             commit,
             detected: ProjectType::detect(names.iter().map(String::as_str)),
+            commits: git.commit_settings(&source).await,
         })
     }
 
@@ -452,6 +455,7 @@ mod tests {
             wanted_name: "app".to_owned(),
             commit: "c".to_owned(),
             detected: ProjectType::Generic,
+            commits: CommitSettings::default(),
         }
     }
 

@@ -23,13 +23,11 @@ impl Acting {
         }
         make_directories(vec![upper.clone()]).await?;
         let git = Git::new(GitEnvironment::default());
-        let (user_name, user_email) = git.identity().await;
         let seed = SeedSpec {
             branch: plan.branch.clone(),
             commit: plan.commit.clone(),
             origin_url: plan.origin.clone(),
-            user_name,
-            user_email,
+            commits: plan.commits.clone(),
         };
         let told = |error| problems::git(&error);
         git.seed_upper(&plan.base, &upper, seed).await.map_err(told)?;

@@ -2,6 +2,7 @@
 
 mod asker;
 mod collection;
+mod commits;
 mod conflict;
 mod coordination;
 mod diff;
@@ -30,6 +31,7 @@ pub use asker::{AgentName, Asker, Hold, Priority};
 pub use collection::{
     AgentStateView, Collectable, CollectableKind, CollectionReason, CollectionView,
 };
+pub use commits::{CommitSettings, Identity};
 pub use conflict::{Conflict, OperationClass, Severity};
 pub use coordination::{
     CoordinationView, Lease, LockView, MAX_DESCRIPTION, OperationRequest, OperationUpdate, Outcome,

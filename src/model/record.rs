@@ -370,7 +370,7 @@ impl Record {
 impl Record {
     /// A taskspace that runs, for tests.
     pub(crate) fn example() -> Self {
-        use super::{AgentSpec, ProjectSpec, ProjectType};
+        use super::{AgentSpec, CommitSettings, ProjectSpec, ProjectType};
 
         let now = Timestamp::UNIX_EPOCH;
         Self {
@@ -389,6 +389,7 @@ impl Record {
                     commit: "0123456789abcdef0123456789abcdef01234567".to_owned(),
                     branch: "taskspace/example".to_owned(),
                     dirty: false,
+                    commits: CommitSettings::default(),
                 },
                 project_type: ProjectType::Rust,
                 agent: AgentSpec::resolve(None, None),

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{NetworkRequest, OnFull, Quantity, SnapshotName, TaskspaceId};
+use super::{CommitSettings, NetworkRequest, OnFull, Quantity, SnapshotName, TaskspaceId};
 
 /// One of the two containers of a taskspace.
 #[derive(
@@ -343,6 +343,9 @@ pub struct ProjectSpec {
     /// Whether what was not committed in the source's work tree came along.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dirty: bool,
+    /// How commits look that are made in it.
+    #[serde(default, skip_serializing_if = "CommitSettings::is_empty")]
+    pub commits: CommitSettings,
 }
 
 /// The agent of a taskspace, resolved.

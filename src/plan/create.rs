@@ -143,6 +143,7 @@ pub fn plan(inputs: &Inputs<'_>, again: bool) -> Plan {
                 branch: project.branch.clone(),
                 commit: project.commit.clone(),
                 origin: project.source.clone(),
+                commits: project.commits.clone(),
                 work_tree: project.dirty.then(|| PathBuf::from(&project.source)),
             });
             let seeded = plan.push(format!("branch {}", project.branch), seed, None, &[changes]);

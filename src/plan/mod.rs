@@ -20,7 +20,7 @@ pub mod volumes;
 
 use std::path::PathBuf;
 
-use crate::model::{ImageRef, Quantity, Role, SnapshotName, TaskspaceId};
+use crate::model::{CommitSettings, ImageRef, Quantity, Role, SnapshotName, TaskspaceId};
 use crate::podman::{ContainerSpec, PodSpec, VolumeSpec};
 
 /// One act on Podman or the host. Each can be done again without harm.
@@ -244,6 +244,8 @@ pub struct SeedPlan {
     pub commit: String,
     /// Where `origin` points.
     pub origin: String,
+    /// How commits look that are made in it.
+    pub commits: CommitSettings,
     /// The work tree whose uncommitted changes come along.
     pub work_tree: Option<PathBuf>,
 }

@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 
 use super::super::files::{FileError, remove_tree, sync_dir, sync_file_system, write_atomic};
 use super::error::filling;
+use super::identity;
 use super::mirror::{HEAD, interrupted, lock};
 use super::source::is_full_id;
 use super::{Git, GitError, Sibling, Source, mirror_path};
+use crate::model::CommitSettings;
 
 /// What git is told to ignore: the mount point of the build cache.
 const EXCLUDE: &[u8] = b"# The taskspace's build cache is mounted here.\n/.build-cache\n";
@@ -56,10 +58,8 @@ pub struct SeedSpec {
     pub commit: String,
     /// The URL of `origin`.
     pub origin_url: String,
-    /// The user's name for commits.
-    pub user_name: Option<String>,
-    /// The user's address for commits.
-    pub user_email: Option<String>,
+    /// How commits look that are made in it.
+    pub commits: CommitSettings,
 }
 
 impl Git {
@@ -242,15 +242,7 @@ fn finish(git_dir: &Path, is_top: bool) -> Result<(), FileError> {
 }
 
 fn seed_upper(base: &Path, upper: &Path, seed: &SeedSpec) -> Result<(), FileError> {
-    let section = |section: &str, key: &str, value: &str| {
-        let text = format!("[{section}]\n\t{key} = ");
-        [text.as_bytes(), &quoted(value.as_bytes()), b"\n"].concat()
-    };
-    let identity: Vec<u8> = [("name", &seed.user_name), ("email", &seed.user_email)]
-        .into_iter()
-        .filter_map(|(key, value)| value.as_ref().map(|value| section("user", key, value)))
-        .collect::<Vec<_>>()
-        .concat();
+    let commits = identity::configuration(&seed.commits);
     let origin = section("remote \"origin\"", "url", &seed.origin_url);
     // Sections may be repeated; what comes last counts.
     let and = |config: &Path, more: &[&[u8]]| {
@@ -262,11 +254,11 @@ fn seed_upper(base: &Path, upper: &Path, seed: &SeedSpec) -> Result<(), FileErro
     let mut contents = vec![
         (PathBuf::from(".git/HEAD"), format!("ref: {branch}\n").into_bytes()),
         (Path::new(".git").join(branch), format!("{}\n", seed.commit).into_bytes()),
-        (config.clone(), and(&config, &[&origin, &identity])?),
+        (config.clone(), and(&config, &[&origin, &commits])?),
     ];
-    if !identity.is_empty() {
+    if !commits.is_empty() {
         for config in submodule_configs(base, Path::new(".git/modules"))? {
-            contents.push((config.clone(), and(&config, &[&identity])?));
+            contents.push((config.clone(), and(&config, &[&commits])?));
         }
     }
     copy_mode(base, upper)?;
@@ -338,6 +330,12 @@ fn sync_below(dir: &Path) -> Result<(), FileError> {
         }
     }
     Ok(())
+}
+
+/// Returns a section of a git configuration with one value.
+pub(super) fn section(section: &str, key: &str, value: &str) -> Vec<u8> {
+    let text = format!("[{section}]\n\t{key} = ");
+    [text.as_bytes(), &quoted(value.as_bytes()), b"\n"].concat()
 }
 
 /// Writes a value as git's configuration files want it.

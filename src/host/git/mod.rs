@@ -9,6 +9,7 @@ mod base;
 mod carry;
 mod error;
 mod fetch;
+mod identity;
 mod lfs;
 mod mirror;
 mod resolve;
@@ -86,21 +87,6 @@ impl Git {
             .filter(|name| !name.is_empty())
             .map(|name| String::from_utf8_lossy(name).into_owned())
             .collect())
-    }
-
-    /// Returns the user's name and address for commits.
-    pub async fn identity(&self) -> (Option<String>, Option<String>) {
-        let ask = async |key: &str| {
-            let output = self
-                .as_the_user()
-                .args(["config", "--global", "--get", key])
-                .output("read git's configuration")
-                .await
-                .ok()?;
-            let value = String::from_utf8(output).ok()?.trim_end_matches('\n').to_owned();
-            (!value.is_empty()).then_some(value)
-        };
-        tokio::join!(ask("user.name"), ask("user.email"))
     }
 }
 

@@ -93,16 +93,16 @@ async fn a_seeded_upper_directory_puts_the_checkout_on_a_branch() {
     fs::create_dir(&base).unwrap();
     fs::create_dir(&upper).unwrap();
     world.make_base(&source, &commit, &base, None).await.unwrap();
-    let (user_name, user_email) = world.git.identity().await;
-    assert_eq!(user_email.as_deref(), Some("ada@example.org"));
+    let mut commits = world.git.commit_settings(&source).await;
+    let author = commits.author.as_mut().unwrap();
+    assert_eq!(author.email, "ada@example.org");
+    author.name = "Ada \"L\" \\ #1\n".to_owned();
     let seed = SeedSpec {
         branch: "taskspace/fix-1".to_owned(),
         commit: commit.clone(),
         origin_url: "https://example.org/a \"b\\c;#d".to_owned(),
-        user_name: Some("Ada \"L\" \\ #1\n".to_owned()),
-        user_email,
+        commits,
     };
-    assert!(user_name.is_some());
     world.git.seed_upper(&base, &upper, seed.clone()).await.unwrap();
     world.git.seed_upper(&base, &upper, seed).await.unwrap();
     // What an overlay shows: the upper directory's files laid over the base's.
@@ -114,6 +114,7 @@ async fn a_seeded_upper_directory_puts_the_checkout_on_a_branch() {
     assert_eq!(config("remote.origin.url"), "https://example.org/a \"b\\c;#d");
     assert_eq!(config("user.name"), "Ada \"L\" \\ #1");
     assert_eq!(config("user.email"), "ada@example.org");
+    assert_eq!(config("core.autocrlf"), "input");
     assert!(base.join(".build-cache").is_dir());
     world.commit(&base, "more", "works");
     assert_eq!(world.run(&base, &["log", "--format=%s", "-1"]), "works");

@@ -3,10 +3,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::*;
+use crate::model::{CommitSettings, Identity};
 
 mod base;
 mod carry;
 mod fetch;
+mod identity;
 mod kinds;
 mod lfs;
 mod mirror;

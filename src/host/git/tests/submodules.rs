@@ -258,8 +258,10 @@ async fn commits_in_submodules_have_an_author_as_well() {
         branch: "taskspace/x".to_owned(),
         commit,
         origin_url: "https://example.org/app".to_owned(),
-        user_name: Some("Grace".to_owned()),
-        user_email: Some("grace@example.org".to_owned()),
+        commits: CommitSettings {
+            author: Some(Identity { name: "Grace".into(), email: "grace@example.org".into() }),
+            ..CommitSettings::default()
+        },
     };
     world.git.seed_upper(&base, &upper, seed).await.unwrap();
     let merged = Command::new("cp").arg("-a").arg(upper.join(".")).arg(&base).status().unwrap();
