@@ -169,6 +169,8 @@ fn record(id: &TaskspaceId, number: usize) -> Record {
                 branch: format!("taskspace/{id}"),
                 dirty: false,
                 commits: Default::default(),
+                base_key: None,
+                submodules: Vec::new(),
             },
             project_type: ProjectType::Rust,
             agent: AgentSpec::resolve(

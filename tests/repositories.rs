@@ -4,6 +4,7 @@ mod huge;
 mod kinds;
 mod lfs;
 mod names;
+mod submodules;
 
 use crate::common::User;
 use crate::common::repository::Repository;

@@ -79,10 +79,13 @@ pub(super) async fn fork(context: &Context, forking: Forking) -> Result<(), Prob
         cache: record.cache,
         agent: AgentSpec { prompt: None, ..record.spec.agent },
     };
+    let base_key = project.base().to_owned();
     let resolved = Resolved {
         source: project.source.clone(),
         wanted_name: project.name,
+        base_key,
         commit: project.commit,
+        submodules: project.submodules,
         detected: record.spec.project_type,
         commits: project.commits,
     };

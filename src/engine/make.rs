@@ -317,6 +317,7 @@ impl Draft {
                 (Some(forked), cache)
             }
         };
+        let base_key = Some(resolved.base_key).filter(|key| *key != resolved.commit);
         let project = ProjectSpec {
             name,
             source: resolved.source,
@@ -325,6 +326,8 @@ impl Draft {
             branch: names::branch(&id),
             dirty: request.dirty,
             commits: resolved.commits,
+            base_key,
+            submodules: resolved.submodules,
         };
         let record = Record {
             status: Status::Creating,

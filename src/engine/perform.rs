@@ -58,9 +58,9 @@ impl Performer for Acting {
             }
             // What was there before is not ours to take back.
             Act::DropBase { .. } if !self.made_base.load(Ordering::Relaxed) => Ok(()),
-            Act::DropBase { project, commit } => {
+            Act::DropBase { project, key } => {
                 let in_vain = Removal::InVain(self.id.clone());
-                self.engine.projects.drop_base(podman, project, commit, in_vain).await.map(drop)
+                self.engine.projects.drop_base(podman, project, key, in_vain).await.map(drop)
             }
             Act::TrimBases(project) => {
                 self.engine.trim(podman, project, CollectableKind::Base).await

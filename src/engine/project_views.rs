@@ -8,7 +8,7 @@ use super::{Engine, Inner, problems};
 use crate::host::unshared::{IdRange, Unshared};
 use crate::model::{
     BaseState, BaseView, CacheView, Document, Problem, ProjectRecord, ProjectView, Record, Shared,
-    TaskspaceId,
+    TaskspaceId, base_commit,
 };
 use crate::plan::capability::Capabilities;
 use crate::podman::IdMap;
@@ -109,13 +109,13 @@ fn view(
         document.taskspaces.iter().filter(uses).map(|(id, _)| id.clone()).collect()
     };
     let mut bases: Vec<BaseView> = (project.bases.iter())
-        .map(|(commit, base)| BaseView {
-            commit: commit.clone(),
+        .map(|(key, base)| BaseView {
+            commit: base_commit(key).to_owned(),
             volume: base.volume.clone(),
             state: base.state,
             created: base.created,
             bytes: sizes.get(&base.volume).copied(),
-            taskspaces: of(&|record| record.spec.project.commit == *commit),
+            taskspaces: of(&|record| record.spec.project.base() == key),
         })
         .collect();
     bases.sort_by_key(|base| Reverse(base.created));

@@ -15,7 +15,7 @@ use crate::fault;
 use crate::host::git::{BaseSpec, Git, Sibling, Source, mirror_path, note_user};
 use crate::model::{
     BaseRecord, BaseState, Code, CommitSettings, CreateRequest, Document, GitEnvironment, Problem,
-    ProjectRecord, ProjectType, TaskspaceId,
+    ProjectRecord, ProjectType, SubmoduleSpec, TaskspaceId, base_commit,
 };
 use crate::plan::{BasePlan, collect, names};
 use crate::podman::{ErrorKind, Podman, VolumeSpec};
@@ -35,6 +35,10 @@ pub(crate) struct Resolved {
     pub(crate) detected: ProjectType,
     /// How the caller's commits look there.
     pub(crate) commits: CommitSettings,
+    /// The key of the base.
+    pub(crate) base_key: String,
+    /// The submodules, at any depth.
+    pub(crate) submodules: Vec<SubmoduleSpec>,
 }
 
 /// What there is of a base.
@@ -67,14 +71,14 @@ pub(crate) enum Removal {
 
 impl Removal {
     /// Whether a base may go, by what is known now.
-    fn is_right(&self, document: &Document, project: &str, commit: &str) -> bool {
+    fn is_right(&self, document: &Document, project: &str, key: &str) -> bool {
         match self {
             Self::InVain(id) => !document.taskspaces.iter().any(|(other, record)| {
                 let of = &record.spec.project;
-                other != id && of.name == project && of.commit == commit
+                other != id && of.name == project && of.base() == key
             }),
             Self::Due(retention) => {
-                let volume = names::base_volume(project, commit);
+                let volume = names::base_volume(project, key);
                 collect::base_is_due(document, retention, Timestamp::now(), &volume)
             }
         }
@@ -142,8 +146,9 @@ impl Projects {
             None => git.resolve(&source, &mirror, asked).await.map_err(told)?,
         };
         let contents = git.fetch_contents(&source, &self.mirrors, &commit, &output);
-        let submodules = contents.await.map_err(told)?;
-        self.note_users(&mirror, submodules).await?;
+        let contents = contents.await.map_err(told)?;
+        let base_key = contents.base_key(&commit);
+        self.note_users(&mirror, contents.mirrors).await?;
         let names = git.top_level_names(&mirror, &commit).await.map_err(told)?;
         Ok(Resolved {
             source: source.public(),
@@ -151,6 +156,8 @@ impl Projects {
             commit,
             detected: ProjectType::detect(names.iter().map(String::as_str)),
             commits: git.commit_settings(&source).await,
+            base_key,
+            submodules: contents.submodules,
         })
     }
 
@@ -231,7 +238,7 @@ impl Projects {
     pub(crate) async fn lacks(&self, plan: &BasePlan) -> Result<Option<String>, Problem> {
         let document = self.registry.read().await.map_err(problems::registry)?;
         let project = document.projects.get(&plan.project);
-        let base = project.and_then(|project| project.bases.get(&plan.commit));
+        let base = project.and_then(|project| project.bases.get(&plan.key));
         Ok(base.and_then(|base| base.lacks.clone()))
     }
 
@@ -243,7 +250,7 @@ impl Projects {
     /// Looks what there is of a base.
     async fn look_at(&self, podman: &Podman, plan: &BasePlan) -> Result<Found, Problem> {
         let document = self.registry.read().await.map_err(problems::registry)?;
-        let known = document.projects.get(&plan.project).and_then(|p| p.bases.get(&plan.commit));
+        let known = document.projects.get(&plan.project).and_then(|p| p.bases.get(&plan.key));
         match podman.inspect_volume(&plan.volume).await {
             Ok(volume) if !is_ours(&volume.labels, document.registry) => {
                 Err(foreign_volume(Code::PodmanFailed, &plan.volume))
@@ -264,16 +271,16 @@ impl Projects {
     ) -> Option<(Sibling, OwnedRwLockReadGuard<()>)> {
         let document = self.registry.read().await.ok()?;
         let bases = document.projects.get(&plan.project)?.bases.iter();
-        let others = bases
-            .filter(|(commit, base)| base.state == BaseState::Ready && **commit != plan.commit);
-        let (commit, base) = others.max_by_key(|(_, base)| base.created)?;
+        let others =
+            bases.filter(|(key, base)| base.state == BaseState::Ready && **key != plan.key);
+        let (key, base) = others.max_by_key(|(_, base)| base.created)?;
         let kept = self.lock_of(&base.volume).await.try_read_owned().ok()?;
         // It may have been condemned before it was locked.
         let now = self.registry.read().await.ok()?;
-        let still = now.projects.get(&plan.project)?.bases.get(commit)?;
+        let still = now.projects.get(&plan.project)?.bases.get(key)?;
         let volume = podman.inspect_volume(&base.volume).await.ok()?;
         let usable = still.state == BaseState::Ready && is_ours(&volume.labels, document.registry);
-        usable.then(|| (Sibling::new(volume.mountpoint, commit.clone()), kept))
+        usable.then(|| (Sibling::new(volume.mountpoint, base_commit(key).to_owned()), kept))
     }
 
     /// Makes a base, and returns what it lacks.
@@ -299,6 +306,7 @@ impl Projects {
             source: &Source::parse(&plan.source).map_err(told)?,
             mirrors: &plan.mirrors,
             commit: &plan.commit,
+            submodules: &plan.submodules,
             sibling: sibling.as_ref().map(|(sibling, _kept)| sibling),
         };
         let lacks = git.make_base(&spec, &volume.mountpoint).await.map_err(told)?;
@@ -309,14 +317,14 @@ impl Projects {
     async fn record(&self, plan: &BasePlan, base: Option<BaseRecord>) -> Result<(), Problem> {
         let plan = plan.clone();
         let updated = self.registry.update(move |document| {
-            let BasePlan { project: name, commit, .. } = plan;
+            let BasePlan { project: name, key, .. } = plan;
             document.note_uses(&name, Timestamp::now(), |document| {
                 let project = document.projects.get_mut(&name);
                 // Nobody would find what is made for a project that is gone.
                 let project = project.ok_or_else(|| problems::no_project(&name))?;
                 match base {
-                    Some(base) => project.bases.insert(commit, base),
-                    None => project.bases.remove(&commit),
+                    Some(base) => project.bases.insert(key, base),
+                    None => project.bases.remove(&key),
                 };
                 Ok::<(), Problem>(())
             })
@@ -329,13 +337,13 @@ impl Projects {
         &self,
         podman: &Podman,
         project: &str,
-        commit: &str,
+        key: &str,
         removal: Removal,
     ) -> Result<bool, Problem> {
-        let volume = names::base_volume(project, commit);
+        let volume = names::base_volume(project, key);
         let lock = self.lock_of(&volume).await;
         let _alone = lock.write().await;
-        let (of, at, why) = (project.to_owned(), commit.to_owned(), removal.clone());
+        let (of, at, why) = (project.to_owned(), key.to_owned(), removal.clone());
         // Under the registry's lock it becomes one that is not whole: who wants it from now on makes
         // it, and when the removal fails, the next collection finds it.
         let condemned = self.registry.update(move |document| {
@@ -357,11 +365,11 @@ impl Projects {
         let registry = self.registry.read().await.map_err(problems::registry)?.registry;
         remove_volume(podman, registry, &volume).await?;
         fault::point(|| "base: remove the volume: after".to_owned());
-        let (project, commit) = (project.to_owned(), commit.to_owned());
+        let (project, key) = (project.to_owned(), key.to_owned());
         let forgotten = self.registry.update(move |document| {
             document.note_uses(&project, Timestamp::now(), |document| {
                 if let Some(record) = document.projects.get_mut(&project) {
-                    record.bases.remove(&commit);
+                    record.bases.remove(&key);
                 }
                 forget_unused_project(document, &project, removal.in_vain_for());
             });
@@ -456,6 +464,8 @@ mod tests {
             commit: "c".to_owned(),
             detected: ProjectType::Generic,
             commits: CommitSettings::default(),
+            base_key: "c".to_owned(),
+            submodules: Vec::new(),
         }
     }
 

@@ -70,7 +70,9 @@ impl Inner {
             source: resolved.source.clone(),
             mirrors: self.projects.mirrors().to_owned(),
             commit: resolved.commit.clone(),
-            volume: names::base_volume(name, &resolved.commit),
+            key: resolved.base_key.clone(),
+            submodules: resolved.submodules.clone(),
+            volume: names::base_volume(name, &resolved.base_key),
         };
         self.projects.ensure_base(&podman, &plan).await?;
         if let Some(lacks) = self.projects.lacks(&plan).await? {

@@ -48,7 +48,7 @@ impl Engine {
             volume(names::changes_volume(id), "changes"),
             volume(names::build_cache_volume(id), "build-cache"),
             volume(record.agent_state_volume.clone(), "agent-state"),
-            volume(names::base_volume(&project.name, &project.commit), "base"),
+            volume(names::base_volume(&project.name, project.base()), "base"),
         ];
         let snapshots = record.snapshots.keys();
         let snapshots = snapshots.map(|name| volume(names::snapshot_volume(id, name), "snapshot"));

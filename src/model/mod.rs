@@ -23,6 +23,7 @@ mod snapshot;
 mod spec;
 mod status;
 mod storage;
+mod submodule;
 mod target;
 mod uses;
 mod view;
@@ -74,6 +75,7 @@ pub use storage::{
     LimitSource, OnFull, ResizeRequest, Storage, StorageAction, StorageHold, StorageLevel,
     StorageUsage,
 };
+pub use submodule::{SubmoduleSpec, base_commit, base_key};
 pub use target::{ContainerName, Target};
 pub use uses::{Standing, Uses};
 pub use view::{

@@ -12,7 +12,7 @@ use super::TaskspaceId;
 pub struct ProjectRecord {
     /// Where it comes from, without any password.
     pub source: String,
-    /// Its bases, by commit.
+    /// Its bases, by commit; where submodules or Git LFS add to it, with a suffix that tells which.
     #[serde(default)]
     pub bases: BTreeMap<String, BaseRecord>,
     /// The build caches that new taskspaces began with, or still do, by volume.

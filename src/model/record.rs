@@ -390,6 +390,8 @@ impl Record {
                     branch: "taskspace/example".to_owned(),
                     dirty: false,
                     commits: CommitSettings::default(),
+                    base_key: None,
+                    submodules: Vec::new(),
                 },
                 project_type: ProjectType::Rust,
                 agent: AgentSpec::resolve(None, None),

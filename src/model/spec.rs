@@ -5,7 +5,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CommitSettings, NetworkRequest, OnFull, Quantity, SnapshotName, TaskspaceId};
+use super::{
+    CommitSettings, NetworkRequest, OnFull, Quantity, SnapshotName, SubmoduleSpec, TaskspaceId,
+};
 
 /// One of the two containers of a taskspace.
 #[derive(
@@ -346,6 +348,19 @@ pub struct ProjectSpec {
     /// How commits look that are made in it.
     #[serde(default, skip_serializing_if = "CommitSettings::is_empty")]
     pub commits: CommitSettings,
+    /// The key of its base, if that is not the commit alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_key: Option<String>,
+    /// The submodules, at any depth; each after the one that it is in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub submodules: Vec<SubmoduleSpec>,
+}
+
+impl ProjectSpec {
+    /// Returns the key of its base among those of the project.
+    pub fn base(&self) -> &str {
+        self.base_key.as_deref().unwrap_or(&self.commit)
+    }
 }
 
 /// The agent of a taskspace, resolved.

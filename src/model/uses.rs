@@ -20,7 +20,7 @@ pub enum Standing {
 /// What taskspaces lie over.
 #[derive(Debug, Default)]
 pub struct Uses<'a> {
-    /// Project and commit.
+    /// Project and key of a base.
     bases: HashSet<(&'a str, &'a str)>,
     /// Volumes.
     caches: HashSet<&'a str>,
@@ -32,13 +32,13 @@ impl<'a> Uses<'a> {
         let mut uses = Self::default();
         for record in document.taskspaces.values() {
             let project = &record.spec.project;
-            uses.bases.insert((&project.name, &project.commit));
+            uses.bases.insert((&project.name, project.base()));
             uses.caches.extend(record.cache.as_deref());
         }
         uses
     }
 
-    /// Returns what the bases of a project are good for, by commit.
+    /// Returns what the bases of a project are good for, by their keys.
     pub fn bases<'b>(
         &self,
         name: &str,

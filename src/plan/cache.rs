@@ -62,7 +62,7 @@ pub fn promote(inputs: &Inputs<'_>) -> Plan {
         },
         directories: inputs.directories.to_vec(),
         base: capabilities
-            .volume_directory(&names::base_volume(&project, &record.spec.project.commit)),
+            .volume_directory(&names::base_volume(&project, record.spec.project.base())),
     });
     let filled = plan.push("copy the build cache", fill, None, &[paused]);
     if let Some(go_on) = go_on {

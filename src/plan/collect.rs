@@ -239,7 +239,7 @@ impl<'a> Known<'a> {
         for record in document.taskspaces.values() {
             let project = &record.spec.project;
             names.insert(record.agent_state_volume.clone());
-            names.insert(names::base_volume(&project.name, &project.commit));
+            names.insert(names::base_volume(&project.name, project.base()));
             names.extend(record.cache.clone());
             names.extend(record.forked.iter().filter_map(|forked| forked.agent_state.clone()));
         }

@@ -56,7 +56,7 @@ impl Places {
 pub fn plan(inputs: &Inputs<'_>, again: bool) -> Plan {
     let Inputs { registry, id, record, capabilities, .. } = *inputs;
     let project = &record.spec.project;
-    let base_volume = names::base_volume(&project.name, &project.commit);
+    let base_volume = names::base_volume(&project.name, project.base());
     let mut plan = Plan::new("create");
 
     let dev_image = ImageRef::Dev(record.spec.project_type);
@@ -76,9 +76,11 @@ pub fn plan(inputs: &Inputs<'_>, again: bool) -> Plan {
             source: project.source.clone(),
             mirrors: inputs.mirrors.to_owned(),
             commit: project.commit.clone(),
+            key: project.base().to_owned(),
+            submodules: project.submodules.clone(),
             volume: base_volume.clone(),
         }),
-        Some(Act::DropBase { project: project.name.clone(), commit: project.commit.clone() }),
+        Some(Act::DropBase { project: project.name.clone(), key: project.base().to_owned() }),
         &[],
     );
     // A taskspace begins to exist only when what takes long, and fails most, is there.
@@ -200,7 +202,7 @@ pub fn rebuild(inputs: &Inputs<'_>) -> Plan {
     let dev_image = ImageRef::Dev(inputs.record.spec.project_type);
     let Inputs { registry, id, record, capabilities, .. } = *inputs;
     let project = &record.spec.project;
-    let base = names::base_volume(&project.name, &project.commit);
+    let base = names::base_volume(&project.name, project.base());
     // The work and the agent's memory cannot be made anew, all else can. Podman makes a volume that
     // is missing by itself, an empty one.
     let changes = names::changes_volume(id);
@@ -210,6 +212,8 @@ pub fn rebuild(inputs: &Inputs<'_>) -> Plan {
         source: project.source.clone(),
         mirrors: inputs.mirrors.to_owned(),
         commit: project.commit.clone(),
+        key: project.base().to_owned(),
+        submodules: project.submodules.clone(),
         volume: base.clone(),
     };
     let checked = [

@@ -156,8 +156,8 @@ impl Act {
                 "take {id} out of the registry and ssh_config, and keep the agent's state as \
                  that of {kept}"
             ),
-            Self::DropBase { project, commit } => {
-                let volume = names::base_volume(project, commit);
+            Self::DropBase { project, key } => {
+                let volume = names::base_volume(project, key);
                 format!("remove the volume {volume}, if it was made for {id}")
             }
             Self::TrimBases(project) => {

@@ -86,7 +86,7 @@ pub fn mend(inputs: &Inputs<'_>, troubles: &BTreeMap<Role, Trouble>) -> Plan {
 fn push_volumes(plan: &mut Plan, inputs: &Inputs<'_>, role: Role) -> Vec<usize> {
     let Inputs { registry, id, record, capabilities, .. } = *inputs;
     let project = &record.spec.project;
-    let base = names::base_volume(&project.name, &project.commit);
+    let base = names::base_volume(&project.name, project.base());
     let changes = Act::RequireVolume(names::changes_volume(id));
     let changes = plan.push("the changes are there", changes, None, &[]);
     let base_there = Act::RequireVolume(base.clone());

@@ -20,7 +20,9 @@ pub mod volumes;
 
 use std::path::PathBuf;
 
-use crate::model::{CommitSettings, ImageRef, Quantity, Role, SnapshotName, TaskspaceId};
+use crate::model::{
+    CommitSettings, ImageRef, Quantity, Role, SnapshotName, SubmoduleSpec, TaskspaceId,
+};
 use crate::podman::{ContainerSpec, PodSpec, VolumeSpec};
 
 /// One act on Podman or the host. Each can be done again without harm.
@@ -154,8 +156,8 @@ pub enum Act {
     DropBase {
         /// The project's name.
         project: String,
-        /// The commit.
-        commit: String,
+        /// The base's key.
+        key: String,
     },
     /// Remove the bases of a project that are not worth keeping.
     TrimBases(String),
@@ -172,6 +174,10 @@ pub struct BasePlan {
     pub mirrors: PathBuf,
     /// The commit.
     pub commit: String,
+    /// Its key among the project's bases.
+    pub key: String,
+    /// The submodules that it has, and those that it only knows.
+    pub submodules: Vec<SubmoduleSpec>,
     /// Its volume.
     pub volume: String,
 }

@@ -132,9 +132,9 @@ pub fn agent_state_volume(id: &TaskspaceId, taken: impl Fn(&str) -> bool) -> Str
     std::iter::once(first.clone()).chain(further).find(|name| !taken(name)).unwrap_or(first)
 }
 
-/// Returns the name of a project's base volume.
-pub fn base_volume(project: &str, commit: &str) -> String {
-    format!("project-base-{project}-{commit}")
+/// Returns the name of the volume of a project's base.
+pub fn base_volume(project: &str, key: &str) -> String {
+    format!("project-base-{project}-{key}")
 }
 
 /// Returns a name for the volume of a build cache that later taskspaces of a project begin with.

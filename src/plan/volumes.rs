@@ -84,7 +84,7 @@ pub(crate) fn checkout(
     capabilities: &Capabilities,
 ) -> VolumeSpec {
     let project = &record.spec.project;
-    let base = names::base_volume(&project.name, &project.commit);
+    let base = names::base_volume(&project.name, project.base());
     let cached = record.cache.as_deref().map(|it| cached_checkout(it, capabilities));
     let lower = cached.into_iter().chain([capabilities.volume_directory(&base)]);
     let changes = capabilities.volume_directory(&names::changes_volume(id));

@@ -13,7 +13,7 @@ use super::identity;
 use super::mirror::{HEAD, interrupted, lock};
 use super::source::is_full_id;
 use super::{Git, GitError, Sibling, Source, mirror_path};
-use crate::model::CommitSettings;
+use crate::model::{CommitSettings, SubmoduleSpec};
 
 /// What git is told to ignore: the mount point of the build cache.
 const EXCLUDE: &[u8] = b"# The taskspace's build cache is mounted here.\n/.build-cache\n";
@@ -33,6 +33,8 @@ pub struct BaseSpec<'a> {
     pub mirrors: &'a Path,
     /// The commit.
     pub commit: &'a str,
+    /// Its submodules, at any depth; each after the one that it is in.
+    pub submodules: &'a [SubmoduleSpec],
     /// Another base of the project: files that both have become hard links of its.
     pub sibling: Option<&'a Sibling>,
 }
@@ -89,7 +91,9 @@ impl Git {
             sync_file_system(&whole)
         });
         syncing.await.map_err(|error| interrupted(MAKING, &error))??;
-        Ok(self.lacks(pointers).await)
+        let warnings = spec.submodules.iter().filter_map(SubmoduleSpec::warning);
+        let lacks: Vec<String> = warnings.chain(self.lacks(pointers).await).collect();
+        Ok((!lacks.is_empty()).then(|| lacks.join("; ")))
     }
 
     /// Clones a mirror and checks a commit out; returns how many files are pointers of Git LFS.

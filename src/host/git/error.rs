@@ -144,6 +144,11 @@ impl GitError {
         })
     }
 
+    /// Whether this host is at fault, and not a repository.
+    pub(super) fn is_of_this_host(&self) -> bool {
+        matches!(self, Self::NotInstalled(_) | Self::NoSpace { .. } | Self::File(_))
+    }
+
     /// Returns the last lines that git wrote.
     pub fn log(&self) -> &[String] {
         match self {

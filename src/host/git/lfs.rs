@@ -4,7 +4,7 @@
 //! that has them. A base gets them without git-lfs, and without any filter being run.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, FileTimes};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -13,7 +13,9 @@ use std::time::{Duration, SystemTime};
 
 use super::super::files::FileError;
 use super::mirror::{interrupted, lock};
+use super::run::Run;
 use super::sibling::{is_plain, split};
+use super::submodules::LocalClone;
 use super::{Git, GitError, Source};
 
 /// What a pointer begins with.
@@ -21,6 +23,9 @@ const VERSION: &str = "version https://git-lfs.github.com/spec/v1";
 
 /// Pointers are at least so long, and shorter than this.
 const LENGTHS: std::ops::Range<u64> = 100..1024;
+
+/// How many object databases are looked at for alternates.
+const MOST_DATABASES: usize = 20;
 
 /// What git is told to compare a file in Git LFS with: the pointer that it is known to have. Git quotes
 /// the path for the shell.
@@ -46,59 +51,146 @@ impl Pointer {
         (is_whole && lines.next().is_none()).then(|| Self { oid: oid.to_owned(), size })
     }
 
-    /// Returns where its content is, below a git directory.
-    fn object(&self, git_dir: &Path) -> PathBuf {
+    /// Returns where its content is in a storage of git-lfs.
+    fn object(&self, storage: &Path) -> PathBuf {
         let (first, second) = (&self.oid[..2], &self.oid[2..4]);
-        git_dir.join("lfs/objects").join(first).join(second).join(&self.oid)
+        storage.join("objects").join(first).join(second).join(&self.oid)
     }
 
-    /// Whether a git directory has its content.
-    fn is_in(&self, git_dir: &Path) -> bool {
-        let found = fs::symlink_metadata(self.object(git_dir));
+    /// Whether a storage has its content.
+    fn is_in(&self, storage: &Path) -> bool {
+        let found = fs::symlink_metadata(self.object(storage));
         found.is_ok_and(|found| found.is_file() && found.len() == self.size)
     }
 }
 
 impl Git {
-    /// Fetches what a commit has in Git LFS, as far as that is possible: what a base lacks in the end
-    /// it says itself. `clone` is a git directory on this host that may have it.
+    /// Fetches what a commit has in Git LFS, as far as that is possible, and returns the digests of
+    /// the contents that could not be had.
+    ///
+    /// `clone` is a repository on this host that may have them, as may those of `upstreams` that are on
+    /// this host; git-lfs asks the others.
     pub(super) async fn fetch_lfs(
         &self,
-        source: &Source,
+        upstreams: &[Source],
         mirror: &Path,
         commit: &str,
-        clone: Option<&Path>,
+        clone: Option<&LocalClone>,
         progress: &mut (dyn FnMut(String) + Send),
-    ) -> Result<(), GitError> {
+    ) -> Result<Vec<String>, GitError> {
         if !self.uses_lfs(mirror, commit).await {
-            return Ok(());
+            return Ok(Vec::new());
         }
+        let storage = storage_of(mirror);
         let missing = |pointers: Vec<Pointer>| -> Vec<Pointer> {
-            pointers.into_iter().filter(|pointer| !pointer.is_in(mirror)).collect()
+            pointers.into_iter().filter(|pointer| !pointer.is_in(&storage)).collect()
         };
         let mut wanted = missing(self.pointers(mirror, commit).await?);
-        if let (Some(clone), false) = (clone, wanted.is_empty()) {
-            let (from, to, all) = (common_dir(clone), mirror.to_owned(), wanted.clone());
-            let taking = move || {
-                let mut there = all.iter().filter(|pointer| pointer.is_in(&from));
-                there.try_for_each(|pointer| bring(&pointer.object(&from), &pointer.object(&to)))
-            };
-            let taken = tokio::task::spawn_blocking(taking).await;
-            taken.map_err(|error| interrupted("copy what is in Git LFS", &error))??;
+        let mut clones: Vec<LocalClone> = clone.cloned().into_iter().collect();
+        for upstream in upstreams.iter().filter(|_| !wanted.is_empty()) {
+            clones.extend(self.local_clone(upstream).await);
+        }
+        for storage in self.lfs_storages(&clones).await {
+            if !wanted.is_empty() {
+                self.take_lfs(storage, mirror, &wanted).await?;
+                wanted = missing(wanted);
+            }
+        }
+        for upstream in upstreams {
+            if wanted.is_empty() || self.offline || !self.has_git_lfs().await {
+                break;
+            }
+            if let Err(error) = self.run_lfs(upstream, mirror, commit, clone, progress).await {
+                progress(format!("git lfs: {error}"));
+            }
             wanted = missing(wanted);
         }
-        if wanted.is_empty() || self.offline || !self.has_git_lfs().await {
-            return Ok(());
-        }
-        let located = self.locate(source).await?;
-        let lock = lock(mirror, true).await?;
+        Ok(wanted.into_iter().map(|pointer| pointer.oid).collect())
+    }
+
+    /// Has git-lfs fetch what a commit needs into a mirror.
+    async fn run_lfs(
+        &self,
+        upstream: &Source,
+        mirror: &Path,
+        commit: &str,
+        clone: Option<&LocalClone>,
+        progress: &mut (dyn FnMut(String) + Send),
+    ) -> Result<(), GitError> {
+        let located = self.locate(upstream).await?;
+        let mut storage = OsString::from("lfs.storage=");
+        storage.push(storage_of(mirror));
         let remote = format!("remote.origin.url={}", located.fetch_url());
-        let run = self.towards(&located).await.dir(mirror).holding(&lock);
-        let run = run.args(["-c", &remote, "lfs", "fetch", "origin", commit]);
-        if let Err(error) = run.talk(&source.public(), progress).await {
-            progress(format!("git lfs: {error}"));
+        let endpoint = self.lfs_endpoint(upstream, mirror, commit, clone).await;
+        let endpoint = endpoint.map(|url| format!("lfs.url={url}"));
+        let lock = lock(mirror, true).await?;
+        let mut run = self.towards(&located).await.dir(mirror).holding(&lock);
+        run = run.args(["-c", &remote]).args([OsStr::new("-c"), &storage]);
+        if let Some(endpoint) = &endpoint {
+            run = run.args(["-c", endpoint]);
         }
-        Ok(())
+        run.args(["lfs", "fetch", "origin", commit]).talk(&upstream.public(), progress).await
+    }
+
+    /// Returns the server of Git LFS where it is not that of the repository (git-lfs-config(5)): what
+    /// the user's clone is configured to goes before what the commit says in `.lfsconfig`.
+    async fn lfs_endpoint(
+        &self,
+        upstream: &Source,
+        mirror: &Path,
+        commit: &str,
+        clone: Option<&LocalClone>,
+    ) -> Option<String> {
+        let text = |output: Vec<u8>| Some(String::from_utf8(output).ok()?.trim_end().to_owned());
+        let doing = "read the configuration of Git LFS";
+        if let Some(clone) = clone {
+            let run = self.as_the_user().variable("GIT_DIR", &clone.git_dir);
+            let own = run.args(["config", "--get", "lfs.url"]).output(doing).await;
+            if let Some(own) = own.ok().and_then(text) {
+                return Some(own);
+            }
+        }
+        let blob = format!("--blob={commit}:.lfsconfig");
+        let run = self.on_this_machine().dir(mirror).args(["config", &blob, "--get", "lfs.url"]);
+        let said = text(run.output(doing).await.ok()?)?;
+        let source = Source::parse(&said).ok()?;
+        (!source.is_on_this_host() || upstream.is_on_this_host()).then_some(said)
+    }
+
+    /// Returns where git-lfs keeps contents: in `lfs.storage`, beside the objects of each clone, and
+    /// beside those of its alternates (git-lfs-config(5)).
+    async fn lfs_storages(&self, clones: &[LocalClone]) -> Vec<PathBuf> {
+        let configured = async |run: Run| {
+            let run = run.args(["config", "--null", "--type=path", "--get", "lfs.storage"]);
+            let output = run.output("read the configuration of Git LFS").await.ok()?;
+            Some(PathBuf::from(OsStr::from_bytes(output.strip_suffix(b"\0")?)))
+        };
+        let global = configured(self.as_the_user().dir(Path::new("/"))).await;
+        let mut found: Vec<PathBuf> =
+            global.into_iter().filter(|path| path.is_absolute()).collect();
+        for clone in clones {
+            let common = clone.common_dir();
+            let run = self.as_the_user().variable("GIT_DIR", &clone.git_dir);
+            found.extend(configured(run).await.map(|storage| common.join(storage)));
+            found.extend(databases(common.join("objects")).iter().filter_map(|it| beside_of(it)));
+        }
+        found
+    }
+
+    /// Takes contents from a storage on this host.
+    async fn take_lfs(
+        &self,
+        from: PathBuf,
+        mirror: &Path,
+        wanted: &[Pointer],
+    ) -> Result<(), GitError> {
+        let (to, all) = (storage_of(mirror), wanted.to_vec());
+        let taking = move || {
+            let mut there = all.iter().filter(|pointer| pointer.is_in(&from));
+            there.try_for_each(|pointer| bring(&pointer.object(&from), &pointer.object(&to)))
+        };
+        let taken = tokio::task::spawn_blocking(taking).await;
+        Ok(taken.map_err(|error| interrupted("copy what is in Git LFS", &error))??)
     }
 
     /// Whether files of a commit may be in Git LFS.
@@ -153,7 +245,7 @@ impl Git {
         let list = ["ls-files", "--stage", "-z", "--", ":(attr:filter=lfs)"];
         let list = run().args(list).output(doing).await?;
         let pointers = self.pointers(mirror, commit).await?;
-        let (from, to, store) = (mirror.to_owned(), dir.to_owned(), git_dir.to_owned());
+        let (from, to, store) = (storage_of(mirror), dir.to_owned(), git_dir.to_owned());
         let putting = tokio::task::spawn_blocking(move || {
             let (mut put, mut lacking) = (Vec::new(), 0);
             for entry in split(&list) {
@@ -170,7 +262,9 @@ impl Git {
             }
             // A git-lfs in the taskspace need not fetch them again.
             let mut there = pointers.iter().filter(|pointer| pointer.is_in(&from));
-            there.try_for_each(|pointer| bring(&pointer.object(&from), &pointer.object(&store)))?;
+            there.try_for_each(|pointer| {
+                bring(&pointer.object(&from), &pointer.object(&storage_of(&store)))
+            })?;
             Ok::<_, FileError>((put, lacking))
         });
         let (put, lacking) = putting.await.map_err(|error| interrupted(doing, &error))??;
@@ -197,7 +291,7 @@ impl Git {
             true => "the rest could not be fetched; when it can be",
             false => "git-lfs is not installed on this host; when it is",
         };
-        Some(format!("{what}: {why}, delete the taskspaces of this commit and create them again"))
+        Some(format!("{what}: {why}, create another taskspace of this commit"))
     }
 }
 
@@ -233,13 +327,28 @@ fn replace(object: &Path, file: &Path, git_dir: &Path) -> Result<(), FileError> 
     written().map_err(FileError::io("write", file))
 }
 
-/// Returns the git directory that a work tree of several shares with the others.
-fn common_dir(git_dir: &Path) -> PathBuf {
-    let common = fs::read(git_dir.join("commondir"));
-    common.map_or_else(
-        |_| git_dir.to_owned(),
-        |common| git_dir.join(OsStr::from_bytes(common.trim_ascii_end())),
-    )
+/// Returns where git-lfs keeps contents in a git directory.
+fn storage_of(git_dir: &Path) -> PathBuf {
+    git_dir.join("lfs")
+}
+
+/// Returns the storage beside an object database.
+fn beside_of(database: &Path) -> Option<PathBuf> {
+    database.parent().map(storage_of)
+}
+
+/// Returns an object database and its alternates (gitrepository-layout(5)), and theirs.
+fn databases(first: PathBuf) -> Vec<PathBuf> {
+    let mut found = vec![first];
+    let mut next = 0;
+    while let Some(database) = found.get(next).filter(|_| next < MOST_DATABASES) {
+        let listed = fs::read_to_string(database.join("info/alternates")).unwrap_or_default();
+        let lines = listed.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let more: Vec<PathBuf> = lines.map(|line| database.join(line)).collect();
+        found.extend(more);
+        next += 1;
+    }
+    found
 }
 
 /// Links a content, or copies it to another file system, so that the whole is there or nothing.
@@ -271,7 +380,7 @@ mod unit {
         let pointer = Pointer::parse(good.as_bytes()).unwrap();
         assert_eq!((pointer.oid.as_str(), pointer.size), (oid, 12345));
         assert!(LENGTHS.contains(&(good.len() as u64)));
-        assert!(pointer.object(Path::new("/g")).ends_with(format!("4d/7a/{oid}")));
+        assert!(pointer.object(Path::new("/g")).ends_with(format!("objects/4d/7a/{oid}")));
         for bad in [
             good.replace("v1", "v9"),
             good.replace("4d7a", "../."),

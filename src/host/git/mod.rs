@@ -32,6 +32,7 @@ pub use fetch::{FetchError, SshRemote};
 pub use mirror::mirror_path;
 pub use sibling::Sibling;
 pub use source::Source;
+pub use submodules::Contents;
 pub use users::{Users, list_mirrors, note_user, remove_mirror};
 pub use work_tree::Uncommitted;
 

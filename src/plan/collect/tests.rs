@@ -306,7 +306,7 @@ proptest! {
         let mut used = HashSet::new();
         for (id, record) in &document.taskspaces {
             used.insert(record.agent_state_volume.clone());
-            used.insert(names::base_volume("webshop", &record.spec.project.commit));
+            used.insert(names::base_volume("webshop", record.spec.project.base()));
             for role in ["project", "changes", "build-cache"] {
                 used.insert(format!("taskspace-{id}-{role}"));
             }

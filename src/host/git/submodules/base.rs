@@ -1,5 +1,6 @@
 //! Checks submodules out into a base.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -10,19 +11,17 @@ use super::super::base::{BaseSpec, Checkout, quoted};
 use super::super::mirror::mirror_path;
 use super::super::source::is_full_id;
 use super::super::{Git, GitError, Sibling, Source};
-use super::{Submodule, refused};
+use super::refused;
+use crate::model::SubmoduleSpec;
 
-/// A checkout in a base whose submodules are wanted; paths are relative to the base.
-struct Above {
-    source: Source,
-    mirror: PathBuf,
-    commit: String,
+/// A checkout in a base; paths are relative to the base.
+struct Made {
     path: PathBuf,
     git_dir: PathBuf,
 }
 
 impl Git {
-    /// Checks the submodules of a base out, and theirs, so that it is as after
+    /// Checks the submodules of a base out, so that it is as after
     /// `git submodule update --init --recursive`; returns how many files are pointers of Git LFS.
     /// The mirrors have the commits.
     pub(in super::super) async fn add_submodules(
@@ -31,22 +30,29 @@ impl Git {
         root: &Path,
     ) -> Result<usize, GitError> {
         let mut pointers = 0;
-        let mut left = vec![Above {
-            source: spec.source.clone(),
-            mirror: mirror_path(spec.mirrors, spec.source),
-            commit: spec.commit.to_owned(),
-            path: PathBuf::new(),
-            git_dir: PathBuf::from(".git"),
-        }];
-        while let Some(above) = left.pop() {
-            let submodules = self.submodules(&above.source, &above.mirror, &above.commit).await?;
-            register(&root.join(&above.git_dir).join("config"), &submodules)?;
-            for submodule in submodules {
-                let made = self.add_submodule(spec, root, &above, &submodule).await;
-                let (made, lacking) = made.map_err(|error| submodule.told(error))?;
-                pointers += lacking;
-                left.push(made);
+        let mut made = vec![Made { path: PathBuf::new(), git_dir: PathBuf::from(".git") }];
+        let mut registered: BTreeMap<PathBuf, Vec<u8>> = BTreeMap::new();
+        for submodule in spec.submodules {
+            let path = PathBuf::from(&submodule.path);
+            let around = made.iter().filter(|made| path.starts_with(&made.path));
+            let Some(above) = around.max_by_key(|made| made.path.iter().count()) else { continue };
+            let config = registered.entry(above.git_dir.join("config")).or_default();
+            config.extend(registration(submodule));
+            if !submodule.is_checked_out() {
+                continue;
             }
+            let one = Made { git_dir: above.git_dir.join("modules").join(&submodule.name), path };
+            let added = self.add_submodule(spec, root, submodule, &one).await;
+            pointers += added.map_err(|error| {
+                let path = submodule.path.clone();
+                GitError::Submodule { path, error: Box::new(error) }
+            })?;
+            made.push(one);
+        }
+        for (config, text) in registered {
+            let config = root.join(config);
+            let before = fs::read(&config).map_err(FileError::io("read", &config))?;
+            write_atomic(&config, &[before, text].concat(), 0o644)?;
         }
         Ok(pointers)
     }
@@ -55,16 +61,9 @@ impl Git {
         &self,
         spec: &BaseSpec<'_>,
         root: &Path,
-        above: &Above,
-        submodule: &Submodule,
-    ) -> Result<(Above, usize), GitError> {
-        let made = Above {
-            mirror: mirror_path(spec.mirrors, &submodule.source),
-            source: submodule.source.clone(),
-            commit: submodule.commit.clone(),
-            path: above.path.join(&submodule.path),
-            git_dir: submodule.git_dir(&above.git_dir),
-        };
+        submodule: &SubmoduleSpec,
+        made: &Made,
+    ) -> Result<usize, GitError> {
         let (dir, git_dir) = (root.join(&made.path), root.join(&made.git_dir));
         make_directory(root, &made.path).map_err(FileError::io("make the directory", &dir))?;
         if fs::read_dir(&dir).map_err(FileError::io("read", &dir))?.next().is_some() {
@@ -81,17 +80,16 @@ impl Git {
             let commit = head.trim_end().to_owned();
             is_full_id(&commit).then_some(Sibling { dir, git_dir, commit })
         });
-        let config = config(&made);
+        let config = config(made, &submodule.url);
         let checkout = Checkout {
-            mirror: &made.mirror,
-            commit: &made.commit,
+            mirror: &mirror_path(spec.mirrors, &Source::parse(&submodule.source)?),
+            commit: &submodule.commit,
             dir: &dir,
             git_dir: &git_dir,
             sibling: sibling.as_ref(),
             submodule: Some((&link, &config)),
         };
-        let pointers = self.check_out_repository(&checkout).await?;
-        Ok((made, pointers))
+        self.check_out_repository(&checkout).await
     }
 }
 
@@ -104,11 +102,11 @@ fn link(path: &Path, git_dir: &Path) -> Vec<u8> {
 }
 
 /// Returns what the configuration of a submodule has beside that of every base.
-fn config(made: &Above) -> Vec<u8> {
+fn config(made: &Made, url: &str) -> Vec<u8> {
     let mut text = b"[core]\n\tworktree = ".to_vec();
     text.extend(quoted(upward(&made.git_dir).join(&made.path).as_os_str().as_bytes()));
     text.extend_from_slice(b"\n[remote \"origin\"]\n\turl = ");
-    text.extend(quoted(made.source.public().as_bytes()));
+    text.extend(quoted(url.as_bytes()));
     text.push(b'\n');
     text
 }
@@ -118,20 +116,21 @@ fn upward(path: &Path) -> PathBuf {
     path.components().map(|_| "..").collect()
 }
 
-/// Writes into a configuration what `git submodule init` does.
-fn register(config: &Path, submodules: &[Submodule]) -> Result<(), FileError> {
-    if submodules.is_empty() {
-        return Ok(());
-    }
-    let mut text = fs::read(config).map_err(FileError::io("read", config))?;
-    for Submodule { name, source, .. } in submodules {
-        text.extend_from_slice(b"[submodule ");
-        text.extend(quoted(name.as_bytes()));
-        text.extend_from_slice(b"]\n\tactive = true\n\turl = ");
-        text.extend(quoted(source.public().as_bytes()));
+/// Returns what `git submodule init` writes into the configuration. One that is left out is known, so
+/// that a later `git submodule update --init` gets it from the right place.
+fn registration(submodule: &SubmoduleSpec) -> Vec<u8> {
+    let mut text = b"[submodule ".to_vec();
+    text.extend(quoted(submodule.name.as_bytes()));
+    let active = if submodule.is_checked_out() { "true" } else { "false" };
+    text.extend(format!("]\n\tactive = {active}\n").into_bytes());
+    let values = [("url", Some(&submodule.url)), ("update", submodule.update.as_ref())];
+    for (key, value) in values {
+        let Some(value) = value.filter(|value| !value.is_empty()) else { continue };
+        text.extend(format!("\t{key} = ").into_bytes());
+        text.extend(quoted(value.as_bytes()));
         text.push(b'\n');
     }
-    write_atomic(config, &text, 0o644)
+    text
 }
 
 /// Makes a directory below another one, and follows no link.
@@ -152,7 +151,7 @@ fn make_directory(root: &Path, path: &Path) -> io::Result<()> {
 }
 
 /// Whether a path leads to a directory without any link.
-fn is_directory(root: &Path, path: &Path) -> bool {
+pub(super) fn is_directory(root: &Path, path: &Path) -> bool {
     let mut dir = root.to_owned();
     path.iter().all(|part| {
         dir.push(part);

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::super::sibling::{is_plain, split};
 use super::super::{Git, GitError, Source};
-use super::{MOST, Submodule, refused};
+use super::{Listed, MOST, refused};
 
 /// The file that names the submodules.
 const FILE: &str = ".gitmodules";
@@ -21,13 +21,12 @@ struct Said {
 }
 
 impl Git {
-    /// Lists the submodules of a commit that a checkout has; `source` is where the commit is from.
+    /// Lists the submodules of a commit.
     pub(super) async fn submodules(
         &self,
-        source: &Source,
         mirror: &Path,
         commit: &str,
-    ) -> Result<Vec<Submodule>, GitError> {
+    ) -> Result<Vec<Listed>, GitError> {
         let doing = "list the submodules";
         let run = || self.on_this_machine().dir(mirror);
         let list = ["ls-tree", "-z", "--end-of-options", commit, FILE];
@@ -42,7 +41,7 @@ impl Git {
         let said = run().args(["config", &blob, "--null", "--list"]).output(doing).await?;
         let list = ["ls-tree", "-r", "-z", "--end-of-options", commit];
         let commits = links(&run().args(list).output(doing).await?);
-        choose(source, &parse(&said)?, &commits)
+        choose(&parse(&said)?, &commits)
     }
 }
 
@@ -83,33 +82,29 @@ fn parse(output: &[u8]) -> Result<BTreeMap<String, Said>, GitError> {
 
 /// Picks the submodules that are there, and checks them.
 fn choose(
-    source: &Source,
     said: &BTreeMap<String, Said>,
     commits: &BTreeMap<PathBuf, String>,
-) -> Result<Vec<Submodule>, GitError> {
-    let mut chosen: BTreeMap<&Path, Submodule> = BTreeMap::new();
+) -> Result<Vec<Listed>, GitError> {
+    let mut chosen: BTreeMap<&Path, Listed> = BTreeMap::new();
     for (name, said) in said {
         let path = Path::new(OsStr::from_bytes(&said.path));
-        let (Some(commit), false) = (commits.get(path), said.update == "none") else { continue };
+        let Some(commit) = commits.get(path) else { continue };
         if name.starts_with('-') || name.contains(['\\', '\u{fffd}']) || !is_safe(name) {
             return Err(refused(name, "its name could lead elsewhere"));
         }
         if said.path.starts_with(b"-") || !is_plain(path) {
             return Err(refused(name, "its path could lead elsewhere"));
         }
-        let found = from(source, &said.url).map_err(|error| GitError::Submodule {
-            path: path.display().to_string(),
-            error: Box::new(error),
-        })?;
-        let submodule = Submodule {
+        let submodule = Listed {
             name: name.clone(),
             path: path.to_owned(),
             commit: commit.clone(),
-            source: found,
+            url: said.url.clone(),
+            update: said.update.clone(),
         };
         chosen.insert(path, submodule);
     }
-    let chosen: Vec<Submodule> = chosen.into_values().collect();
+    let chosen: Vec<Listed> = chosen.into_values().collect();
     if chosen.len() > MOST {
         return Err(refused(FILE, "it names too many"));
     }
@@ -135,7 +130,7 @@ fn is_within(inner: &str, outer: &str) -> bool {
 }
 
 /// Tells where a submodule comes from, if a repository from `above` may say so.
-fn from(above: &Source, url: &str) -> Result<Source, GitError> {
+pub(super) fn resolve_url(above: &Source, url: &str) -> Result<Source, GitError> {
     let bad = |reason| GitError::BadSource { text: super::super::source::redact(url), reason };
     let source = if url.starts_with("./") || url.starts_with("../") {
         above.relative(url)?
@@ -171,8 +166,9 @@ mod tests {
             .iter()
             .map(|(_, path, _)| format!("160000 commit {COMMIT}\t{path}\0"))
             .collect();
-        let found = choose(&source, &parse(&config)?, &super::links(links.as_bytes()))?;
-        Ok(found.iter().map(|found| found.source.public()).collect())
+        let found = choose(&parse(&config)?, &super::links(links.as_bytes()))?;
+        let urls = found.iter().map(|found| resolve_url(&source, &found.url));
+        urls.map(|url| url.map(|source| source.public())).collect()
     }
 
     #[test]
@@ -198,7 +194,7 @@ mod tests {
         }
         // A password goes where the superproject's goes, and nowhere else.
         let above = Source::parse("https://u:secret@h/a/app").unwrap();
-        let credentials = |url: &str| match from(&above, url).unwrap() {
+        let credentials = |url: &str| match resolve_url(&above, url).unwrap() {
             Source::Url { credentials, .. } => credentials.is_some(),
             _ => false,
         };
@@ -241,8 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_checked_out_counts() {
-        let source = Source::parse("https://h/a/app").unwrap();
+    fn only_submodules_of_the_commit_are_listed() {
         let config = b"core.bare\nfalse\0submodule.a.path\nx y\0submodule.a.url\n../old\0\
             submodule.a.url\n../new\0submodule.a.active\0submodule.gone.path\ngone\0\
             submodule.gone.url\next::sh\0submodule.no.path\nno\0submodule.no.url\nbad\0\
@@ -251,10 +246,11 @@ mod tests {
             "160000 commit {COMMIT}\tx y\x00160000 commit {COMMIT}\tno\x00100644 blob 1\tgone\0\
              160000 commit {COMMIT}\tb\x00160000 commit {COMMIT}\tunnamed\0"
         );
-        let found = choose(&source, &parse(config).unwrap(), &links(list.as_bytes())).unwrap();
-        let shown: Vec<_> =
-            found.iter().map(|found| (found.name.as_str(), found.source.public())).collect();
-        let expected = [("s.p.ace", "https://h/a/c"), ("a", "https://h/a/new")];
-        assert_eq!(shown, expected.map(|(name, url)| (name, url.to_owned())));
+        let found = choose(&parse(config).unwrap(), &links(list.as_bytes())).unwrap();
+        let shown: Vec<_> = found
+            .iter()
+            .map(|found| (found.name.as_str(), found.url.as_str(), found.update.as_str()))
+            .collect();
+        assert_eq!(shown, [("s.p.ace", "../c", ""), ("no", "bad", "none"), ("a", "../new", "")]);
     }
 }

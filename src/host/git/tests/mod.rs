@@ -14,6 +14,7 @@ mod lfs;
 mod mirror;
 mod resolve;
 mod sibling;
+mod submodule_settings;
 mod submodules;
 
 /// A home directory with a configuration of its own, repositories, and mirrors.
@@ -110,7 +111,11 @@ impl World {
         sibling: Option<&Sibling>,
     ) -> Result<Option<String>, GitError> {
         let mirrors = &self.path("cache/mirrors");
-        self.git.make_base(&BaseSpec { source, mirrors, commit, sibling }, dir).await
+        // What is in the mirrors by now.
+        let git = self.git.clone().offline(true);
+        let contents = git.fetch_contents(source, mirrors, commit, |_| {}).await?;
+        let submodules = &contents.submodules;
+        self.git.make_base(&BaseSpec { source, mirrors, commit, submodules, sibling }, dir).await
     }
 
     /// What lies beside the mirrors.

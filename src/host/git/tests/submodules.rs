@@ -43,6 +43,13 @@ impl Family {
         git.fetch_contents(&self.source, &mirrors, &commit, |_| {}).await?;
         Ok(commit)
     }
+
+    /// Returns what a base of what is checked out has.
+    async fn contents(&self) -> Contents {
+        let mirrors = self.world.path("cache/mirrors");
+        let commit = self.world.run(&self.app, &["rev-parse", "HEAD"]);
+        self.world.git.fetch_contents(&self.source, &mirrors, &commit, |_| {}).await.unwrap()
+    }
 }
 
 /// Runs `git submodule add`; with a path as URL as users may, and git forbids by default.
@@ -143,7 +150,7 @@ async fn submodules_share_files_too_and_their_commits_are_fetched_when_they_are_
 }
 
 #[tokio::test]
-async fn a_submodule_that_cannot_be_had_is_named() {
+async fn a_submodule_comes_from_the_local_clone_or_is_left_out_with_a_warning() {
     let family = Family::new();
     let world = &family.world;
     world.run(&family.app, &["config", "--unset-all", "submodule.the/lib \"1\".url"]);
@@ -153,10 +160,18 @@ async fn a_submodule_that_cannot_be_had_is_named() {
     let clone = family.app.join(".git/modules/the/lib \"1\"");
     let aside = world.path("aside");
     fs::rename(&clone, &aside).unwrap();
-    let error = family.fetch(&world.git).await.unwrap_err();
-    let text = error.to_string();
-    assert!(text.starts_with("the submodule vendor/my lib: the repository "), "{text}");
-    assert!(error.hint().is_some() && !error.log().is_empty(), "{error:?}");
+    let away = family.app.join("vendor/my lib/.git");
+    fs::rename(&away, world.path("link")).unwrap();
+    let (base, _) = family.base("empty", None).await;
+    assert_eq!(fs::read_dir(base.join("vendor/my lib")).unwrap().count(), 0);
+    assert_eq!(world.run(&base, &["status", "--porcelain"]), "");
+    let warning = family.contents().await.submodules[1].warning().unwrap();
+    assert!(
+        warning.starts_with("the submodule 'vendor/my lib' is empty: the repository "),
+        "{warning}"
+    );
+    assert!(warning.contains("git submodule update --init --recursive -- 'vendor/my lib'"));
+    fs::rename(world.path("link"), &away).unwrap();
     fs::rename(&aside, &clone).unwrap();
     let (base, _) = family.base("base", None).await;
     assert!(base.join("vendor/my lib/deep/inner/inner.txt").exists());
@@ -174,9 +189,9 @@ async fn a_submodule_that_cannot_be_had_is_named() {
     let nothing = format!("160000,{},vendor/my lib", "1".repeat(40));
     world.run(&family.app, &["update-index", "--cacheinfo", &nothing]);
     world.run(&family.app, &["commit", "--quiet", "-m", "nobody has it"]);
-    let error = family.fetch(&world.git).await.unwrap_err();
-    assert!(matches!(error, GitError::Submodule { .. }), "{error:?}");
-    assert!(error.to_string().contains(&"1".repeat(40)), "{error}");
+    family.fetch(&world.git).await.unwrap();
+    let lacking = family.contents().await.submodules[1].lacking.clone().unwrap();
+    assert!(lacking.contains(&"1".repeat(40)), "{lacking}");
 }
 
 #[tokio::test]
@@ -221,13 +236,20 @@ async fn what_a_repository_says_of_its_submodules_is_not_trusted() {
         ("sub", "sub", "--upload-pack=id"),
         ("sub", "sub", "../../../x"),
     ] {
-        let error = check(path, name, url).await.unwrap_err();
-        let refused = match &error {
-            GitError::Submodule { error, .. } => matches!(**error, GitError::BadSource { .. }),
-            other => matches!(other, GitError::BadSubmodule { .. }),
-        };
-        assert!(refused, "{path} {name} {url}: {error:?}");
-        assert!(error.hint().is_some());
+        match check(path, name, url).await {
+            Ok(contents) => {
+                let lacking = contents.submodules[0].lacking.clone();
+                assert!(lacking.is_some_and(|it| it.contains("names no repository")), "{url}");
+                assert!(contents.mirrors.is_empty());
+            }
+            Err(error) => {
+                assert!(
+                    matches!(error, GitError::BadSubmodule { .. }),
+                    "{path} {name} {url}: {error:?}"
+                );
+                assert!(error.hint().is_some());
+            }
+        }
     }
     assert!(!marker.exists());
 }
