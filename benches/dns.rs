@@ -83,8 +83,8 @@ fn start_filter(upstream: SocketAddr) -> SocketAddr {
             let resolver = TokioResolver::builder_with_config(config, provider).build();
             let resolver = Arc::new(resolver.expect("a resolver"));
             let sockets = Sockets { udp: vec![socket], tcp: Vec::new() };
-            let _filter =
-                Filter::serve(sockets, Example, Arc::new(Example), resolver).expect("a filter");
+            let _filter = Filter::serve(sockets, Example, Arc::new(Example), resolver, Vec::new())
+                .expect("a filter");
             std::future::pending::<()>().await;
         });
     });

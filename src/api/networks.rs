@@ -7,13 +7,13 @@ use super::app::App;
 use super::extract::{By, Document, Id, Parameters};
 use super::operations::{Started, Wait, started};
 use super::problem::Answer;
-use crate::model::{Blocked, NetworkChange, NetworkPolicy, NetworkRequest, Problem};
+use crate::model::{Blocked, NetworkChange, NetworkRequest, NetworkView, Problem};
 
 /// Show what a taskspace may reach
 #[utoipa::path(get, path = "/v1/taskspaces/{id}/network", tag = "taskspaces",
     params(("id" = String, Path, description = "The taskspace")),
-    responses((status = 200, body = NetworkPolicy), (status = 404, body = Problem)))]
-pub(crate) async fn show(State(app): State<App>, Id(id): Id) -> Answer<Json<NetworkPolicy>> {
+    responses((status = 200, body = NetworkView), (status = 404, body = Problem)))]
+pub(crate) async fn show(State(app): State<App>, Id(id): Id) -> Answer<Json<NetworkView>> {
     Ok(Json(app.engine()?.network(&id).await?))
 }
 

@@ -139,9 +139,13 @@ pub(super) fn what(body: &EventBody, operation: u64) -> String {
         EventBody::StorageChanged { level, used, limit, on_full, held } => {
             storage::changed(*level, *used, *limit, *on_full, *held)
         }
-        EventBody::NetworkRefused { destination, reason, count } => {
+        EventBody::NetworkRefused { destination, let_through, reason, count } => {
             let times = if *count == 1 { String::new() } else { format!(", {count} times") };
-            format!("refused {destination}{times}: {reason}")
+            let what = if *let_through { "let through" } else { "refused" };
+            format!("{what} {destination}{times}: {reason}")
+        }
+        EventBody::NetworkEnforced { policy } => {
+            format!("the time to observe is over: the network policy '{policy}' is enforced again")
         }
         EventBody::Missed => {
             "some events are no longer known; `taskspace list` tells how everything is".to_owned()

@@ -65,7 +65,7 @@ fn text(taskspaces: &[Recorded], now: Timestamp, width: Option<u16>, colour: boo
     let row = |taskspace: &Recorded| {
         let mut cells = row(taskspace, now);
         cells.extend(limited.then(|| Cell::new(storage::cell(taskspace))));
-        cells.extend(policed.then(|| Cell::new(network::cell(&taskspace.record.network))));
+        cells.extend(policed.then(|| network::cell(&taskspace.record.network, now)));
         cells.extend(note(&taskspace.record, now).map(Cell::new));
         cells
     };
@@ -206,12 +206,14 @@ pub(super) mod tests {
     fn a_network_policy_shows_where_one_differs() {
         let mut taskspaces = ["a", "b"].map(|id| taskspace(id, Status::Running, "webshop", None));
         let now: Timestamp = "2026-01-01T05:30:00Z".parse().unwrap();
+        let until = "2026-01-01T06:12:00Z".parse().unwrap();
         let network = &mut taskspaces[1].record.network;
         (network.name, network.observe) = ("restricted".parse().unwrap(), true);
+        network.observe_until = Some(until);
         insta::assert_snapshot!(text(&taskspaces, now, Some(120), false), @r"
         ID  STATUS   PROJECT  REF   TYPE  DEV    AGENT  AGE  NETWORK
         a   running  webshop  HEAD  rust  10001  20001  5h   open
-        b   running  webshop  HEAD  rust  10001  20001  5h   restricted (observes)
+        b   running  webshop  HEAD  rust  10001  20001  5h   restricted, OBSERVING 42m
         ");
     }
 

@@ -226,6 +226,7 @@ impl Steps {
             | EventBody::ContainerEnded(_)
             | EventBody::StorageChanged { .. }
             | EventBody::NetworkRefused { .. }
+            | EventBody::NetworkEnforced { .. }
             | EventBody::HealthChanged { .. }
             | EventBody::Missed
             | EventBody::OperationFinished { .. } => None,

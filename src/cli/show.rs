@@ -90,7 +90,7 @@ fn text(detail: &DetailView, now: Timestamp) -> String {
     let published = |it: &PublishedPort| format!("{}  (port {} in it)", it.address(), it.port);
     page.lines("Published", &record.published.iter().map(published).collect::<Vec<_>>());
 
-    network::section(&mut page, &record.network);
+    network::section(&mut page, &record.network, &detail.network_state, now);
     storage::section(&mut page, &detail.recorded, now);
     health(&mut page, detail, now);
 
@@ -211,8 +211,8 @@ mod tests {
     use super::super::list::tests::taskspace;
     use super::*;
     use crate::model::{
-        Code, LimitSource, OnFull, OperationKind, Problem, Quantity, SshHealth, Storage,
-        StorageAction, StorageHold, StorageLevel, StorageUsage, Underway,
+        Code, LimitSource, NetworkState, OnFull, OperationKind, Problem, Quantity, SshHealth,
+        Storage, StorageAction, StorageHold, StorageLevel, StorageUsage, Underway,
     };
 
     fn shown(recorded: Recorded, health: &[(Role, SshHealth)]) -> String {
@@ -231,6 +231,7 @@ mod tests {
             })
             .filter(|_| !health.is_empty()),
             volumes: Vec::new(),
+            network_state: NetworkState::default(),
         };
         text(&detail, "2026-01-01T05:30:00Z".parse().unwrap())
     }
@@ -292,13 +293,14 @@ mod tests {
         network.allow = ["example.org:443", "git"].map(|it| it.parse().unwrap()).into();
         network.deny = vec!["192.0.2.7".parse().unwrap()];
         network.observe = true;
+        network.observe_until = Some("2026-01-01T06:12:00Z".parse().unwrap());
         insta::assert_snapshot!(part(&shown(recorded, &[]), "Network", 6), @r"
         Network
           Policy      restricted
           Denied      192.0.2.7
           Allowed     example.org:443
                       git
-          Observes    what the policy would refuse is let through, and listed
+          Observing   NOT ENFORCED: what the policy would refuse is let through, and listed, for another 42m (or until `enforce`)
         ");
     }
 

@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 use crate::frames::PROTOCOL;
 use crate::model::{
     Asker, Blocked, BuildRequest, ContainerName, CreateRequest, DeleteOptions, DetailView, Event,
-    EventQuery, ExecRequest, ForkRequest, HealthView, ImageView, NetworkChange, NetworkPolicy,
+    EventQuery, ExecRequest, ForkRequest, HealthView, ImageView, NetworkChange, NetworkView,
     Operation, PlanView, ProjectView, Recorded, RegisterRequest, RegisteredContainer,
     ResizeRequest, Role, StatusView, TaskspaceId, VersionView,
 };
@@ -144,7 +144,7 @@ impl Client {
     }
 
     /// Returns the network policy of a taskspace.
-    pub async fn network(&self, id: &TaskspaceId) -> Result<NetworkPolicy> {
+    pub async fn network(&self, id: &TaskspaceId) -> Result<NetworkView> {
         self.get(&format!("/v1/taskspaces/{id}/network")).await
     }
 

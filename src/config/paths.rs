@@ -53,6 +53,8 @@ pub struct Paths {
     pub user_ssh_config: PathBuf,
     /// Directories that are there while a container may be started.
     pub permits: PathBuf,
+    /// Logs of the addresses that names have led to, one for each network that is up.
+    pub granted: PathBuf,
     /// What this user's clients of package registries are configured by.
     pub clients: ClientFiles,
     /// `CONTAINER_HOST`, as it is.
@@ -152,6 +154,7 @@ impl Paths {
             taskspaces: state_dir.join("taskspaces"),
             service_log: state_dir.join("taskspaced.log"),
             permits: runtime_dir.join(NAME).join("permits"),
+            granted: runtime_dir.join(NAME).join("granted"),
             state_dir,
             mirrors: cache.join(NAME).join("mirrors"),
             config_dirs: vec![Path::new("/etc").join(NAME), config.join(NAME)],

@@ -10,13 +10,16 @@ use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::filter::{Ledger, lasting, needed};
-use super::rules::{Grant, Rules, Verdict, Warden};
+use super::rules::{Grant, Remembered, Rules, Verdict, Warden};
 
 /// How long the warden may take: less than a client waits for its answer.
 const GRANT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How many wishes one call of the warden takes along.
 const BATCH: usize = 64;
+
+/// The time to live with which a grant is made anew that is in use.
+const HELD: u32 = 60;
 
 /// The rules of a running filter and what is granted by them.
 pub(super) struct Granting<R> {
@@ -52,9 +55,15 @@ pub(super) enum Granted {
 }
 
 impl<R: Rules> Granting<R> {
-    pub(super) fn new(rules: R) -> (Self, mpsc::Receiver<Wish<R>>) {
+    pub(super) fn new(rules: R, remembered: Vec<Remembered>) -> (Self, mpsc::Receiver<Wish<R>>) {
         let (wishes, receiver) = mpsc::channel(BATCH);
-        let state = State { rules: Arc::new(rules), ledger: Ledger::default() };
+        let mut ledger = Ledger::default();
+        let now = Instant::now();
+        for Remembered { name, address, lasting } in remembered {
+            ledger.note(&name, address, now + lasting, now);
+        }
+        ledger.retain(|(name, address), _| scope_of(&rules, name, *address).is_some());
+        let state = State { rules: Arc::new(rules), ledger };
         (Self { state: Mutex::new(state), gate: Arc::default(), wishes }, receiver)
     }
 
@@ -86,6 +95,25 @@ impl<R: Rules> Granting<R> {
             return ended();
         }
         answer.await.unwrap_or_else(|_| ended())
+    }
+
+    /// Has grants made anew that end soon, or have ended, and are in use.
+    pub(super) async fn hold(&self, is_used: impl Fn(&R::Scope, IpAddr) -> bool) {
+        let rules = self.rules();
+        let mut used: HashMap<Arc<str>, Vec<IpAddr>> = HashMap::new();
+        {
+            let state = self.lock();
+            for (name, address, rest) in state.ledger.all(Instant::now()) {
+                if rest < needed(HELD)
+                    && scope_of(&*rules, name, address).is_some_and(|it| is_used(&it, address))
+                {
+                    used.entry(Arc::clone(name)).or_default().push(address);
+                }
+            }
+        }
+        let asks =
+            used.into_iter().map(|(name, addresses)| self.ask(&rules, name, addresses, HELD));
+        futures_util::future::join_all(asks).await;
     }
 
     /// Fulfils wishes, one call of the warden at a time: those that come meanwhile go together.
@@ -173,6 +201,26 @@ impl<R: Rules> Granting<R> {
     }
 }
 
+/// Returns for what a name may lead to an address.
+fn scope_of<R: Rules>(rules: &R, name: &str, address: IpAddr) -> Option<R::Scope> {
+    match rules.judge(name) {
+        Verdict::Allowed(scope) | Verdict::Observed(scope) => {
+            rules.may_lead_to(&scope, address).then_some(scope)
+        }
+        Verdict::Refused => None,
+    }
+}
+
+/// Returns the grants that rules make of what is remembered; what is over lasts for no time.
+pub fn grants<R: Rules>(remembered: &[Remembered], rules: &R) -> Vec<Grant<R::Scope>> {
+    let grant = |it: &Remembered| {
+        let scope = scope_of(rules, &it.name, it.address)?;
+        let Remembered { name, address, lasting } = it.clone();
+        Some(Grant { name, scope, address, lasting })
+    };
+    remembered.iter().filter_map(grant).collect()
+}
+
 fn ended() -> Granted {
     Granted::Failed("the filter has ended".into())
 }
@@ -180,7 +228,7 @@ fn ended() -> Granted {
 /// A change of a filter's rules; nothing is granted until it is committed or dropped.
 ///
 /// What holds the addresses is to be changed meanwhile, in one act with the rest of the policy and
-/// with what [`Change::grants`] says. Dropped, it leaves everything as it was.
+/// with what [`grants`] makes of [`Change::remembered`]. Dropped, it leaves everything as it was.
 #[must_use]
 pub struct Change<R> {
     granting: Arc<Granting<R>>,
@@ -193,37 +241,23 @@ impl<R: Rules> Change<R> {
         Self { granting, _gate: gate }
     }
 
-    /// Returns the grants in force that other rules would make, too: those that are to hold on.
-    pub fn grants(&self, rules: &R) -> Vec<Grant<R::Scope>> {
-        let now = Instant::now();
+    /// Returns what the filter has granted so far: what is in force, and what was, by which
+    /// connections may have been made that go on.
+    pub fn remembered(&self) -> Vec<Remembered> {
         let state = self.granting.lock();
-        let mut grants = Vec::new();
-        for (name, granted) in state.ledger.in_force(now) {
-            let (Verdict::Allowed(scope) | Verdict::Observed(scope)) = rules.judge(name) else {
-                continue;
-            };
-            for (address, lasting) in granted {
-                if rules.may_lead_to(&scope, address) {
-                    let name = Arc::clone(name);
-                    grants.push(Grant { name, scope: scope.clone(), address, lasting });
-                }
-            }
-        }
-        grants
+        let remembered = state.ledger.all(Instant::now()).map(|(name, address, lasting)| {
+            let name = Arc::clone(name);
+            Remembered { name, address, lasting }
+        });
+        remembered.collect()
     }
 
-    /// Has the filter go by these rules from now on, and count as granted what
-    /// [`Change::grants`] says of them.
+    /// Has the filter go by these rules from now on, and forget what they do not grant.
     ///
     /// A question that is being looked up is answered by these.
     pub fn commit(self, rules: R) {
         let mut state = self.granting.lock();
-        state.ledger.retain(|(name, address), _| match rules.judge(name) {
-            Verdict::Allowed(scope) | Verdict::Observed(scope) => {
-                rules.may_lead_to(&scope, *address)
-            }
-            Verdict::Refused => false,
-        });
+        state.ledger.retain(|(name, address), _| scope_of(&rules, name, *address).is_some());
         state.rules = Arc::new(rules);
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use hickory_proto::op::ResponseCode;
@@ -21,8 +21,8 @@ use super::upstream::{Found, LookupError, Upstream};
 /// How often it is looked whether the configuration has changed.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How long a server may take before it is asked again, and others are. Below what a client waits,
-/// so that one that does not answer does not have every lookup fail.
+/// How long a server may take before the next one is asked. Below what a client waits, so that one that
+/// does not answer does not have every lookup fail.
 const SERVER_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// How many answers are remembered, for all taskspaces; one has 64 KiB at most.
@@ -42,9 +42,23 @@ pub struct HostResolver {
     current: Mutex<Current>,
 }
 
+/// Servers in the order in which they are asked.
+///
+/// resolv.conf(5): "the resolver library queries them in the order listed", the next one when one does not
+/// answer. What one says counts, also that a name does not exist: another one may know other names.
+#[derive(Clone)]
+struct Servers(Arc<[Server]>);
+
+/// One server.
+struct Server {
+    resolver: TokioResolver,
+    /// For servers that take a question with EDNS for malformed (RFC 6891, 7).
+    plain: TokioResolver,
+}
+
 #[derive(Default)]
 struct Current {
-    resolver: Option<TokioResolver>,
+    servers: Option<Servers>,
     looked: Option<Instant>,
     /// What tells that the file is another one.
     seen: Option<(SystemTime, u64, u64)>,
@@ -64,8 +78,8 @@ impl HostResolver {
             server
         };
         let config = ResolverConfig::from_name_servers(servers.iter().map(server).collect());
-        let resolver = Some(build(config, ResolverOpts::default())?);
-        Ok(Self { path: None, current: Mutex::new(Current { resolver, ..Current::default() }) })
+        let servers = Some(Servers::new(&config, &ResolverOpts::default())?);
+        Ok(Self { path: None, current: Mutex::new(Current { servers, ..Current::default() }) })
     }
 
     /// Goes by a file such as `/etc/resolv.conf`, also when it changes.
@@ -73,8 +87,8 @@ impl HostResolver {
         Self { path: Some(path), current: Mutex::default() }
     }
 
-    /// Returns a resolver by the file as it is now; by what it was when it can no longer be used.
-    fn resolver(&self) -> Result<TokioResolver, LookupError> {
+    /// Returns the servers by the file as it is now; by what it was when it can no longer be used.
+    fn servers(&self) -> Result<Servers, LookupError> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if let Some(path) = &self.path
@@ -82,16 +96,16 @@ impl HostResolver {
         {
             current.looked = Some(now);
             if let Err(error) = refresh(path, &mut current) {
-                let Some(resolver) = &current.resolver else {
+                let Some(servers) = &current.servers else {
                     // The next one looks again.
                     current.looked = None;
                     return Err(error);
                 };
                 warn!(error = &error as &dyn std::error::Error, "the former servers are asked");
-                return Ok(resolver.clone());
+                return Ok(servers.clone());
             }
         }
-        current.resolver.clone().ok_or_else(|| NetError::NoConnections.into())
+        current.servers.clone().ok_or_else(|| NetError::NoConnections.into())
     }
 }
 
@@ -106,7 +120,7 @@ fn refresh(path: &Path, current: &mut Current) -> Result<(), LookupError> {
     let text = fs::read(path).map_err(unreadable)?;
     let unusable = |source| LookupError::Configuration { path: path.to_owned(), source };
     let (config, options) = parse_resolv_conf(text).map_err(unusable)?;
-    current.resolver = Some(build(config, options).map_err(unusable)?);
+    current.servers = Some(Servers::new(&config, &options).map_err(unusable)?);
     current.seen = seen;
     Ok(())
 }
@@ -117,7 +131,6 @@ pub(super) fn build(
 ) -> Result<TokioResolver, NetError> {
     options.use_hosts_file = ResolveHosts::Never;
     options.timeout = options.timeout.min(SERVER_TIMEOUT);
-    options.edns0 = true;
     options.cache_size = CACHED;
     options.max_active_requests = MAX_ACTIVE;
     // They are followed once more, and all of them count for how long an answer holds.
@@ -128,7 +141,41 @@ pub(super) fn build(
 
 impl Upstream for HostResolver {
     async fn lookup(&self, name: &Name, kind: RecordType) -> Result<Found, LookupError> {
-        Upstream::lookup(&self.resolver()?, name, kind).await
+        self.servers()?.lookup(name, kind).await
+    }
+}
+
+impl Servers {
+    fn new(config: &ResolverConfig, options: &ResolverOpts) -> Result<Self, NetError> {
+        let server = |server: &NameServerConfig| {
+            let alone = || ResolverConfig::from_name_servers(vec![server.clone()]);
+            let with = |edns0| {
+                let mut options = options.clone();
+                // A question that is lost is sent again within this time.
+                (options.edns0, options.attempts) = (edns0, 1);
+                build(alone(), options)
+            };
+            Ok(Server { resolver: with(true)?, plain: with(false)? })
+        };
+        let servers = config.name_servers().iter().map(server).collect::<Result<_, NetError>>()?;
+        Ok(Self(servers))
+    }
+
+    async fn lookup(&self, name: &Name, kind: RecordType) -> Result<Found, LookupError> {
+        let mut last = LookupError::from(NetError::NoConnections);
+        for Server { resolver, plain } in &*self.0 {
+            let found = match Upstream::lookup(resolver, name, kind).await {
+                Err(LookupError::Unanswered(NetError::Dns(DnsError::ResponseCode(
+                    ResponseCode::FormErr | ResponseCode::NotImp,
+                )))) => Upstream::lookup(plain, name, kind).await,
+                found => found,
+            };
+            match found {
+                Ok(found) => return Ok(found),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
     }
 }
 
@@ -151,7 +198,61 @@ impl Upstream for TokioResolver {
 
 #[cfg(test)]
 mod tests {
+    use std::net::UdpSocket;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+
+    /// Answers every question with a code and no records, or not at all; returns its address and how often
+    /// it was asked.
+    fn server(code: Option<u8>, knows_edns: bool) -> (SocketAddr, Arc<AtomicUsize>) {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 1500];
+            while let Ok((length, peer)) = socket.recv_from(&mut buffer) {
+                count.fetch_add(1, Ordering::Relaxed);
+                let Some(code) = code else { continue };
+                let query = &buffer[..length];
+                // The count of additional records: one, where the question has EDNS.
+                let has_edns = query[11] != 0;
+                let end = 12 + query[12..].iter().position(|byte| *byte == 0).unwrap() + 5;
+                let mut reply = query[..end].to_vec();
+                (reply[2], reply[11]) = (0x81, 0);
+                reply[3] = 0x80 | if has_edns && !knows_edns { 1 } else { code };
+                socket.send_to(&reply, peer).unwrap();
+            }
+        });
+        (address, asked)
+    }
+
+    async fn exists(servers: &[SocketAddr]) -> Option<bool> {
+        let host = HostResolver::asking(servers).unwrap();
+        let name = Name::from_ascii("git.example.org.").unwrap();
+        host.lookup(&name, RecordType::A).await.ok().map(|found| found.exists)
+    }
+
+    #[tokio::test]
+    async fn servers_are_asked_in_their_order_and_the_first_answer_counts() {
+        const NO_ERROR: u8 = 0;
+        const SERVER_FAILURE: u8 = 2;
+        const NO_NAME: u8 = 3;
+        let (knows, _) = server(Some(NO_ERROR), true);
+        let (public, asked) = server(Some(NO_NAME), true);
+        assert_eq!(exists(&[knows, public]).await, Some(true));
+        assert_eq!(asked.load(Ordering::Relaxed), 0);
+        assert_eq!(exists(&[public, knows]).await, Some(false));
+        // One that fails, or says nothing, is passed over.
+        let (fails, _) = server(Some(SERVER_FAILURE), true);
+        let (mute, _) = server(None, true);
+        assert_eq!(exists(&[fails, mute, knows]).await, Some(true));
+        assert_eq!(exists(&[fails]).await, None);
+        // One that does not know EDNS is asked without.
+        let (old, _) = server(Some(NO_ERROR), false);
+        assert_eq!(exists(&[old, public]).await, Some(true));
+    }
 
     #[test]
     fn the_configuration_is_read_again_when_it_has_changed() {
@@ -161,7 +262,7 @@ mod tests {
         let ndots = || {
             // As if the time had passed.
             host.current.lock().unwrap().looked = None;
-            host.resolver().map(|resolver| resolver.options().ndots)
+            host.servers().map(|servers| servers.0[0].resolver.options().ndots)
         };
         assert!(matches!(ndots(), Err(LookupError::Read { .. })));
         fs::write(&path, "search example.org\n").unwrap();
@@ -169,7 +270,7 @@ mod tests {
         fs::write(&path, "nameserver 192.0.2.1\noptions ndots:2\n").unwrap();
         assert_eq!(ndots().unwrap(), 2);
         fs::write(&path, "nameserver 192.0.2.1\noptions ndots:12\n").unwrap();
-        assert_eq!(host.resolver().unwrap().options().ndots, 2, "looked at too often");
+        assert_eq!(host.servers().unwrap().0[0].resolver.options().ndots, 2, "looked at too often");
         assert_eq!(ndots().unwrap(), 12);
         fs::remove_file(&path).unwrap();
         assert_eq!(ndots().unwrap(), 12);

@@ -15,6 +15,11 @@ pub trait Rules: Send + Sync + 'static {
     /// What an allowed name is allowed for, such as its ports; the filter only hands it on.
     type Scope: Clone + Send + Sync + 'static;
 
+    /// Returns the addresses of a name that nobody is asked for, and that need no grant.
+    fn fixed(&self, _name: &str) -> Option<Vec<IpAddr>> {
+        None
+    }
+
     /// Tells what is to be done about a name.
     fn judge(&self, name: &str) -> Verdict<Self::Scope>;
 
@@ -44,8 +49,25 @@ pub struct Grant<S> {
     pub scope: S,
     /// Where it led to.
     pub address: IpAddr,
-    /// For how long from now on.
+    /// For how long from now on; not at all where that is over.
     pub lasting: Duration,
+}
+
+/// An address that a name has led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// The name that was asked for.
+    pub name: Arc<str>,
+    /// Where it led to.
+    pub address: IpAddr,
+    /// For how long that is in force still; zero where it is no longer.
+    pub lasting: Duration,
+}
+
+impl<S> From<Grant<S>> for Remembered {
+    fn from(Grant { name, address, lasting, .. }: Grant<S>) -> Self {
+        Self { name, address, lasting }
+    }
 }
 
 /// A question that was not answered as it would have been without rules.
@@ -62,8 +84,10 @@ pub struct Refusal {
 /// Why a question was not answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The rules refuse the name, or would if they did not observe.
+    /// The rules refuse the name.
     NotAllowed,
+    /// The rules would refuse the name if they did not observe: it was answered.
+    Observed,
     /// It has bytes that no name of a host has, so no rule can be meant for it.
     NotAHostname,
     /// It leads only to addresses that it may not lead to: some of these.

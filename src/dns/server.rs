@@ -1,11 +1,12 @@
 //! Answers on sockets that somebody else has opened.
 
 use std::io;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::RData;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -13,7 +14,7 @@ use tracing::debug;
 
 use super::filter::{Outcome, Query, Reading, Sifted, Transport, Treatment, read, sift};
 use super::granting::{Change, Granted, Granting};
-use super::rules::{Reason, Refusal, Rules, Verdict, Warden};
+use super::rules::{Reason, RecordType, Refusal, Remembered, Rules, Verdict, Warden};
 use super::upstream::{Found, Upstream};
 use super::{tcp, udp};
 
@@ -47,7 +48,8 @@ pub struct Filter<R: Rules> {
 }
 
 impl<R: Rules> Filter<R> {
-    /// Answers on these sockets, from within a runtime.
+    /// Answers on these sockets, from within a runtime; goes on with what an earlier filter has
+    /// granted.
     ///
     /// # Errors
     /// When the sockets cannot be used.
@@ -56,11 +58,12 @@ impl<R: Rules> Filter<R> {
         rules: R,
         warden: Arc<W>,
         upstream: Arc<U>,
+        remembered: Vec<Remembered>,
     ) -> io::Result<Self> {
         let Sockets { udp, tcp } = sockets;
         let udp = udp.into_iter().map(udp::adopt).collect::<io::Result<Vec<_>>>()?;
         let tcp = tcp.into_iter().map(tcp::adopt).collect::<io::Result<Vec<_>>>()?;
-        let (granting, wishes) = Granting::new(rules);
+        let (granting, wishes) = Granting::new(rules, remembered);
         let granting = Arc::new(granting);
         let clerk = Clerk {
             granting: Arc::clone(&granting),
@@ -85,12 +88,31 @@ impl<R: Rules> Filter<R> {
     pub async fn change(&self) -> Change<R> {
         Change::begin(Arc::clone(&self.granting)).await
     }
+
+    /// Has grants last on that would end soon, or have ended, and by which an address is in use.
+    pub async fn hold(&self, is_used: impl Fn(&R::Scope, IpAddr) -> bool) {
+        self.granting.hold(is_used).await;
+    }
 }
 
 impl<R: Rules> Drop for Filter<R> {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// For how many seconds it holds where a name leads that nobody is asked for.
+const FIXED_TTL: u32 = 60;
+
+/// Returns the answer for a name that nobody is asked for.
+fn fixed(kind: RecordType, addresses: &[IpAddr]) -> Outcome {
+    let value = |address: &IpAddr| match (kind, address) {
+        (RecordType::A, IpAddr::V4(v4)) => Some(RData::A((*v4).into())),
+        (RecordType::AAAA, IpAddr::V6(v6)) => Some(RData::AAAA((*v6).into())),
+        _ => None,
+    };
+    let values: Vec<RData> = addresses.iter().filter_map(value).collect();
+    if values.is_empty() { Outcome::Nothing(None) } else { Outcome::Values(values, FIXED_TTL) }
 }
 
 /// Answers questions, whichever way they come.
@@ -126,10 +148,15 @@ impl<R: Rules, W: Warden<R::Scope>, U: Upstream> Clerk<R, W, U> {
         // Once more after the lookup, and for each time that the rules change meanwhile.
         loop {
             let rules = self.granting.rules();
+            if let Some(addresses) = rules.fixed(&name) {
+                return fixed(query.kind(), &addresses);
+            }
             let verdict = rules.judge(&name);
             if !told && !matches!(verdict, Verdict::Allowed(_)) && !query.is_reverse() {
                 told = true;
-                self.refuse(query, Reason::NotAllowed);
+                let is_observed = matches!(verdict, Verdict::Observed(_));
+                let reason = if is_observed { Reason::Observed } else { Reason::NotAllowed };
+                self.refuse(query, reason);
             }
             let (Verdict::Allowed(scope) | Verdict::Observed(scope)) = verdict else {
                 return Outcome::Blocked;

@@ -4,6 +4,7 @@ mod scene;
 mod table;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::op::{Message, ResponseCode};
@@ -12,7 +13,7 @@ use tokio::net::TcpStream;
 
 use super::*;
 use scene::{
-    Client, INTERNAL, Names, Scene, Way, grant, none, query, refusal, said, until, values,
+    Client, FIXED, INTERNAL, Names, Scene, Way, grant, none, query, refusal, said, until, values,
 };
 use table::TTL;
 
@@ -96,7 +97,7 @@ async fn who_observes_answers_and_tells() {
     scene.filter.change().await.commit(Names { allowed: Vec::new(), observe: true });
     assert_eq!(said(&scene.ask("www.example.org", RecordType::A).await), values(&["192.0.2.1"]));
     assert_eq!(scene.book.granted(), [grant("www.example.org", 0, "192.0.2.1")]);
-    assert_eq!(scene.book.told(), [refusal("www.example.org", "A", Reason::NotAllowed)]);
+    assert_eq!(scene.book.told(), [refusal("www.example.org", "A", Reason::Observed)]);
 }
 
 #[tokio::test]
@@ -274,13 +275,13 @@ async fn a_change_carries_on_what_is_still_allowed() {
 
     let rules = Names { allowed: vec![("a.example.org", 22)], observe: false };
     let change = scene.filter.change().await;
-    let carried = change.grants(&rules);
+    let carried = grants(&change.remembered(), &rules);
     assert_eq!(carried.len(), 1);
     assert_eq!((&*carried[0].name, carried[0].scope), ("a.example.org", 22));
     // One that comes to nothing leaves everything as it was.
     drop(change);
     let change = scene.filter.change().await;
-    assert_eq!(change.grants(&rules).len(), 1);
+    assert_eq!(grants(&change.remembered(), &rules).len(), 1);
     change.commit(rules);
     // It is in force already.
     assert_eq!(said(&scene.ask("a.example.org", RecordType::A).await), values(&["192.0.2.1"]));
@@ -289,6 +290,47 @@ async fn a_change_carries_on_what_is_still_allowed() {
     scene.allow(&[("*.example.org", 443)]).await;
     scene.ask("b.example.org", RecordType::A).await;
     assert_eq!(scene.book.granted(), [grant("b.example.org", 443, "192.0.2.2")]);
+}
+
+#[tokio::test]
+async fn fixed_names_are_answered_without_a_lookup_or_a_grant() {
+    let scene = Scene::new(&[], &[]).await;
+    let reply = scene.ask(FIXED, RecordType::A).await;
+    assert_eq!(said(&reply), values(&["169.254.1.2"]));
+    let reply = scene.ask(FIXED, RecordType::AAAA).await;
+    assert_eq!(said(&reply), none(ResponseCode::NoError));
+    assert_eq!((scene.book.calls(), scene.table.asked_in_all()), (0, 0));
+    assert_eq!(scene.book.told(), []);
+}
+
+#[tokio::test]
+async fn grants_that_are_over_are_remembered_and_held_where_they_are_in_use() {
+    let [one, other] = [1, 2].map(|last| IpAddr::from([192, 0, 2, last]));
+    let remembered = |name: &str, address, seconds| {
+        let lasting = Duration::from_secs(seconds);
+        Remembered { name: name.into(), address, lasting }
+    };
+    let earlier = vec![
+        remembered("a.example.org", one, 0),
+        remembered("b.example.org", other, 0),
+        remembered("long.example.org", other, 900),
+        remembered("refused.example.net", one, 900),
+    ];
+    let allowed = [("*.example.org", 443)];
+    let scene = Scene::remembering(&allowed, &["long.example.org A 192.0.2.2"], earlier).await;
+    let change = scene.filter.change().await;
+    let mut names: Vec<_> = change.remembered().into_iter().map(|it| it.name).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["a.example.org", "b.example.org", "long.example.org"].map(Arc::from));
+    drop(change);
+    // What an earlier filter has granted needs no new grant as long as it lasts.
+    scene.ask("long.example.org", RecordType::A).await;
+    assert_eq!(scene.book.granted(), []);
+    scene.filter.hold(|port, address| *port == 443 && address == one).await;
+    assert_eq!(scene.book.granted(), [grant("a.example.org", 443, "192.0.2.1")]);
+    // It lasts by now.
+    scene.filter.hold(|_, address| address == one).await;
+    assert_eq!(scene.book.granted(), []);
 }
 
 #[tokio::test]

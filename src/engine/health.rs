@@ -95,6 +95,7 @@ impl Inner {
                     self.measure_all().await;
                     self.confirm_quotas().await;
                     self.follow_addresses().await;
+                    self.hold_used_addresses().await;
                     self.tell_refusals().await;
                 }
             }

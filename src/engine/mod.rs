@@ -199,6 +199,7 @@ impl Engine {
         tokio::spawn(inner.clone().watch_monitors());
         tokio::spawn(inner.clone().watch_retention());
         tokio::spawn(inner.clone().watch_health());
+        tokio::spawn(inner.clone().watch_observed());
         tokio::spawn(inner.clone().watch_storage());
         tokio::spawn(inner.clone().watch_containers());
         tokio::spawn(inner.clone().watch_ports());

@@ -67,7 +67,7 @@ impl Acting {
 
     /// Removes the pod; one of that name that is somebody else's is left alone.
     pub(super) async fn remove_pod(&self) -> Result<(), Problem> {
-        self.engine.networks.forget(&self.id).await;
+        self.engine.forget_network(&self.id).await;
         if let Some(pod) = self.engine.own_pod(&self.podman, &self.id).await? {
             let patience = self.engine.stop_seconds();
             absent_is_fine(twice(|| self.podman.remove_pod(&pod.id, true, patience)).await)?;
@@ -82,7 +82,7 @@ impl Acting {
 
     /// Stops the pod; one of that name that is somebody else's is left alone.
     pub(super) async fn stop_pod(&self) -> Result<(), Problem> {
-        self.engine.networks.forget(&self.id).await;
+        self.engine.forget_network(&self.id).await;
         let Some(pod) = self.engine.own_pod(&self.podman, &self.id).await? else {
             return self.free_ports().await;
         };

@@ -46,8 +46,14 @@ pub(crate) fn network(error: &PodNetworkError) -> Problem {
 }
 
 pub(crate) fn unresolved(error: &ResolveError) -> Problem {
-    Problem::new(Code::PolicyUnenforceable, error.to_string())
-        .hint("`taskspace policy list` shows which policies there are")
+    let hint = match error {
+        ResolveError::Service { service, .. } => format!(
+            "name its port in settings.yaml (`network: {{host_services: {{{service}: PORT}}}}`) or in \
+             the policy, or take it out with `taskspace network … reset host:{service}`"
+        ),
+        _ => "`taskspace policy list` shows which policies there are".to_owned(),
+    };
+    Problem::new(Code::PolicyUnenforceable, error.to_string()).hint(hint)
 }
 
 pub(crate) fn bounds(error: &BoundsError) -> Problem {

@@ -21,7 +21,7 @@ impl Engine {
         let document = self.inner.document().await?;
         let recorded = |(id, record): (&TaskspaceId, &Shared<Record>)| Recorded {
             id: id.clone(),
-            record: Record::clone(record),
+            record: self.inner.shown(Record::clone(record)),
             written: self.inner.written.of(id),
         };
         Ok(document.taskspaces.iter().map(recorded).collect())
@@ -61,7 +61,12 @@ impl Engine {
             usage: self.inner.usage.of(id),
             containers,
             volumes,
-            recorded: Recorded { id: id.clone(), record, written: self.inner.written.of(id) },
+            network_state: self.inner.network_state(&record).1,
+            recorded: Recorded {
+                id: id.clone(),
+                record: self.inner.shown(record),
+                written: self.inner.written.of(id),
+            },
         })
     }
 

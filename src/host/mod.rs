@@ -13,6 +13,7 @@ pub mod disk;
 pub mod files;
 pub mod forwarders;
 pub mod git;
+pub mod grant_log;
 pub mod knock;
 pub mod monitors;
 pub mod open_files;

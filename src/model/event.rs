@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AgentName, Conflict, ContainerName, ContainerState, Ending, OnFull, OperationKind,
-    OperationState, Priority, Problem, Quantity, Role, Status, StorageAction, StorageLevel, Target,
-    TaskspaceId,
+    OperationState, PolicyName, Priority, Problem, Quantity, Role, Status, StorageAction,
+    StorageLevel, Target, TaskspaceId,
 };
 
 /// How a step of an operation ended.
@@ -145,10 +145,19 @@ pub enum EventBody {
     NetworkRefused {
         /// A name, or an address with port and protocol.
         destination: String,
+        /// Whether it was let through all the same, to be observed.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        let_through: bool,
         /// Why.
         reason: String,
         /// How often since it was last told.
         count: u64,
+    },
+    /// A network policy that was only observed for a while is enforced again.
+    NetworkEnforced {
+        /// The policy.
+        #[schema(value_type = String)]
+        policy: PolicyName,
     },
     /// Events after the one from which on was asked are no longer kept: look at the whole again.
     Missed,
@@ -236,6 +245,7 @@ impl EventBody {
             Self::HealthChanged { .. } => "health-changed",
             Self::StorageChanged { .. } => "storage-changed",
             Self::NetworkRefused { .. } => "network-refused",
+            Self::NetworkEnforced { .. } => "network-enforced",
             Self::Missed => "missed",
             Self::OperationFinished { .. } => "operation-finished",
             Self::ContainerChanged { .. } => "container-changed",

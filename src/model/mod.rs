@@ -43,8 +43,10 @@ pub use event::{Event, EventBody, EventQuery, StepOutcome};
 pub use id::{IdError, TaskspaceId};
 pub(crate) use network::joined;
 pub use network::{
-    AddressRange, Blocked, Destination, DomainName, GroupName, NamePattern, NetworkChange,
-    NetworkPolicy, NetworkRequest, PolicyName, PortRange, PortSet, Protocol, ServiceName,
+    AddressRange, Blocked, Destination, DomainName, GroupName, HOST_ADDRESSES, HOST_ALIAS,
+    HOST_NAME, HostServiceView, NamePattern, NetworkChange, NetworkPolicy, NetworkRequest,
+    NetworkState, NetworkView, OBSERVE_SECONDS, OBSERVE_SECONDS_MOST, PolicyName, PortRange,
+    PortSet, Protocol, ServiceName,
 };
 pub use operation::{Operation, OperationKind, OperationState};
 pub use problem::{Code, Problem};

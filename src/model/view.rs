@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CoordinationView, Ending, ImageRef, Operation, Problem, Recorded, Role, Status, TaskspaceId,
+    CoordinationView, Ending, ImageRef, NetworkState, Operation, Problem, Recorded, Role, Status,
+    TaskspaceId,
 };
 
 /// The program's version and the API's.
@@ -157,6 +158,9 @@ pub struct DetailView {
     pub usage: Option<Usage>,
     /// Its volumes.
     pub volumes: Vec<VolumeView>,
+    /// What belongs to its network policy.
+    #[serde(default)]
+    pub network_state: NetworkState,
 }
 
 /// One image.

@@ -1,13 +1,13 @@
 //! What nft loads into a pod's network for a policy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use crate::model::{DomainName, NamePattern, PortRange, Protocol, Role};
+use crate::model::{DomainName, HOST_ADDRESSES, NamePattern, PortRange, Protocol, Role};
 use crate::policy::network::{AddressRule, NameAnswer, Openness, PortsByProtocol, Resolved};
 use crate::render::{NftFamily, NftPorts, NftRuleset, NftScope};
 
@@ -16,6 +16,9 @@ pub const TABLE: &str = "taskspace";
 
 /// What the names of the sets begin with in which stands what was refused.
 pub const REFUSED_SETS: &str = "refused";
+
+/// What the names of the sets begin with in which stands what was let through to be observed.
+pub const OBSERVED_SETS: &str = "observed";
 
 /// How many different places are remembered that were refused.
 pub const REFUSED_SIZE: u32 = 4096;
@@ -55,7 +58,7 @@ pub struct NamedAddress {
     pub address: IpAddr,
     /// What the name is allowed or denied for.
     pub scopes: NameScopes,
-    /// For how long from now on.
+    /// For how long from now on; for no time where only connections go on that it was good for.
     pub lasting: Duration,
 }
 
@@ -79,6 +82,11 @@ impl Ruleset {
         Self { resolved, scopes }
     }
 
+    /// Returns the ports of the services of the host that may be reached.
+    pub fn services(&self) -> BTreeSet<u16> {
+        self.resolved.services.iter().map(|service| service.port).collect()
+    }
+
     /// Returns the policy that they are of.
     pub fn policy(&self) -> &Resolved {
         &self.resolved
@@ -95,18 +103,30 @@ impl Ruleset {
         Some(NameScopes(numbers.map(|(number, _)| number).collect()))
     }
 
+    /// Whether the addresses of a name are let through on a port because of it.
+    pub fn lets_through(&self, scopes: &NameScopes, protocol: Protocol, port: u16) -> bool {
+        let mut scopes = scopes.0.iter().filter_map(|number| self.scopes.get(*number));
+        scopes.any(|scope| !scope.denies && scope.ports.contains(protocol, port))
+    }
+
     /// Returns what the template of the rules needs, with the addresses of names that are let through
-    /// already.
-    pub fn view(&self, named: &[NamedAddress]) -> NftRuleset {
+    /// already, or were.
+    ///
+    /// `forwarded` has the port on the pod's loopback for each port of a service of the host that is
+    /// reached there.
+    /// What is only observed is let through for as long as `observing` says, whatever becomes of the
+    /// service.
+    pub fn view(
+        &self,
+        named: &[NamedAddress],
+        forwarded: &BTreeMap<u16, u16>,
+        observing: Duration,
+    ) -> NftRuleset {
         let resolved = &self.resolved;
-        let mut services: Vec<u16> = resolved.services.iter().map(|it| it.port).collect();
-        services.sort_unstable();
-        services.dedup();
-        let verdict = match (resolved.like, resolved.observe) {
-            (Openness::Open, _) => "pass",
-            (_, true) => "observe",
-            (_, false) => "refuse",
-        };
+        let services = self.services().into_iter().collect();
+        let is_open = resolved.like == Openness::Open;
+        let verdict = if is_open { "pass" } else { "refuse" };
+        let observing = if resolved.observe && !is_open { observing.as_secs() } else { 0 };
         let scopes = self.scopes.iter().enumerate().map(|(number, scope)| NftScope {
             number,
             denies: scope.denies,
@@ -119,10 +139,14 @@ impl Ruleset {
                 })
                 .collect(),
             elements: elements_of(number, named),
+            kept: kept_of(number, named),
         });
         NftRuleset {
             table: TABLE,
             mark: self.mark(),
+            // Another one than those of policies, but for two that are next to each other.
+            observed_mark: self.mark().checked_add(1).unwrap_or(CALLER_MARK + 1),
+            observing,
             verdict,
             // Who is denied names could ask somebody else for their addresses.
             own_dns_only: !resolved.denied_names.is_empty(),
@@ -130,6 +154,10 @@ impl Ruleset {
             named_size: NAMED_SIZE,
             ssh_ports: Role::ALL.map(Role::port).into(),
             services,
+            forwarded: forwarded
+                .iter()
+                .map(|(port, inside)| format!("{port} : {inside}"))
+                .collect(),
             families: vec![self.family(true), self.family(false)],
             scopes: scopes.collect(),
             refused_size: REFUSED_SIZE,
@@ -150,6 +178,7 @@ impl Ruleset {
             version,
             keyword,
             kind,
+            gateway: HOST_ADDRESSES[usize::from(!is_v4)],
             host: host.map(ToString::to_string).collect(),
             closed: closed.map(|range| span(range.first(), range.last())).collect(),
             barred: barred(denied, is_v4),
@@ -195,9 +224,12 @@ pub fn additions(named: &[NamedAddress]) -> String {
 
 /// Returns what nft has to do to forget what was refused.
 pub fn forget_refused() -> String {
-    ["refused4", "refused6", "refused_others4", "refused_others6"]
-        .map(|set| format!("flush set inet {TABLE} {set}\n"))
-        .concat()
+    let sets = [REFUSED_SETS, OBSERVED_SETS].map(|kind| {
+        ["4", "6", "_others4", "_others6"]
+            .map(|end| format!("flush set inet {TABLE} {kind}{end}\n"))
+            .concat()
+    });
+    sets.concat()
 }
 
 /// Returns a name that a pattern is about, and, if it can be, no narrower one: the ports of all names are
@@ -212,11 +244,23 @@ fn elements_of(scope: usize, named: &[NamedAddress]) -> BTreeMap<&'static str, V
         .into()
 }
 
+/// Returns the addresses in a scope, by their version, whether or not they are let through still.
+fn kept_of(scope: usize, named: &[NamedAddress]) -> BTreeMap<&'static str, BTreeSet<IpAddr>> {
+    let is_in = |it: &&NamedAddress| it.scopes.0.contains(&scope);
+    let (v4, v6) = named
+        .iter()
+        .filter(is_in)
+        .map(|it| it.address)
+        .partition(|address: &IpAddr| address.is_ipv4());
+    [("4", v4), ("6", v6)].into()
+}
+
 /// Returns for how many seconds addresses are in a scope, by their version: a set has an address once, however
 /// many names lead to it.
 fn longest(scope: usize, named: &[NamedAddress]) -> [(&'static str, BTreeMap<IpAddr, u64>); 2] {
     let mut longest: BTreeMap<IpAddr, u64> = BTreeMap::new();
-    for it in named.iter().filter(|it| it.scopes.0.contains(&scope)) {
+    let is_in = |it: &&NamedAddress| !it.lasting.is_zero() && it.scopes.0.contains(&scope);
+    for it in named.iter().filter(is_in) {
         let seconds = longest.entry(it.address).or_default();
         *seconds = it.lasting.as_secs().max(1).max(*seconds);
     }
@@ -268,7 +312,8 @@ mod tests {
             texts.iter().map(|text| text.parse().unwrap()).collect()
         };
         let name = policy.parse().unwrap();
-        let policy = NetworkPolicy { name, allow: list(allow), deny: list(deny), observe: false };
+        let (allow, deny) = (list(allow), list(deny));
+        let policy = NetworkPolicy { allow, deny, ..NetworkPolicy::new(name) };
         let facts =
             HostFacts { addresses: vec!["192.0.2.1".parse().unwrap()], ..HostFacts::default() };
         let networks = Networks::from_files(&NetworkFile::built_in(), &BTreeMap::new()).unwrap();
@@ -276,7 +321,7 @@ mod tests {
     }
 
     fn text(ruleset: &Ruleset, named: &[NamedAddress]) -> String {
-        nft_ruleset(&ruleset.view(named)).unwrap()
+        nft_ruleset(&ruleset.view(named, &BTreeMap::new(), Duration::ZERO)).unwrap()
     }
 
     fn named(ruleset: &Ruleset, name: &str, address: &str) -> NamedAddress {
@@ -317,6 +362,7 @@ mod tests {
             "ip daddr . meta l4proto . th dport @allowed4 goto pass",
             "ip daddr @named4_0 tcp dport { 80 } goto refuse",
             "ip daddr @named4_1 tcp dport { 443 } goto pass",
+            "established,related ct mark != 0 ip daddr @kept4_1 tcp dport { 443 } goto pass",
             "th dport { 53, 853 } goto refuse",
             "ip daddr @closed4 goto refuse",
             "        goto pass\n    }\n\n    chain host",
@@ -334,6 +380,24 @@ mod tests {
     }
 
     #[test]
+    fn an_address_whose_time_is_over_is_kept_for_connections_only() {
+        let ruleset = ruleset("restricted", &["a.example.org:443"], &[]);
+        let mut over = named(&ruleset, "a.example.org", "198.51.100.7");
+        over.lasting = Duration::ZERO;
+        let lasting = named(&ruleset, "a.example.org", "198.51.100.8");
+        assert!(ruleset.lets_through(&over.scopes, Protocol::Tcp, 443));
+        assert!(!ruleset.lets_through(&over.scopes, Protocol::Tcp, 80));
+        let number = over.scopes.0[0];
+        let text = text(&ruleset, &[over, lasting]);
+        let elements = |set: &str| {
+            let set = &text[text.find(&format!("set {set}_{number} ")).unwrap()..];
+            set[..set.find("    }").unwrap()].lines().last().unwrap().trim().to_owned()
+        };
+        assert_eq!(elements("named4"), "elements = { 198.51.100.8 timeout 300s }");
+        assert_eq!(elements("kept4"), "elements = { 198.51.100.7, 198.51.100.8 }");
+    }
+
+    #[test]
     fn what_is_denied_on_all_ports_is_denied_without_ports_too() {
         let deny =
             ["198.51.100.0/25", "198.51.100.128/25:1-65535/tcp", "2001:db8::7", "192.0.2.9:80"];
@@ -345,6 +409,21 @@ mod tests {
         assert_eq!(barred("4"), "elements = { 198.51.100.0-198.51.100.127 }");
         assert_eq!(barred("6"), "elements = { 2001:db8::7 }");
         assert!(text.contains("ip daddr @barred4 goto refuse"), "{text}");
+    }
+
+    #[test]
+    fn services_of_the_host_are_led_to_where_they_are_forwarded() {
+        let ruleset = ruleset("open", &[], &[]);
+        assert!(!text(&ruleset, &[]).contains("redirect"));
+        let forwarded = [(5432, 41_001), (8791, 41_002)].into();
+        let text = nft_ruleset(&ruleset.view(&[], &forwarded, Duration::ZERO)).unwrap();
+        let place = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part}: {text}"));
+        place("elements = { 5432 : 41001, 8791 : 41002 }");
+        place("ip6 daddr fd7a:5b3c:9e21::2 meta l4proto tcp redirect to :tcp dport map @forwarded");
+        // What is not forwarded is refused before all that is on the loopback is let through.
+        let refused = place("ip daddr 169.254.1.2 ct direction original goto refuse");
+        assert!(refused < place("oif \"lo\" accept"));
+        assert!(place("fib saddr type != local") < refused);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The rules that nft(8) loads into the network of a pod.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use minijinja::context;
 use minijinja::value::Serde;
@@ -15,11 +16,15 @@ pub struct NftRuleset {
     pub table: &'static str,
     /// The mark of connections that these rules have let through.
     pub mark: u32,
+    /// The mark of connections that it would not have let through, and only observes.
+    pub observed_mark: u32,
+    /// For how many seconds it only observes.
+    pub observing: u64,
     /// The mark of connections that came in from outside.
     pub caller_mark: u32,
     /// How many addresses of names can be let through.
     pub named_size: u32,
-    /// The chain that judges what no rule is about: `pass`, `observe` or `refuse`.
+    /// The chain that judges what no rule is about: `pass` or `refuse`.
     pub verdict: &'static str,
     /// Whether names are asked for in the pod only.
     pub own_dns_only: bool,
@@ -27,6 +32,8 @@ pub struct NftRuleset {
     pub ssh_ports: Vec<u16>,
     /// The TCP ports of this host that may be reached.
     pub services: Vec<u16>,
+    /// The ports of the host that are reached on the pod's loopback, each with the port there.
+    pub forwarded: Vec<String>,
     /// What is about addresses, for IPv4 and for IPv6.
     pub families: Vec<NftFamily>,
     /// What is about the addresses of names; what denies goes first.
@@ -47,6 +54,8 @@ pub struct NftFamily {
     /// The type of such an address.
     #[serde(rename = "type")]
     pub kind: &'static str,
+    /// The address at which a pod reaches services of this host.
+    pub gateway: IpAddr,
     /// The addresses of this host.
     pub host: Vec<String>,
     /// Ranges that are no part of everywhere.
@@ -70,6 +79,9 @@ pub struct NftScope {
     pub protocols: Vec<NftPorts>,
     /// The addresses that are known already, by their version.
     pub elements: BTreeMap<&'static str, Vec<String>>,
+    /// The addresses, by their version, connections to which go on that an earlier policy has let
+    /// through.
+    pub kept: BTreeMap<&'static str, BTreeSet<IpAddr>>,
 }
 
 /// Ports of a protocol.
@@ -86,12 +98,13 @@ pub struct NftPorts {
 /// # Errors
 /// When the template is wrong.
 pub fn nft_ruleset(ruleset: &NftRuleset) -> Result<String, RenderError> {
-    let NftRuleset { table, mark, verdict, own_dns_only, .. } = *ruleset;
+    let NftRuleset { table, mark, observed_mark, observing, verdict, own_dns_only, .. } = *ruleset;
     let NftRuleset { caller_mark, named_size, refused_size, refused_seconds, .. } = *ruleset;
     let variables = context! {
-        table, mark, caller_mark, named_size, verdict, own_dns_only, refused_size, refused_seconds,
+        table, mark, observed_mark, observing, caller_mark, named_size, verdict, own_dns_only, refused_size, refused_seconds,
         ssh_ports => Serde(&ruleset.ssh_ports),
         services => Serde(&ruleset.services),
+        forwarded => Serde(&ruleset.forwarded),
         families => Serde(&ruleset.families),
         scopes => Serde(&ruleset.scopes),
     };

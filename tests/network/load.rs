@@ -1,6 +1,5 @@
 //! Changes of policies while the taskspace does all that it can.
 
-use std::io::{BufRead, BufReader};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -98,3 +98,45 @@ fn only_allowed_names_are_answered_and_only_what_they_lead_to_is_reached() {
     assert_eq!(reach("git.example.org", 443), "refused");
     assert_eq!(reach(INTERNET, 443), "refused");
 }
+
+#[test]
+fn connections_and_addresses_outlast_answers_and_restarts_of_the_service() {
+    let server = nameserver(&[("git.example.org", INTERNET), ("other.example.org", ELSEWHERE)]);
+    let user = User::new();
+    user.settings("settings.yaml", &format!("network: {{nameservers: ['{server}']}}\n"));
+    let allow = ["git.example.org:443", "other.example.org:443"];
+    let flags = ["--network", "restricted", "--allow", allow[0], "--allow", allow[1]];
+    let outside = connect(&user, "n-last", &flags);
+    let reach = |address: &str| probe(&user, "n-last", "tcp", address, 443).0;
+    assert_eq!(reach("other.example.org"), "allowed");
+    let (mut talking, mut lines) = talk(&user, "n-last", "git.example.org", 443);
+    let goes_on = |after: &str| {
+        let before = outside.count_to(INTERNET);
+        wait_until(after, || outside.count_to(INTERNET) > before + 10);
+    };
+    // What names have just led to is reached with the next run of the service, without being asked for.
+    user.kill_service();
+    user.run(&["list"]);
+    assert_eq!((reach(INTERNET), reach(ELSEWHERE)), ("allowed".into(), "allowed".into()));
+    goes_on("it goes on after a restart");
+
+    // As if the answers were old by now.
+    user.kill_service();
+    let log = user.path("run/symposium/granted/n-last");
+    let text = std::fs::read_to_string(&log).unwrap();
+    let (head, grants) = text.split_once('\n').unwrap();
+    let over: Vec<String> =
+        grants.lines().map(|line| format!("{} 1\n", line.rsplit_once(' ').unwrap().0)).collect();
+    std::fs::write(&log, format!("{head}\n{}", over.concat())).unwrap();
+    user.run(&["network", "n-last", "allow", "new.example.org:443"]);
+    goes_on("it goes on after a change that is not about it");
+    // As long as it does, its address is reached; one to which nobody is connected is not.
+    assert_eq!((reach(INTERNET), reach(ELSEWHERE)), ("allowed".into(), "refused".into()));
+
+    user.run(&["network", "n-last", "deny", "git.example.org:443"]);
+    assert_eq!(next_line(&mut lines), "cut\n");
+    talking.wait().unwrap();
+    assert_eq!(reach(INTERNET), "refused");
+    user.run(&["delete", "n-last", "--force"]);
+    assert!(!log.exists());
+}

@@ -15,10 +15,11 @@ use crate::model::{Blocked, DomainName, TaskspaceId};
 /// How often it is asked what was refused meanwhile.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-const COLUMNS: [Column; 4] = [
+const COLUMNS: [Column; 5] = [
     Column::new("DESTINATION"),
     Column::new("COUNT"),
     Column::new("LAST"),
+    Column::new("RESULT"),
     Column::new("WHY").at_least(12).rank(1),
 ];
 
@@ -36,11 +37,11 @@ pub(super) async fn list(context: &Context, id: &TaskspaceId, follow: bool, json
         })?;
         return Ok(Exit::Done);
     }
-    let mut counts: HashMap<String, u64> = HashMap::new();
+    let mut counts: HashMap<(String, bool), u64> = HashMap::new();
     loop {
         // The latest comes first, and is shown last.
         for it in blocked.iter().rev() {
-            let before = counts.insert(it.destination.clone(), it.count);
+            let before = counts.insert((it.destination.clone(), it.let_through), it.count);
             if before != Some(it.count) {
                 match json {
                     true => output.json_line(it)?,
@@ -64,13 +65,18 @@ async fn refused(context: &Context, id: &TaskspaceId) -> Result<Vec<Blocked>, St
 
 fn line(blocked: &Blocked) -> String {
     let Blocked { destination, reason, count, .. } = blocked;
-    format!("{}  {count}  {}", plain(destination), plain(reason))
+    format!("{}  {count}  {}  {}", plain(destination), result(blocked), plain(reason))
+}
+
+fn result(blocked: &Blocked) -> &'static str {
+    if blocked.let_through { "let through" } else { "refused" }
 }
 
 fn text(blocked: &[Blocked], now: Timestamp, width: Option<u16>, colour: bool) -> String {
     let row = |it: &Blocked| {
         let last = span(now.as_second() - it.last.as_second());
-        [plain(&it.destination), it.count.to_string(), format!("{last} ago"), plain(&it.reason)]
+        let (count, last, result) = (it.count.to_string(), format!("{last} ago"), result(it));
+        [plain(&it.destination), count, last, result.to_owned(), plain(&it.reason)]
             .map(Cell::new)
             .into()
     };

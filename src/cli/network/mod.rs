@@ -2,17 +2,22 @@
 
 mod blocked;
 
+use std::time::Duration;
+
 use clap::Args;
+use comfy_table::{Cell, Color};
+use jiff::Timestamp;
 
 use super::arguments::Doing;
 use super::context::Context;
-use super::output::{Output, Stop};
+use super::output::{Output, Stop, span};
 use super::show::Page;
 use super::{Exit, Outcome, confirm, progress};
 use crate::model::{
-    Code, Destination, DomainName, NamePattern, NetworkChange, NetworkPolicy, NetworkRequest,
-    PolicyName, PortSet, Problem, Protocol, TaskspaceId,
+    Code, Destination, DomainName, HostServiceView, NamePattern, NetworkChange, NetworkPolicy,
+    NetworkRequest, NetworkState, PolicyName, PortSet, Problem, Protocol, TaskspaceId,
 };
+use crate::policy::text::Period;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,7 +30,8 @@ Examples:
   taskspace network fix-login reset example.org:443
       as the policy says again
   taskspace network fix-login observe
-      let everything through that is not yours, and list what the policy would refuse
+      let everything through that is not yours, and list what the policy would refuse; for an hour, or
+      as long as `--for 30m` says, and no longer than until `enforce` or the name of a policy
   taskspace network fix-login enforce
   taskspace network fix-login blocked --follow
       what was refused
@@ -57,6 +63,9 @@ pub struct Network {
     /// With `blocked`: go on, and show what is refused from now on as well
     #[arg(long, short)]
     follow: bool,
+    /// With `observe`: for how long, such as 30m [default: 1h]
+    #[arg(long = "for", value_name = "DURATION")]
+    lasting: Option<Period>,
     /// With `allow-blocked`: do not ask
     #[arg(long)]
     force: bool,
@@ -77,16 +86,24 @@ pub(super) struct Flags {
     /// What it must not reach (can be repeated)
     #[arg(long, value_name = "DESTINATION")]
     deny: Vec<Destination>,
-    /// Let through, and list, what the policy would refuse
-    #[arg(long)]
-    observe: bool,
+    /// Let through, and list, what the policy would refuse, for an hour or as long as is said
+    #[arg(
+        long,
+        value_name = "DURATION",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1h"
+    )]
+    observe: Option<Period>,
 }
 
 impl Flags {
     /// Returns what is asked for.
     pub(super) fn request(self) -> NetworkRequest {
         let Self { network, allow, deny, observe } = self;
-        NetworkRequest { policy: network, allow, deny, observe }
+        let observe_seconds = observe.map(seconds);
+        let observe = observe.is_some();
+        NetworkRequest { policy: network, allow, deny, observe, observe_seconds }
     }
 
     /// Returns what is asked for, if anything is.
@@ -101,6 +118,12 @@ impl Network {
         let context = &context.asking(self.doing.asking.asker()?);
         if let Some(id) = self.reversed(context).await? {
             (self.id, self.what) = (id, BLOCKED.to_owned());
+        }
+        if self.lasting.is_some() && self.what != "observe" {
+            let detail = "`--for` says how long to observe";
+            return Err(Problem::new(Code::MessageFormatInvalid, detail)
+                .hint(format!("`taskspace network {} observe --for 30m`", self.id))
+                .into());
         }
         let takes_destinations = matches!(self.what.as_str(), "allow" | "deny" | "reset");
         if takes_destinations == self.destinations.is_empty() {
@@ -173,7 +196,10 @@ impl Network {
             "allow" => NetworkChange { allow: destinations(), ..same },
             "deny" => NetworkChange { deny: destinations(), ..same },
             "reset" => NetworkChange { reset: destinations(), ..same },
-            "observe" => NetworkChange { observe: Some(true), ..same },
+            "observe" => {
+                let observe_seconds = self.lasting.map(seconds);
+                NetworkChange { observe: Some(true), observe_seconds, ..same }
+            }
             "enforce" => NetworkChange { observe: Some(false), ..same },
             policy => {
                 let policy = policy.parse();
@@ -186,12 +212,12 @@ impl Network {
 
     async fn show(&self, context: &Context) -> Outcome {
         let id = &self.id;
-        let policy = context.call(async |client| client.network(id).await).await?;
+        let network = context.call(async |client| client.network(id).await).await?;
         match self.doing.json.json {
-            true => context.output.json(&policy)?,
+            true => context.output.json(&network)?,
             false => {
                 let mut page = Page::default();
-                lines(&mut page, &policy);
+                lines(&mut page, &network.policy, &network.state, Timestamp::now());
                 context.output.print(&page.0)?;
             }
         }
@@ -209,6 +235,11 @@ impl Network {
     }
 }
 
+/// Returns how many seconds a time has, rounded up.
+fn seconds(Period(lasting): Period) -> u64 {
+    lasting.as_secs() + u64::from(lasting.subsec_nanos() > 0)
+}
+
 fn web(name: &DomainName) -> [Destination; 2] {
     WEB.map(|port| {
         let ports = PortSet::one(Protocol::Tcp, port);
@@ -217,24 +248,50 @@ fn web(name: &DomainName) -> [Destination; 2] {
 }
 
 /// Returns the policy of a taskspace in a table.
-pub(super) fn cell(policy: &NetworkPolicy) -> String {
-    format!("{}{}", policy.name, if policy.observe { " (observes)" } else { "" })
+pub(super) fn cell(policy: &NetworkPolicy, now: Timestamp) -> Cell {
+    match policy.observes(now) {
+        Some(left) => {
+            let text = format!("{}, OBSERVING {}", policy.name, left_over(left));
+            Cell::new(text).fg(Color::Red)
+        }
+        None => Cell::new(&policy.name),
+    }
+}
+
+/// Returns how long something lasts still.
+fn left_over(left: Duration) -> String {
+    span(i64::try_from(left.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// Adds what a taskspace may reach.
-pub(super) fn section(page: &mut Page, policy: &NetworkPolicy) {
+pub(super) fn section(
+    page: &mut Page,
+    policy: &NetworkPolicy,
+    state: &NetworkState,
+    now: Timestamp,
+) {
     page.section("Network");
-    lines(page, policy);
+    lines(page, policy, state, now);
 }
 
-fn lines(page: &mut Page, policy: &NetworkPolicy) {
+fn lines(page: &mut Page, policy: &NetworkPolicy, state: &NetworkState, now: Timestamp) {
     let list = |destinations: &[Destination]| -> Vec<String> {
         destinations.iter().map(Destination::to_string).collect()
     };
     page.line("Policy", &policy.name);
     page.lines("Denied", &list(&policy.deny));
     page.lines("Allowed", &list(&policy.allow));
-    if policy.observe {
-        page.line("Observes", "what the policy would refuse is let through, and listed");
+    let service = |it: &HostServiceView| format!("host:{} at {}", it.name, it.address);
+    page.lines("Services", &state.host_services.iter().map(service).collect::<Vec<_>>());
+    if let Some(recorded) = &state.instead_of {
+        let allowed: String = recorded.allow.iter().map(|it| format!(" {it}")).collect();
+        let with = if allowed.is_empty() { "" } else { " with" };
+        page.line("Instead of", format!("{}{with}{allowed}", recorded.name));
+    }
+    page.lines("Because", state.reason.as_slice());
+    if let Some(left) = policy.observes(now) {
+        let left = left_over(left);
+        let what = "NOT ENFORCED: what the policy would refuse is let through, and listed";
+        page.line("Observing", format!("{what}, for another {left} (or until `enforce`)"));
     }
 }

@@ -10,7 +10,9 @@ use crate::cli::table::{self, Column};
 use crate::cli::{Exit, Outcome};
 use crate::config::Paths;
 use crate::host::registries::Registries;
-use crate::model::{Code, NetworkPolicy, PolicyName, PortRange, Problem};
+use crate::model::{
+    Code, HOST_ADDRESSES, HOST_NAME, NetworkPolicy, PolicyName, PortRange, Problem,
+};
 use crate::policy::network::{
     AddressRule, HostFacts, NameRule, Openness, PortsByProtocol, Resolved,
 };
@@ -92,6 +94,10 @@ fn text(resolved: &Resolved, width: Option<u16>, colour: bool) -> String {
     text.push_str(rest);
     for range in &resolved.closed {
         text.push_str(&format!("  {range}\n"));
+    }
+    if !resolved.services.is_empty() {
+        let [v4, v6] = HOST_ADDRESSES;
+        text.push_str(&format!("services of this host are at {HOST_NAME} ({v4}, {v6})\n"));
     }
     text
 }

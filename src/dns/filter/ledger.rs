@@ -1,4 +1,4 @@
-//! Which addresses are granted, and until when.
+//! Which addresses were granted, by which names, and until when.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 /// How many grants are remembered. Whoever has a wildcard allowed can have any number made; those
 /// beyond it are made anew whenever they are asked for, and are not carried on when rules change.
-const MAX_GRANTS: usize = 16_384;
+pub(in crate::dns) const MAX_GRANTS: usize = 16_384;
 
-/// The grants that are in force.
+/// The grants that are in force, and those that were: a connection that was made by one goes on
+/// after its end, and other rules have to know by which name.
 #[derive(Debug, Default)]
 pub(in crate::dns) struct Ledger {
     until: HashMap<Arc<str>, HashMap<IpAddr, Instant>>,
@@ -36,7 +37,7 @@ impl Ledger {
             return;
         }
         if self.size >= MAX_GRANTS {
-            self.retain(|_, end| end > now);
+            self.forget_oldest(now);
         }
         if self.size < MAX_GRANTS {
             self.until.entry(Arc::clone(name)).or_default().insert(address, until);
@@ -44,15 +45,26 @@ impl Ledger {
         }
     }
 
-    /// Returns the names with what is granted by them, and for how long still.
-    pub(in crate::dns) fn in_force(
+    /// Returns the names with the addresses that were granted by them, and for how long that is in
+    /// force still: zero where it is no longer.
+    pub(in crate::dns) fn all(
         &self,
         now: Instant,
-    ) -> impl Iterator<Item = (&Arc<str>, Vec<(IpAddr, Duration)>)> {
-        self.until.iter().map(move |(name, granted)| {
-            let rest = granted.iter().map(|(address, end)| (*address, end.duration_since(now)));
-            (name, rest.filter(|(_, rest)| !rest.is_zero()).collect())
+    ) -> impl Iterator<Item = (&Arc<str>, IpAddr, Duration)> {
+        self.until.iter().flat_map(move |(name, granted)| {
+            let rest = move |end: &Instant| end.saturating_duration_since(now);
+            granted.iter().map(move |(address, end)| (name, *address, rest(end)))
         })
+    }
+
+    /// Makes room: of the grants that are over, the half that ended first goes.
+    fn forget_oldest(&mut self, now: Instant) {
+        let ends = self.until.values().flat_map(HashMap::values);
+        let mut over: Vec<Instant> = ends.filter(|end| **end <= now).copied().collect();
+        over.sort_unstable();
+        if let Some(&last) = over.get(over.len() / 2) {
+            self.retain(|_, end| end > last);
+        }
     }
 
     /// Forgets what is not to be kept.
@@ -83,9 +95,10 @@ mod tests {
         assert!(!ledger.covers("a", &[one], now + 11 * SECOND));
         assert!(!ledger.covers("a", &[one, other], now));
         assert!(!ledger.covers("b", &[one], now));
-        let rest = |then| ledger.in_force(then).flat_map(|(_, rest)| rest).collect::<Vec<_>>();
+        let rest = |then| ledger.all(then).map(|(_, to, rest)| (to, rest)).collect::<Vec<_>>();
         assert_eq!(rest(now + 4 * SECOND), [(one, 6 * SECOND)]);
-        assert_eq!(rest(now + 10 * SECOND), []);
+        // It is over, and remembered.
+        assert_eq!(rest(now + 11 * SECOND), [(one, Duration::ZERO)]);
     }
 
     #[test]
@@ -95,12 +108,14 @@ mod tests {
         let address = IpAddr::from([192, 0, 2, 1]);
         let name = |number: usize| Arc::from(format!("n{number}"));
         for number in 0..MAX_GRANTS + 100 {
-            ledger.note(&name(number), address, now + SECOND, now);
+            let lasting = if number % 2 == 0 { SECOND } else { 2 * SECOND };
+            ledger.note(&name(number), address, now + lasting, now);
         }
         assert_eq!((ledger.size, ledger.until.len()), (MAX_GRANTS, MAX_GRANTS));
-        // What has ended makes room.
-        ledger.note(&name(0), address, now + 9 * SECOND, now + 2 * SECOND);
-        ledger.note(&name(MAX_GRANTS), address, now + 9 * SECOND, now + 2 * SECOND);
-        assert_eq!(ledger.size, 2);
+        // What has ended first makes room.
+        ledger.note(&name(MAX_GRANTS), address, now + 9 * SECOND, now + SECOND);
+        assert!(ledger.until.contains_key(&name(1)) && !ledger.until.contains_key(&name(0)));
+        assert!(ledger.until.contains_key(&name(MAX_GRANTS)));
+        assert!(ledger.size <= MAX_GRANTS);
     }
 }

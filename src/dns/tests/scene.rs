@@ -21,11 +21,18 @@ pub(super) struct Names {
     pub(super) observe: bool,
 }
 
+/// A name that nobody is asked for.
+pub(super) const FIXED: &str = "host.example.org";
+
 /// The port that a name is allowed for if it may lead into private ranges.
 pub(super) const INTERNAL: u16 = 8443;
 
 impl Rules for Names {
     type Scope = u16;
+
+    fn fixed(&self, name: &str) -> Option<Vec<IpAddr>> {
+        (name == FIXED).then(|| vec![IpAddr::from([169, 254, 1, 2])])
+    }
 
     fn judge(&self, name: &str) -> Verdict<u16> {
         let matches = |pattern: &str| match pattern.strip_prefix('*') {
@@ -111,6 +118,15 @@ pub(super) struct Scene {
 
 impl Scene {
     pub(super) async fn new(allowed: &[(&'static str, u16)], lines: &[&str]) -> Self {
+        Self::remembering(allowed, lines, Vec::new()).await
+    }
+
+    /// Goes on with what an earlier filter has granted.
+    pub(super) async fn remembering(
+        allowed: &[(&'static str, u16)],
+        lines: &[&str],
+        remembered: Vec<Remembered>,
+    ) -> Self {
         let rules = Names { allowed: allowed.to_vec(), observe: false };
         let table = Arc::new(Table::start(lines).await);
         let book = Arc::new(Book {
@@ -123,7 +139,9 @@ impl Scene {
         let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let places = (udp.local_addr().unwrap(), tcp.local_addr().unwrap());
         let sockets = Sockets { udp: vec![udp], tcp: vec![tcp] };
-        let filter = Filter::serve(sockets, rules, Arc::clone(&book), Arc::clone(&table)).unwrap();
+        let filter =
+            Filter::serve(sockets, rules, Arc::clone(&book), Arc::clone(&table), remembered)
+                .unwrap();
         Self { filter, book, table, udp: places.0, tcp: places.1 }
     }
 

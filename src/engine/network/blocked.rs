@@ -8,12 +8,13 @@ use serde::Deserialize;
 
 use super::super::{Engine, problems};
 use super::Guarded;
+use super::refusals::OBSERVED;
 use crate::host::pod_network::PodNetwork;
-use crate::model::{Blocked, Problem, TaskspaceId};
-use crate::plan::ruleset::{REFUSED_SECONDS, REFUSED_SETS, TABLE};
+use crate::model::{Blocked, HOST_ADDRESSES, Problem, TaskspaceId};
+use crate::plan::ruleset::{OBSERVED_SETS, REFUSED_SECONDS, REFUSED_SETS, TABLE};
 
 impl Engine {
-    /// Lists what a taskspace was refused, the latest first.
+    /// Lists what a taskspace was refused, and what was let through to be observed; the latest first.
     ///
     /// # Errors
     /// When there is none of this id, or its network cannot be asked.
@@ -92,17 +93,22 @@ enum Part {
 fn read(text: &str, now: Timestamp) -> serde_json::Result<Vec<Blocked>> {
     let listing: Listing = serde_json::from_str(text)?;
     let sets = listing.nftables.into_iter().filter_map(|object| object.set);
-    let refused = sets.filter(|set| set.name.starts_with(REFUSED_SETS));
     let mut found = Vec::new();
-    for element in refused.flat_map(|set| set.elem) {
-        let Wrapped { elem } = serde_json::from_value(element)?;
-        found.extend(blocked(elem, now));
+    for set in sets {
+        let is_observed = set.name.starts_with(OBSERVED_SETS);
+        if !is_observed && !set.name.starts_with(REFUSED_SETS) {
+            continue;
+        }
+        for element in set.elem {
+            let Wrapped { elem } = serde_json::from_value(element)?;
+            found.extend(blocked(elem, is_observed, now));
+        }
     }
     Ok(found)
 }
 
 /// Reads an element; none when it is of a kind that nobody has put there.
-fn blocked(element: Element, now: Timestamp) -> Option<Blocked> {
+fn blocked(element: Element, let_through: bool, now: Timestamp) -> Option<Blocked> {
     let mut parts = element.val.concat.into_iter();
     let Some(Part::Text(address)) = parts.next() else { return None };
     let address: IpAddr = address.parse().ok()?;
@@ -116,11 +122,19 @@ fn blocked(element: Element, now: Timestamp) -> Option<Blocked> {
         Some(Part::Number(port)) => format!("{address}:{port}/{protocol}"),
         _ => format!("{address} ({protocol})"),
     };
+    let reason = if let_through {
+        OBSERVED
+    } else if HOST_ADDRESSES.contains(&address) {
+        "the policy allows no service of this host at this port; services are reached over TCP"
+    } else {
+        "the policy does not allow this address"
+    };
     let age = Duration::from_secs(u64::from(REFUSED_SECONDS).saturating_sub(element.expires));
     Some(Blocked {
         destination,
         name: None,
-        reason: "the policy does not allow this address".to_owned(),
+        let_through,
+        reason: reason.to_owned(),
         count: element.counter.packets,
         last: now.checked_sub(age).unwrap_or(now),
     })
@@ -142,7 +156,9 @@ mod tests {
                     "expires": 86400, "counter": {"packets": 1, "bytes": 84}}},
                 {"elem": {"val": {"concat": ["198.51.100.1", 132]}, "timeout": 86400,
                     "expires": 86400, "counter": {"packets": 1, "bytes": 84}}}
-            ]}}, {"set": {"name": "refused6"}},
+            ]}}, {"set": {"name": "refused6"}}, {"set": {"name": "observed4", "elem": [
+                {"elem": {"val": {"concat": ["198.51.100.1", "tcp", 443]}, "timeout": 86400,
+                    "expires": 86400, "counter": {"packets": 2, "bytes": 60}}}]}},
             {"set": {"name": "host4", "elem": ["192.0.2.1"]}}, {"chain": {"name": "input"}}]}"#;
         let now: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
         let found = read(text, now).unwrap();
@@ -152,9 +168,12 @@ mod tests {
             "[2001:db8::1]:53/udp",
             "198.51.100.1 (icmp)",
             "198.51.100.1 (protocol 132)",
+            "198.51.100.1:443/tcp",
         ];
         assert_eq!(names, expected);
         assert_eq!((found[0].count, found[0].last), (3, "2026-01-01T00:00:50Z".parse().unwrap()));
+        let let_through: Vec<bool> = found.iter().map(|it| it.let_through).collect();
+        assert_eq!(let_through, [false, false, false, false, true]);
         assert!(read("{}", now).is_err());
     }
 }

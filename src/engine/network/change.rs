@@ -1,11 +1,14 @@
 //! Which network policy a taskspace has, and what becomes of it when that is changed.
 
+use jiff::Timestamp;
+
 use super::super::driver::{Context, Job};
 use super::super::{Engine, Inner, problems};
 use crate::config::Settings;
 use crate::model::{
-    Asker, Code, Desired, NetworkChange, NetworkPolicy, NetworkRequest, Operation, PolicyName,
-    Problem, Record, TaskspaceId,
+    Asker, Code, Desired, HostServiceView, NetworkChange, NetworkPolicy, NetworkRequest,
+    NetworkState, NetworkView, OBSERVE_SECONDS_MOST, Operation, PolicyName, Problem, Record,
+    TaskspaceId,
 };
 use crate::plan::assess::Life;
 use crate::policy::network::{HostFacts, Wanted};
@@ -29,8 +32,10 @@ impl Engine {
     ///
     /// # Errors
     /// When there is none of this id.
-    pub async fn network(&self, id: &TaskspaceId) -> Result<NetworkPolicy, Problem> {
-        Ok(self.inner.record(id).await?.network)
+    pub async fn network(&self, id: &TaskspaceId) -> Result<NetworkView, Problem> {
+        let record = self.inner.record(id).await?;
+        let (policy, state) = self.inner.network_state(&record);
+        Ok(NetworkView { policy, state })
     }
 
     /// Begins to change the network policy of a taskspace.
@@ -44,6 +49,13 @@ impl Engine {
         change: NetworkChange,
         asker: &Asker,
     ) -> Result<Operation, Problem> {
+        if change.observe_seconds.is_some() && change.observe != Some(true) {
+            let detail = "`observe_seconds` is for what is to observe";
+            return Err(
+                Problem::new(Code::MessageFormatInvalid, detail).hint("give `observe` as well")
+            );
+        }
+        check_seconds(change.observe_seconds)?;
         if change == NetworkChange::default() {
             let detail = "nothing is given that is to be changed";
             return Err(Problem::new(Code::MessageFormatInvalid, detail)
@@ -114,8 +126,13 @@ impl Inner {
             return Err(Problem::new(Code::StateConflict, detail));
         }
         let wanted = match update {
-            Update::Change(change) => self.due_policy(record).0.changed(change).into(),
-            Update::Replace(request) => request.clone(),
+            Update::Change(change) => match self.due_policy(record) {
+                // What is lacking for the recorded one is what may be changed about it.
+                (_, Some(why)) if why.code != Code::PolicyForbids => record.network.clone(),
+                (policy, _) => policy,
+            }
+            .changed(change, Timestamp::now()),
+            Update::Replace(request) => return self.choose(record, request.clone()),
         };
         self.chosen(record, wanted)
     }
@@ -129,25 +146,51 @@ impl Inner {
     ) -> Result<NetworkPolicy, Problem> {
         let (policy, why) = self.due_policy(record);
         let Some(why) = why else { return Ok(policy) };
-        let warning = format!("its network policy is '{}' now: {}", policy.name, why.detail);
-        self.note_warning(id, warning).await?;
-        // What is lacking may come back; what is not allowed is not to come back by itself.
-        if why.code == Code::PolicyForbids {
-            let recorded = policy.clone();
-            let change = self.change(id, move |record| {
-                record.network = recorded;
-                Ok(())
-            });
-            change.await?;
+        let warning = replaced(&policy, &why);
+        if why.code != Code::PolicyForbids {
+            // What is lacking may come back: it is shown as long as it is lacking.
+            self.warn(id, &warning);
+            return Ok(policy);
         }
+        // What is not allowed is not to come back by itself.
+        self.note_warning(id, warning).await?;
+        let recorded = policy.clone();
+        let change = self.change(id, move |record| {
+            record.network = recorded;
+            Ok(())
+        });
+        change.await?;
         Ok(policy)
+    }
+
+    /// Returns the policy of a taskspace that is in force, and what belongs to it.
+    pub(in super::super) fn network_state(&self, record: &Record) -> (NetworkPolicy, NetworkState) {
+        let (policy, why) = self.due_policy(record);
+        let resolved = self.settings.networks.resolve(&policy, &HostFacts::default());
+        let services = resolved.map(|resolved| resolved.services).unwrap_or_default();
+        let host_services =
+            services.into_iter().map(|it| HostServiceView::new(it.name, it.port)).collect();
+        let instead_of = why.is_some().then(|| record.network.clone());
+        let state = NetworkState { host_services, instead_of, reason: why.map(|why| why.detail) };
+        (policy, state)
+    }
+
+    /// Returns a record as it is shown: with the policy that is in force, and told where that is another one
+    /// than the recorded.
+    pub(in super::super) fn shown(&self, mut record: Record) -> Record {
+        let (policy, why) = self.due_policy(&record);
+        record.warnings.retain(|warning| !warning.starts_with(LACKING));
+        record.warnings.extend(why.map(|why| replaced(&policy, &why)));
+        record.network = policy;
+        record
     }
 
     /// Returns the policy that a taskspace has to have: the recorded one; where its project or its tier
     /// does not allow that any more, what they say; where there is no such policy any more, nothing is
     /// let through. In both cases with the reason.
     fn due_policy(&self, record: &Record) -> (NetworkPolicy, Option<Problem>) {
-        let problem = match self.chosen(record, record.network.clone().into()) {
+        let recorded = record.network.clone().at(Timestamp::now());
+        let problem = match self.chosen(record, recorded) {
             Ok(policy) => return (policy, None),
             Err(problem) => problem,
         };
@@ -156,15 +199,42 @@ impl Inner {
         if problem.code != Code::PolicyForbids {
             return (closed(), Some(problem));
         }
-        match self.chosen(record, NetworkRequest { deny, ..NetworkRequest::default() }) {
+        match self.choose(record, NetworkRequest { deny, ..NetworkRequest::default() }) {
             Ok(policy) => (policy, Some(problem)),
             Err(problem) => (closed(), Some(problem)),
         }
     }
 
-    fn chosen(&self, record: &Record, wanted: NetworkRequest) -> Result<NetworkPolicy, Problem> {
+    /// Returns a policy if it may be had.
+    fn chosen(&self, record: &Record, wanted: NetworkPolicy) -> Result<NetworkPolicy, Problem> {
+        let request = NetworkRequest { observe: wanted.observe, ..wanted.clone().into() };
+        self.choose(record, request)?;
+        Ok(wanted)
+    }
+
+    fn choose(&self, record: &Record, wanted: NetworkRequest) -> Result<NetworkPolicy, Problem> {
         choose(&self.settings, &record.spec.project.name, record.tier.as_deref(), wanted)
     }
+}
+
+/// How the warning begins about a taskspace that is isolated because its policy is not there.
+const LACKING: &str = "its network policy is 'isolated' now: ";
+
+/// How the warning begins about a taskspace whose policy is another one than it asked for.
+const REPLACED: &str = "its network policy is '";
+
+/// Tells that a policy is in force in the place of another one.
+fn replaced(policy: &NetworkPolicy, why: &Problem) -> String {
+    format!("{REPLACED}{}' now: {}", policy.name, why.detail)
+}
+
+/// Checks for how long something is to be observed.
+fn check_seconds(seconds: Option<u64>) -> Result<(), Problem> {
+    if seconds.is_none_or(|seconds| (1..=OBSERVE_SECONDS_MOST).contains(&seconds)) {
+        return Ok(());
+    }
+    let detail = "a network policy can be observed for a second at least, and a week at most";
+    Err(Problem::new(Code::MessageFormatInvalid, detail))
 }
 
 /// Returns the network policy of a taskspace that asks for one; its project and its tier may have others.
@@ -186,17 +256,19 @@ pub(in super::super) fn choose(
         return Err(Problem::new(Code::MessageFormatInvalid, detail)
             .hint("make a policy or a group of them"));
     }
+    check_seconds(wanted.observe_seconds)?;
     let tier = tier.unwrap_or(DEFAULT_TIER);
     // The settings may have lost its tier since.
     let bounds = settings
         .network_bounds(project, tier)
         .or_else(|_| settings.network_bounds(project, DEFAULT_TIER))
         .map_err(problems::internal)?;
-    let NetworkRequest { policy, allow, deny, observe } = wanted;
+    let NetworkRequest { policy, allow, deny, observe, observe_seconds } = wanted;
     let asked = Wanted { name: policy.as_ref(), allow: &allow, observe };
     let name =
         settings.networks.choose(asked, &bounds).map_err(|error| problems::bounds(&error))?;
-    let policy = NetworkPolicy { name: name.clone(), allow, deny, observe };
+    let policy = NetworkPolicy { allow, deny, ..NetworkPolicy::new(name.clone()) };
+    let policy = policy.observing(observe, observe_seconds, Timestamp::now());
     // Groups and services that there are not are told now, and not when it is to be in force.
     let resolved = settings.networks.resolve(&policy, &HostFacts::default());
     resolved.map_err(|error| problems::unresolved(&error))?;
@@ -209,16 +281,20 @@ pub(in super::super) async fn update(context: &Context, update: Update) -> Resul
     let (engine, id) = (&context.engine, &context.id);
     let record = engine.record(id).await?;
     let policy = engine.updated_network(id, &record, &update)?;
-    let put_down = |policy: NetworkPolicy| {
+    let put_down = |policy: NetworkPolicy, warnings: Vec<String>| {
         engine.change(id, move |record| {
             record.network = policy;
+            record.warnings = warnings;
             Ok(())
         })
     };
-    put_down(policy.clone()).await?;
+    // It is what was asked for again.
+    let is_kept = |warning: &&String| !warning.starts_with(REPLACED);
+    put_down(policy.clone(), record.warnings.iter().filter(is_kept).cloned().collect()).await?;
     if let Err(problem) = engine.put_in_force(id, &policy).await {
-        put_down(record.network).await?;
+        put_down(record.network, record.warnings).await?;
         return Err(problem);
     }
+    engine.networks.observing.notify_one();
     Ok(())
 }

@@ -1,17 +1,23 @@
 //! Guards networks: puts rules in force in them, and answers what is asked there for names.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
+
+use super::granted::Granted;
+use super::host_services::HostServices;
 use super::names::{self, Gate, Names};
 use super::{Refusals, blocked};
-use crate::dns::{Filter, Sockets};
+use crate::dns::{Change, Filter, Remembered, Sockets, grants};
 use crate::engine::ports::{Forwards, Pod};
 use crate::engine::ssh::blocking;
 use crate::engine::{Inner, problems};
-use crate::host::addresses;
 use crate::host::pod_network::PodNetwork;
 use crate::host::processes::Process;
 use crate::host::registries::Registries;
+use crate::host::{addresses, files};
 use crate::model::{Code, Destination, NetworkPolicy, Problem, Record, TaskspaceId};
 use crate::plan::ruleset::{NamedAddress, Ruleset};
 use crate::podman::Podman;
@@ -24,18 +30,21 @@ pub(super) struct Guarded {
     /// The first process of the pod's infra container.
     pub(super) process: Process,
     /// What answers; none where somebody inside has the port at which names are asked for.
-    filter: Option<Arc<Filter<Names>>>,
+    pub(super) filter: Option<Arc<Filter<Names>>>,
     pub(super) refusals: Arc<Refusals>,
+    granted: Granted,
+    /// What of this host is reached from it.
+    pub(super) services: Arc<HostServices>,
     /// What of it is published.
     pub(super) forwards: Arc<Forwards<Pod>>,
     /// Held while it is changed.
-    in_force: Arc<tokio::sync::Mutex<InForce>>,
+    pub(super) in_force: Arc<tokio::sync::Mutex<InForce>>,
 }
 
 /// What is in force in a network.
-struct InForce {
+pub(super) struct InForce {
     policy: NetworkPolicy,
-    rules: Arc<Ruleset>,
+    pub(super) rules: Arc<Ruleset>,
 }
 
 impl Inner {
@@ -105,6 +114,14 @@ impl Inner {
         Ok(true)
     }
 
+    /// Puts the recorded policy in force, as it is by now, where this run of the service guards the network.
+    pub(super) async fn guard_as_recorded(&self, id: &TaskspaceId) -> Result<(), Problem> {
+        match self.networks.get(id).filter(|it| it.process.runs()) {
+            Some(guarded) => self.enforce(id, &guarded, None).await,
+            None => Ok(()),
+        }
+    }
+
     /// Has the rules know this host's addresses when it has got others.
     pub(in super::super) async fn follow_addresses(&self) {
         let addresses = match addresses::of_this_host() {
@@ -114,16 +131,25 @@ impl Inner {
         if *self.networks.addresses() == addresses {
             return;
         }
+        if self.follow_policies().await {
+            *self.networks.addresses() = addresses;
+        }
+    }
+
+    /// Puts the recorded policies in force, as they are by now, in all networks that are guarded; returns
+    /// whether they are.
+    pub(in super::super) async fn follow_policies(&self) -> bool {
+        let mut all = true;
         for (id, guarded) in self.networks.all() {
-            if let Err(problem) = self.enforce(&id, &guarded, None).await {
+            if let Err(problem) = self.enforce(&id, &guarded, None).await
                 // One that has gone meanwhile needs no rules; another one is tried again.
-                if guarded.process.runs() {
-                    tracing::warn!(%id, "its rules do not know this host's new addresses: {problem}");
-                    return;
-                }
+                && guarded.process.runs()
+            {
+                tracing::warn!(%id, "its network policy is not in force as it is by now: {problem}");
+                all = false;
             }
         }
-        *self.networks.addresses() = addresses;
+        all
     }
 
     /// Puts rules in force, and answers for names; returns why it cannot answer, if it cannot.
@@ -140,11 +166,22 @@ impl Inner {
         }
         let rules = Arc::new(self.ruleset(policy).await?);
         let network = PodNetwork::of(process);
+        // What an earlier run of the service has let through in it.
+        let log = self.paths.granted.join(id.as_str());
+        let earlier = Granted::earlier(log.clone(), process).await;
         // Whoever had it before has the sockets.
         self.networks.forget(id).await;
-        load(network, &rules, &[]).await?;
+        let names = Names(rules.clone());
         let refusals = Arc::new(Refusals::default());
-        let answered = self.answer(network, &rules, &refusals).await;
+        let services = Arc::new(HostServices::new(id, network, refusals.clone()));
+        let forwarded = services.open(&rules.services()).await;
+        let forwarded = forwarded.map_err(|error| problems::network(&error))?;
+        let granted = names::addresses(grants(&earlier, &names));
+        let observing = policy.observes(Timestamp::now()).unwrap_or_default();
+        load(network, &rules, &granted, &forwarded, observing).await?;
+        let granted = Granted::begin(log, process, &earlier).await;
+        let gate = Gate { network, refusals: refusals.clone(), granted: granted.clone() };
+        let answered = self.answer(network, names, gate, earlier).await;
         check_same(podman, infra, process).await?;
         let (filter, unanswered) = match answered {
             Ok(filter) => (Some(Arc::new(filter)), None),
@@ -155,28 +192,44 @@ impl Inner {
             process,
             filter,
             refusals,
+            granted,
+            services,
             forwards: Arc::new(Forwards::new(id.clone(), Pod(process))),
             in_force: Arc::new(tokio::sync::Mutex::new(in_force)),
         };
-        self.networks.lock().insert(id.clone(), guarded);
+        self.networks.lock().insert(id.clone(), guarded.clone());
+        guarded.hold_used_addresses(id).await;
         Ok(unanswered)
+    }
+
+    /// Lets go of a network that goes, and of what names led to in it.
+    pub(in super::super) async fn forget_network(&self, id: &TaskspaceId) {
+        self.networks.forget(id).await;
+        let log = self.paths.granted.join(id.as_str());
+        let removed =
+            blocking(move || files::remove_tree(&log).map_err(|error| problems::file(&error)));
+        if let Err(problem) = removed.await {
+            tracing::warn!(%id, "{problem}");
+        }
     }
 
     /// Begins to answer what is asked for names in a network.
     async fn answer(
         &self,
         network: PodNetwork,
-        rules: &Arc<Ruleset>,
-        refusals: &Arc<Refusals>,
+        names: Names,
+        gate: Gate,
+        earlier: Vec<Remembered>,
     ) -> Result<Filter<Names>, Problem> {
         let sockets = network.dns_sockets().await.map_err(|error| problems::network(&error))?;
         let sockets = Sockets { udp: sockets.datagrams, tcp: sockets.connections };
-        let gate = Arc::new(Gate { network, refusals: refusals.clone() });
         let resolver = self.networks.resolver.clone();
-        Filter::serve(sockets, Names(rules.clone()), gate, resolver).map_err(problems::internal)
+        let served = Filter::serve(sockets, names, Arc::new(gate), resolver, earlier);
+        served.map_err(problems::internal)
     }
 
-    /// Puts another policy in force in a network that is guarded, or the same as it now is on this host.
+    /// Puts another policy in force in a network that is guarded; none for the recorded one, as it now is on
+    /// this host.
     async fn enforce(
         &self,
         id: &TaskspaceId,
@@ -184,10 +237,19 @@ impl Inner {
         policy: Option<&NetworkPolicy>,
     ) -> Result<(), Problem> {
         let mut in_force = guarded.in_force.lock().await;
-        let policy = policy.unwrap_or(&in_force.policy).clone();
+        let policy = match policy {
+            Some(policy) => policy.clone(),
+            None => self.have_policy(id, &self.record(id).await?).await?,
+        };
         let rules = Arc::new(self.ruleset(&policy).await?);
-        if rules != in_force.rules {
-            guarded.change(id, rules.clone()).await?;
+        // For how long it observes is no part of the rules.
+        if rules != in_force.rules || policy.observe_until != in_force.policy.observe_until {
+            let observing = policy.observes(Timestamp::now()).unwrap_or_default();
+            let changed = guarded.change(id, rules.clone(), observing).await;
+            // What is not in force is not forwarded either.
+            let services = if changed.is_ok() { &rules } else { &in_force.rules }.services();
+            guarded.services.keep(&services).await;
+            changed?;
         }
         *in_force = InForce { policy, rules };
         Ok(())
@@ -218,7 +280,12 @@ impl Inner {
 
 impl Guarded {
     /// Puts other rules in force.
-    async fn change(&self, id: &TaskspaceId, rules: Arc<Ruleset>) -> Result<(), Problem> {
+    async fn change(
+        &self,
+        id: &TaskspaceId,
+        rules: Arc<Ruleset>,
+        observing: Duration,
+    ) -> Result<(), Problem> {
         let network = PodNetwork::of(self.process);
         let names = Names(rules);
         // Nothing is let through meanwhile that the new policy would not know of.
@@ -226,11 +293,15 @@ impl Guarded {
             Some(filter) => Some(filter.change().await),
             None => None,
         };
-        let granted = change.as_ref().map(|change| names::addresses(change.grants(&names)));
+        let remembered = change.as_ref().map(Change::remembered).unwrap_or_default();
+        let granted = grants(&remembered, &names);
+        let left: Vec<Remembered> = granted.iter().cloned().map(Remembered::from).collect();
         // The counts go with the rules.
         let refused = blocked::in_table(self).await;
         let packets = network.packets().await;
-        load(network, &names.0, &granted.unwrap_or_default()).await?;
+        let forwarded = self.services.open(&names.0.services()).await;
+        let forwarded = forwarded.map_err(|error| problems::network(&error))?;
+        load(network, &names.0, &names::addresses(granted), &forwarded, observing).await?;
         match packets {
             // New rules have refused nothing.
             Ok(packets) => self.refusals.note_listed(packets, Vec::new()),
@@ -245,6 +316,7 @@ impl Guarded {
             return Err(no_network());
         }
         if let Some(change) = change {
+            self.granted.replace(&left).await;
             change.commit(names);
         }
         Ok(())
@@ -255,8 +327,11 @@ async fn load(
     network: PodNetwork,
     rules: &Ruleset,
     granted: &[NamedAddress],
+    forwarded: &BTreeMap<u16, u16>,
+    observing: Duration,
 ) -> Result<(), Problem> {
-    let text = nft_ruleset(&rules.view(granted)).map_err(problems::internal)?;
+    let text =
+        nft_ruleset(&rules.view(granted, forwarded, observing)).map_err(problems::internal)?;
     network.load(&text).await.map_err(|error| problems::network(&error))
 }
 

@@ -2,18 +2,26 @@
 //! asked there for names.
 //!
 //! The rules are the pod's and stay as long as its network does. Names are answered by the service alone:
-//! while it does not run, no name is answered, and no address is let through that was not before.
+//! while it does not run, no name is answered, and no address is let through that was not before. What names
+//! led to is logged, so that the next run of the service goes on with it.
 
 mod blocked;
 mod change;
+mod granted;
 mod guard;
+mod hold;
+mod host_services;
 mod names;
+mod observe;
 mod refusals;
 mod tell;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Notify;
 
 pub(super) use self::change::{Update, choose, update};
 use self::guard::Guarded;
@@ -33,6 +41,10 @@ pub(super) struct Networks {
     guarded: Mutex<HashMap<TaskspaceId, Guarded>>,
     /// The addresses of this host that all rules know.
     addresses: Mutex<Vec<IpAddr>>,
+    /// When it was looked which addresses of names are in use.
+    held: Mutex<Option<Instant>>,
+    /// Wakes what looks for how long policies are only observed.
+    observing: Notify,
 }
 
 impl Networks {
@@ -45,6 +57,8 @@ impl Networks {
             resolver: Arc::new(resolver),
             guarded: Mutex::default(),
             addresses: Mutex::default(),
+            held: Mutex::default(),
+            observing: Notify::new(),
         })
     }
 
@@ -53,6 +67,7 @@ impl Networks {
         let forgotten = self.lock().remove(id);
         if let Some(guarded) = forgotten {
             guarded.forwards.close().await;
+            guarded.services.keep(&BTreeSet::new()).await;
         }
     }
 
@@ -68,6 +83,10 @@ impl Networks {
 
     fn addresses(&self) -> MutexGuard<'_, Vec<IpAddr>> {
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn all(&self) -> Vec<(TaskspaceId, Guarded)> {

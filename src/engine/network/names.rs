@@ -5,8 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Refusals;
+use super::granted::Granted;
 use crate::dns::{Grant, Refusal, Rules, Verdict, Warden};
+use crate::host::grant_log::LoggedGrant;
 use crate::host::pod_network::PodNetwork;
+use crate::model::{HOST_ADDRESSES, HOST_ALIAS, HOST_NAME};
 use crate::plan::ruleset::{NameScopes, NamedAddress, Ruleset, additions};
 
 /// The names of a policy.
@@ -14,6 +17,11 @@ pub(super) struct Names(pub(super) Arc<Ruleset>);
 
 impl Rules for Names {
     type Scope = NameScopes;
+
+    fn fixed(&self, name: &str) -> Option<Vec<IpAddr>> {
+        let is_host = [HOST_NAME, HOST_ALIAS].contains(&name);
+        (is_host && !self.0.services().is_empty()).then(|| HOST_ADDRESSES.to_vec())
+    }
 
     fn judge(&self, name: &str) -> Verdict<NameScopes> {
         let scopes = name.parse().ok().and_then(|name| self.0.scopes_of(&name));
@@ -33,6 +41,7 @@ impl Rules for Names {
 pub(super) struct Gate {
     pub(super) network: PodNetwork,
     pub(super) refusals: Arc<Refusals>,
+    pub(super) granted: Granted,
 }
 
 impl Warden<NameScopes> for Gate {
@@ -40,11 +49,18 @@ impl Warden<NameScopes> for Gate {
         &self,
         grants: Vec<Grant<NameScopes>>,
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let logged = grants.iter().map(|grant| LoggedGrant {
+            name: grant.name.to_string(),
+            address: grant.address,
+            lasting: grant.lasting,
+        });
+        let logged = logged.collect();
         let text = additions(&addresses(grants));
         // What is open to all needs nothing.
         if !text.is_empty() {
             self.network.load(&text).await?;
         }
+        self.granted.add(logged).await;
         Ok(())
     }
 

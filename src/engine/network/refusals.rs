@@ -2,23 +2,34 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
 use crate::dns::{Reason, Refusal};
-use crate::model::Blocked;
+use crate::model::{Blocked, DomainName, HOST_ALIAS, HOST_NAME};
 
 /// How many different destinations are remembered: whoever is refused decides how many there are.
 const MOST: usize = 1024;
 
+/// Why something is listed that was let through.
+pub(super) const OBSERVED: &str = "the policy would refuse it, and is only observed";
+
 /// The names that were not answered, and what rules have refused that are no longer in force.
 #[derive(Debug, Default)]
 pub(in super::super) struct Refusals {
-    kept: Mutex<BTreeMap<String, Blocked>>,
+    kept: Mutex<BTreeMap<Key, Blocked>>,
     listed: Mutex<Option<Listed>>,
     /// How often each destination had been refused when it was told.
-    told: Mutex<BTreeMap<String, u64>>,
+    told: Mutex<BTreeMap<Key, u64>>,
+}
+
+/// A destination, and whether it was let through.
+type Key = (String, bool);
+
+fn key(blocked: &Blocked) -> Key {
+    (blocked.destination.clone(), blocked.let_through)
 }
 
 /// What the rules had refused when as many packets had gone through the network.
@@ -28,10 +39,10 @@ struct Listed {
     blocked: Vec<Blocked>,
 }
 
-fn merged(kept: &BTreeMap<String, Blocked>, more: Vec<Blocked>) -> Vec<Blocked> {
+fn merged(kept: &BTreeMap<Key, Blocked>, more: Vec<Blocked>) -> Vec<Blocked> {
     let mut merged = kept.clone();
     for it in more {
-        match merged.entry(it.destination.clone()) {
+        match merged.entry(key(&it)) {
             Entry::Vacant(free) => drop(free.insert(it)),
             Entry::Occupied(mut known) => {
                 let count = known.get().count + it.count;
@@ -46,11 +57,20 @@ fn merged(kept: &BTreeMap<String, Blocked>, more: Vec<Blocked>) -> Vec<Blocked> 
 }
 
 impl Refusals {
-    /// Counts a refusal; when there are too many, the one that was refused the longest time ago goes.
+    /// Counts a question that was refused.
     pub(super) fn note(&self, refusal: Refusal) {
         let Refusal { name, reason, .. } = refusal;
-        let host = name.parse().ok().filter(|_| reason == Reason::NotAllowed);
+        let is_host = [HOST_NAME, HOST_ALIAS].contains(&name.as_str());
+        let host = name
+            .parse()
+            .ok()
+            .filter(|_| matches!(reason, Reason::NotAllowed | Reason::Observed) && !is_host);
+        let let_through = reason == Reason::Observed;
         let reason = match reason {
+            Reason::NotAllowed if is_host => {
+                "the policy allows no service of this host (`host:NAME`)".to_owned()
+            }
+            Reason::Observed => OBSERVED.to_owned(),
             Reason::NotAllowed => "the policy does not allow this name".to_owned(),
             Reason::NotAHostname => "no name of a host is like this".to_owned(),
             Reason::Addresses(addresses) => {
@@ -59,17 +79,32 @@ impl Refusals {
             }
             Reason::NotGranted(error) => format!("its addresses could not be let through: {error}"),
         };
+        self.count(name, let_through, host, reason);
+    }
+
+    /// Counts a connection to a service of this host that the policy allows, and that does not answer.
+    pub(super) fn note_unanswered(&self, port: u16, error: &io::Error) {
+        let reason = format!(
+            "the policy allows it, but nothing on this host answers at port {port}: {error}"
+        );
+        self.count(format!("{HOST_NAME}:{port}/tcp"), false, None, reason);
+    }
+
+    /// Counts a refusal; when there are too many, the one that was refused the longest time ago goes.
+    fn count(&self, name: String, let_through: bool, host: Option<DomainName>, reason: String) {
         let last = Timestamp::now();
         let mut names = self.lock();
-        if names.len() >= MOST && !names.contains_key(&name) {
+        let key = (name.clone(), let_through);
+        if names.len() >= MOST && !names.contains_key(&key) {
             let oldest = names.iter().min_by_key(|(_, blocked)| blocked.last);
-            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
                 names.remove(&oldest);
             }
         }
-        let blocked = names.entry(name.clone()).or_insert_with(|| Blocked {
+        let blocked = names.entry(key).or_insert_with(|| Blocked {
             destination: name,
             name: None,
+            let_through,
             reason: String::new(),
             count: 0,
             last,
@@ -82,7 +117,7 @@ impl Refusals {
     pub(super) fn carry(&self, blocked: Vec<Blocked>) {
         let mut kept = self.lock();
         let with = merged(&kept, blocked);
-        *kept = with.into_iter().rev().take(MOST).map(|it| (it.destination.clone(), it)).collect();
+        *kept = with.into_iter().rev().take(MOST).map(|it| (key(&it), it)).collect();
     }
 
     /// Returns what was refused, with what the rules in force have refused; the latest comes last.
@@ -111,18 +146,18 @@ impl Refusals {
     /// latest comes last.
     pub(super) fn news(&self, blocked: Vec<Blocked>) -> Vec<Blocked> {
         let all = self.with(blocked);
-        let counts = all.iter().map(|it| (it.destination.clone(), it.count)).collect();
+        let counts = all.iter().map(|it| (key(it), it.count)).collect();
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::replace(&mut *told, counts);
         let since = |it: Blocked| {
             // Fewer than before are counted anew: what is old is forgotten.
-            let known = before.get(&it.destination).filter(|known| **known <= it.count);
+            let known = before.get(&key(&it)).filter(|known| **known <= it.count);
             Blocked { count: it.count - known.copied().unwrap_or_default(), ..it }
         };
         all.into_iter().map(since).filter(|it| it.count > 0).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Blocked>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Blocked>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -136,6 +171,7 @@ mod tests {
         Blocked {
             destination: destination.to_owned(),
             name: None,
+            let_through: false,
             reason: "the policy does not allow this address".to_owned(),
             count,
             last: Timestamp::UNIX_EPOCH,

@@ -33,10 +33,10 @@ impl Inner {
     }
 
     fn publish_refusals(&self, id: &TaskspaceId, news: Vec<Blocked>) {
-        self.metrics.refused(news.iter().map(|it| it.count).sum());
+        self.metrics.refused(news.iter().filter(|it| !it.let_through).map(|it| it.count).sum());
         let more = news.len().saturating_sub(MOST);
-        for Blocked { destination, reason, count, .. } in news.into_iter().skip(more) {
-            let body = EventBody::NetworkRefused { destination, reason, count };
+        for Blocked { destination, let_through, reason, count, .. } in news.into_iter().skip(more) {
+            let body = EventBody::NetworkRefused { destination, let_through, reason, count };
             self.bus.publish(None, Some(id.clone()), body);
         }
         if more > 0 {

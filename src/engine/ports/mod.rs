@@ -3,10 +3,12 @@
 mod allot;
 mod forwards;
 mod publish;
+mod relay;
 mod stock;
 
 pub(super) use allot::{let_rest, pick_ports};
 pub(super) use forwards::Forwards;
+pub(super) use relay::{Forward, Places, Relay};
 pub(super) use stock::Pod;
 
 /// How often new ports are tried when another program was quicker.

@@ -18,7 +18,8 @@ use nix::sys::socket::{
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
 use super::super::processes::Process;
-use super::{CLIENTS, CLIENTS_EACH, DNS, NFT, NO_NFT};
+use super::{CLIENTS, CLIENTS_EACH, DNS, HOST, HOST_SOCKETS, NFT, NO_NFT, loopback};
+use crate::model::HOST_ADDRESSES;
 
 /// The port of questions about names.
 const DNS_PORT: u16 = 53;
@@ -26,7 +27,7 @@ const DNS_PORT: u16 = 53;
 /// Where programs for root are, which an ordinary user's `PATH` does not have.
 const ROOTS_PROGRAMS: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
 
-/// Runs the child: `PROCESS nft ARGUMENT…`, `PROCESS dns` or `PROCESS clients`. The process must have no other threads.
+/// Runs the child: `PROCESS nft ARGUMENT…`, `PROCESS dns`, `PROCESS host COUNT` or `PROCESS clients`. The process must have no other threads.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match enter_and_do(arguments) {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,6 +52,11 @@ fn enter_and_do(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()>
     }
     if what == CLIENTS {
         return hand_over(&client_sockets()?);
+    }
+    if what == HOST {
+        let count = arguments.next().and_then(|text| text.to_str()?.parse().ok());
+        let count = count.ok_or_else(|| io::Error::other("that is no number"))?;
+        return hand_over(&host_sockets(count)?);
     }
     Err(become_nft(arguments.collect()))
 }
@@ -104,6 +110,47 @@ fn dns_sockets() -> io::Result<Vec<Socket>> {
         sockets.push(Socket::Connections(listener));
     }
     Ok(sockets)
+}
+
+/// Opens sockets at which the pod reaches services of its host: on the loopback, at ports that nobody has,
+/// of IPv4 and of IPv6 where the pod has that. The rules lead there what is sent to the host's addresses, which
+/// the loopback gets for it. (At the services' own ports, a server in the pod that listens on all addresses
+/// would be in the way, or have us in its own.)
+fn host_sockets(count: usize) -> io::Result<Vec<TcpListener>> {
+    let mut has_ipv6 = true;
+    for address in HOST_ADDRESSES {
+        match loopback::add(address) {
+            Ok(()) => {}
+            // The pod has no IPv6.
+            Err(_) if address.is_ipv6() => has_ipv6 = false,
+            Err(error) => {
+                let why = format!("cannot give the pod the address {address}: {error}");
+                return Err(io::Error::other(why));
+            }
+        }
+    }
+    let mut sockets = Vec::new();
+    for _ in 0..count.min(HOST_SOCKETS) {
+        sockets.extend(host_socket(has_ipv6)?);
+    }
+    Ok(sockets)
+}
+
+/// Opens one of them, at the same port for both.
+fn host_socket(has_ipv6: bool) -> io::Result<Vec<TcpListener>> {
+    const TRIES: usize = 16;
+    let mut taken = io::ErrorKind::AddrInUse.into();
+    for _ in 0..TRIES {
+        let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        if !has_ipv6 {
+            return Ok(vec![v4]);
+        }
+        match TcpListener::bind((Ipv6Addr::LOCALHOST, v4.local_addr()?.port())) {
+            Ok(v6) => return Ok(vec![v4, v6]),
+            Err(error) => taken = error,
+        }
+    }
+    Err(taken)
 }
 
 fn cannot_bind(address: SocketAddr, error: &io::Error) -> io::Error {

@@ -6,10 +6,11 @@
 //! the command line.
 
 mod inside;
+mod loopback;
 mod outside;
 
 pub use inside::run;
-pub use outside::{ClientSocket, DnsSockets, PodNetwork, PodNetworkError};
+pub use outside::{ClientSocket, DnsSockets, HostSocket, PodNetwork, PodNetworkError};
 
 /// The verb with which this program starts itself.
 pub const VERB: &str = "pod-network";
@@ -27,5 +28,12 @@ const DNS: &str = "dns";
 /// socket is of the network in which it was made, wherever it is connected from.
 const CLIENTS: &str = "clients";
 
-/// How many of these sockets the child makes at a time, of IPv4 and of IPv6 each.
+/// What the child does: open sockets at which the pod reaches services of its host, and hand them to its
+/// parent; as many as it is told.
+const HOST: &str = "host";
+
+/// How many of these it is asked for at a time.
+const HOST_SOCKETS: usize = 32;
+
+/// How many sockets for clients the child makes at a time, of IPv4 and of IPv6 each.
 const CLIENTS_EACH: usize = 32;

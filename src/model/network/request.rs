@@ -1,9 +1,11 @@
 //! What is asked for about the network of a taskspace, and what is told.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Destination, DomainName, NetworkPolicy, PolicyName};
+use super::{Destination, DomainName, NetworkPolicy, OBSERVE_SECONDS, PolicyName};
 
 /// The network policy that a new taskspace is to have.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -18,14 +20,17 @@ pub struct NetworkRequest {
     /// What it must not reach.
     #[schema(value_type = Vec<String>)]
     pub deny: Vec<Destination>,
-    /// Let through, and list, what the policy would refuse.
+    /// Let through, and list, what the policy would refuse: for a while.
     pub observe: bool,
+    /// For how many seconds; an hour when it is not given, a week at most.
+    pub observe_seconds: Option<u64>,
 }
 
 impl From<NetworkPolicy> for NetworkRequest {
+    /// Asks for what somebody else has; to observe is for that one alone.
     fn from(policy: NetworkPolicy) -> Self {
-        let NetworkPolicy { name, allow, deny, observe } = policy;
-        Self { policy: Some(name), allow, deny, observe }
+        let NetworkPolicy { name, allow, deny, .. } = policy;
+        Self { policy: Some(name), allow, deny, observe: false, observe_seconds: None }
     }
 }
 
@@ -33,7 +38,7 @@ impl From<NetworkPolicy> for NetworkRequest {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkChange {
-    /// The policy.
+    /// The policy; naming one ends that it is only observed.
     #[schema(value_type = Option<String>)]
     pub policy: Option<PolicyName>,
     /// What it may reach as well; no longer denied where it was.
@@ -45,15 +50,17 @@ pub struct NetworkChange {
     /// What is to be as the policy says again.
     #[schema(value_type = Vec<String>)]
     pub reset: Vec<Destination>,
-    /// Whether what the policy would refuse is let through, and listed.
+    /// Whether what the policy would refuse is let through, and listed: for a while.
     pub observe: Option<bool>,
+    /// For how many seconds; an hour when it is not given, a week at most.
+    pub observe_seconds: Option<u64>,
 }
 
 impl NetworkPolicy {
-    /// Returns it as it is after a change.
+    /// Returns it as it is after a change at this time.
     #[must_use]
-    pub fn changed(&self, change: &NetworkChange) -> Self {
-        let NetworkChange { policy, allow, deny, reset, observe } = change;
+    pub fn changed(&self, change: &NetworkChange, now: Timestamp) -> Self {
+        let NetworkChange { policy, allow, deny, reset, observe, observe_seconds } = change;
         let list = |own: &[Destination], more: &[Destination], others: &[Destination]| {
             let is_kept = |it: &&Destination| !others.contains(it) && !reset.contains(it);
             let mut list: Vec<Destination> =
@@ -62,12 +69,25 @@ impl NetworkPolicy {
             list.dedup();
             list
         };
-        Self {
+        let changed = Self {
             name: policy.clone().unwrap_or_else(|| self.name.clone()),
             allow: list(&self.allow, allow, deny),
             deny: list(&self.deny, deny, allow),
-            observe: observe.unwrap_or(self.observe),
+            ..self.clone()
+        };
+        match observe {
+            Some(observe) => changed.observing(*observe, *observe_seconds, now),
+            None if policy.is_some() => changed.observing(false, None, now),
+            None => changed,
         }
+    }
+
+    /// Returns it observing from this time on, or enforced.
+    #[must_use]
+    pub fn observing(self, observe: bool, seconds: Option<u64>, now: Timestamp) -> Self {
+        let lasting = Duration::from_secs(seconds.unwrap_or(OBSERVE_SECONDS));
+        let observe_until = observe.then(|| now.saturating_add(lasting).unwrap_or(Timestamp::MAX));
+        Self { observe, observe_until, ..self }
     }
 }
 
@@ -80,11 +100,14 @@ pub struct Blocked {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub name: Option<DomainName>,
+    /// Whether it was let through all the same, because the policy was only observed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub let_through: bool,
     /// Why.
     pub reason: String,
     /// How often.
     pub count: u64,
-    /// When it was refused the last time.
+    /// When it was so the last time.
     #[schema(value_type = String, format = DateTime)]
     pub last: Timestamp,
 }
@@ -103,7 +126,9 @@ mod tests {
             allow: list(&["a.example.org", "b.example.org"]),
             deny: list(&["c.example.org", "d.example.org"]),
             observe: false,
+            observe_until: None,
         };
+        let now = Timestamp::UNIX_EPOCH;
         let change = NetworkChange {
             allow: list(&["c.example.org:443", "c.example.org", "e.example.org"]),
             deny: list(&["a.example.org"]),
@@ -111,12 +136,47 @@ mod tests {
             observe: Some(true),
             ..NetworkChange::default()
         };
-        let after = before.changed(&change);
+        let after = before.changed(&change, now);
         let allow = ["b.example.org", "c.example.org", "c.example.org:443", "e.example.org"];
         let mut expected = list(&allow);
         expected.sort_unstable();
-        assert_eq!((after.allow, after.deny), (expected, list(&["a.example.org"])));
+        assert_eq!((&after.allow, &after.deny), (&expected, &list(&["a.example.org"])));
         assert!(after.observe && after.name == before.name);
-        assert_eq!(before.changed(&NetworkChange::default()), before);
+        assert_eq!(before.changed(&NetworkChange::default(), now), before);
+    }
+
+    #[test]
+    fn observing_ends_by_itself_by_naming_a_policy_and_by_enforcing() {
+        let now = Timestamp::UNIX_EPOCH;
+        let second = Duration::from_secs(1);
+        let restricted = NetworkPolicy::new("restricted".parse().unwrap());
+        let observe = |observe, observe_seconds| NetworkChange {
+            observe,
+            observe_seconds,
+            ..NetworkChange::default()
+        };
+        let hour = restricted.changed(&observe(Some(true), None), now);
+        assert_eq!(hour.observes(now), Some(3600 * second));
+        let observing = restricted.changed(&observe(Some(true), Some(90)), now);
+        assert_eq!(observing.observes(now + 89 * second), Some(second));
+        assert_eq!(observing.observes(now + 90 * second), None);
+        assert_eq!(observing.clone().at(now + 90 * second), restricted);
+        // Something else that changes has no part in it.
+        let allow = vec!["example.org".parse().unwrap()];
+        let change = NetworkChange { allow, ..NetworkChange::default() };
+        let later = observing.changed(&change, now + second);
+        assert_eq!(later.observes(now + second), Some(89 * second));
+        // The same policy, too, is what it says from now on.
+        let named = NetworkChange {
+            policy: Some("restricted".parse().unwrap()),
+            ..NetworkChange::default()
+        };
+        assert_eq!(observing.changed(&named, now), restricted);
+        assert_eq!(observing.changed(&observe(Some(false), None), now), restricted);
+        // One that was said to observe without an end, by an earlier version, does so no longer.
+        let text = r#"{"name": "restricted", "observe": true}"#;
+        let earlier: NetworkPolicy = serde_json::from_str(text).unwrap();
+        assert_eq!(earlier.at(now), restricted);
+        assert!(!NetworkRequest::from(observing).observe);
     }
 }

@@ -138,7 +138,10 @@ impl Networks {
         let mut allowed =
             Sorted::new(&groups.expand(&policy.allow)?, &groups.expand(&wanted.allow)?);
         let mut services = Vec::new();
-        for service in allowed.services.union(&denied.services) {
+        // Where nothing is let through, nothing is lacking.
+        let is_isolated = policy.like == Openness::Isolated;
+        let named = allowed.services.union(&denied.services).filter(|_| !is_isolated);
+        for service in named {
             let port = policy.host_services.get(service).ok_or_else(|| ResolveError::Service {
                 policy: wanted.name.clone(),
                 service: service.clone(),
@@ -147,8 +150,8 @@ impl Networks {
                 services.push(HostService { name: service.clone(), port: port.get() });
             }
         }
-        if policy.like == Openness::Isolated {
-            (allowed, services) = (Sorted::default(), Vec::new());
+        if is_isolated {
+            allowed = Sorted::default();
         }
         let addresses: BTreeSet<IpAddr> = host.addresses.iter().copied().collect();
         Ok(Resolved {

@@ -1,8 +1,9 @@
 use std::fmt::Display;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpListener, TcpSocket};
 
+use super::super::relay::MAX_CONNECTIONS;
 use super::*;
 use crate::host::pod_network::ClientSocket;
 use crate::host::ports;
