@@ -1,5 +1,6 @@
 //! Repositories of kinds that are seldom seen: what a container's git and tools make of them.
 
+mod environment;
 mod huge;
 mod kinds;
 mod lfs;

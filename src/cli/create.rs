@@ -11,9 +11,9 @@ use super::asking::Asking;
 use super::context::Context;
 use super::limits::Limits;
 use super::{Exit, Outcome, network, plan, progress, ssh_config, usage};
-use crate::model::{
-    Code, CreateRequest, GitEnvironment, Operation, Problem, ProjectType, TaskspaceId,
-};
+use crate::config::git_environment;
+use crate::host::git::Git;
+use crate::model::{Code, CreateRequest, Operation, Problem, ProjectType, TaskspaceId};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -35,10 +35,10 @@ pub struct Create {
     /// The id, made of a-z, 0-9 and dashes [default: from the project's name]
     #[arg(value_name = "NAME")]
     id: Option<TaskspaceId>,
-    /// A git repository's URL or path [default: the repository of the current directory]
+    /// A git repository's URL or path, or a bundle [default: the repository of the current directory]
     #[arg(long, short, value_name = "URL|PATH")]
     project: Option<String>,
-    /// A branch, tag or commit [default: the repository's HEAD]
+    /// A branch, tag or commit, as the repository calls it [default: HEAD]
     #[arg(long = "ref", value_name = "REF")]
     git_ref: Option<String>,
     /// Bring along what is not committed in the local repository: changes and untracked files, but no
@@ -116,11 +116,15 @@ impl Create {
         let (json, no_wait, build_output) = (self.json.json, self.no_wait, self.build_output);
         let shown = Shown { json, no_wait, build_output };
         let output = context.output;
-        if self.project.is_none() {
-            let repository = repository_here()?;
-            output.note(&format!("Project: {} (the current directory's)", repository.display()));
-        }
-        let request = self.request()?;
+        let project = match &self.project {
+            Some(project) => resolve_project(project)?,
+            None => {
+                let here = to_text(repository_here().await?)?;
+                output.note(&format!("Project: {here} (the current directory's)"));
+                here
+            }
+        };
+        let request = self.request(project);
         if dry_run {
             let plan = context.call(async |client| client.plan_creation(&request).await).await?;
             plan::show(output, &plan, json)?;
@@ -130,12 +134,8 @@ impl Create {
         await_new(context, operation, shown).await
     }
 
-    fn request(self) -> Result<CreateRequest, Problem> {
-        let project = match self.project {
-            Some(project) => resolve_project(&project)?,
-            None => to_text(repository_here()?)?,
-        };
-        Ok(CreateRequest {
+    fn request(self, project: String) -> CreateRequest {
+        CreateRequest {
             id: self.id,
             project,
             git_ref: self.git_ref,
@@ -151,8 +151,8 @@ impl Create {
             network: self.network.request(),
             offline: self.offline,
             keep_on_failure: self.keep_on_failure,
-            git: git_environment(|name| env::var(name).ok()),
-        })
+            git: git_environment(),
+        }
     }
 }
 
@@ -188,34 +188,42 @@ pub(super) async fn await_new(context: &Context, operation: Operation, shown: Sh
     Ok(Exit::Done)
 }
 
-/// What git needs to act with the user's own credentials.
-pub(super) fn git_environment(lookup: impl Fn(&str) -> Option<String>) -> GitEnvironment {
-    let absolute = |name: &str| lookup(name).filter(|value| Path::new(value).is_absolute());
-    GitEnvironment {
-        ssh_auth_sock: absolute("SSH_AUTH_SOCK"),
-        askpass: absolute("GIT_ASKPASS").or_else(|| absolute("SSH_ASKPASS")),
-    }
-}
-
-/// Makes a path absolute, and leaves a URL as it is.
+/// Makes a path absolute, and leaves a URL as it is. What a path leads to is found by the service: git
+/// lets `.git` and `.bundle` be left out.
 fn resolve_project(project: &str) -> Result<String, Problem> {
     if project.is_empty() {
         return Err(usage("the project is empty").hint("give a repository's URL or path"));
     }
-    if is_url(project) && !Path::new(project).exists() {
+    let path = Path::new(project);
+    if is_url(project) && !path.exists() {
         return Ok(project.to_owned());
     }
-    let path = std::fs::canonicalize(project).map_err(|error| {
-        let problem = match error.kind() {
-            io::ErrorKind::NotFound => Problem::new(
-                Code::RepositoryUnavailable,
-                format!("there is no directory {project:?}"),
-            ),
-            _ => Problem::new(Code::RepositoryUnavailable, format!("{project:?}: {error}")),
-        };
-        problem.hint("give the URL or the path of a git repository")
+    // The shell leaves it in `--project=~/src`.
+    let below_home =
+        project.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    let home = env::var_os("HOME").map(PathBuf::from).filter(|_| !path.exists());
+    let path = match below_home.zip(home) {
+        Some((rest, home)) => home.join(rest.trim_start_matches('/')),
+        None => path.to_owned(),
+    };
+    let absolute = match std::fs::canonicalize(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => without_last(&path),
+        other => other,
+    };
+    let absolute = absolute.map_err(|error| {
+        Problem::new(Code::RepositoryUnavailable, format!("{project:?}: {error}"))
+            .hint("give the URL or the path of a git repository")
     })?;
-    to_text(path)
+    to_text(absolute)
+}
+
+/// Makes a path absolute whose last name need not be there.
+fn without_last(path: &Path) -> io::Result<PathBuf> {
+    let absolute = std::path::absolute(path)?;
+    match (absolute.parent(), absolute.file_name()) {
+        (Some(parent), Some(name)) => Ok(std::fs::canonicalize(parent)?.join(name)),
+        _ => Ok(absolute),
+    }
 }
 
 /// Whether git takes a text for a URL: with a scheme, or `host:path` without a slash before the
@@ -226,12 +234,13 @@ fn is_url(text: &str) -> bool {
 }
 
 /// Finds the git repository around the current directory.
-fn repository_here() -> Result<PathBuf, Problem> {
+async fn repository_here() -> Result<PathBuf, Problem> {
     let here = env::current_dir().map_err(|error| super::internal("tell where we are", &error))?;
-    let repository = here.ancestors().find(|directory| directory.join(".git").exists());
-    repository.map(Path::to_owned).ok_or_else(|| {
-        usage(format!("{} is not in a git repository", here.display()))
-            .hint("go to one, or name one with --project")
+    let found = Git::new(git_environment()).repository_of(&here).await;
+    found.map_err(|error| {
+        let trust = error.hint().filter(|hint| hint.contains("safe.directory"));
+        usage(format!("{} is not in a git repository: {error}", here.display()))
+            .hint(trust.unwrap_or("go to one, or name one with --project".to_owned()))
     })
 }
 
@@ -278,22 +287,14 @@ mod tests {
         assert_eq!(resolve_project(text).unwrap(), real.to_str().unwrap());
         assert_eq!(resolve_project("git@host:x").unwrap(), "git@host:x");
         assert!(Path::new(&resolve_project(".").unwrap()).is_absolute());
-        let problem = resolve_project("/none/here").unwrap_err();
+        // The service finds `a.git`.
+        let bare = dir.path().join("a");
+        assert_eq!(resolve_project(bare.to_str().unwrap()).unwrap(), bare.to_str().unwrap());
+        let home = std::fs::canonicalize(env::var_os("HOME").unwrap()).unwrap();
+        assert_eq!(resolve_project("~").unwrap(), home.to_str().unwrap());
+        let problem = resolve_project("/none/here/at").unwrap_err();
         assert_eq!(problem.code, Code::RepositoryUnavailable);
         assert_eq!(resolve_project("").unwrap_err().code, Code::MessageFormatInvalid);
-    }
-
-    #[test]
-    fn only_absolute_paths_are_passed_on_to_git() {
-        let lookup = |name: &str| match name {
-            "SSH_AUTH_SOCK" => Some("/run/agent".to_owned()),
-            "GIT_ASKPASS" => Some("echo".to_owned()),
-            "SSH_ASKPASS" => Some("/usr/bin/ask".to_owned()),
-            _ => None,
-        };
-        let environment = git_environment(lookup);
-        assert_eq!(environment.ssh_auth_sock.as_deref(), Some("/run/agent"));
-        assert_eq!(environment.askpass.as_deref(), Some("/usr/bin/ask"));
     }
 
     #[test]

@@ -1,17 +1,15 @@
 //! `taskspace projects refresh`
 
-use std::env;
-
 use clap::Args;
 
 use super::arguments::Json;
 use super::asking::Asking;
 use super::cache::project;
 use super::context::Context;
-use super::create::git_environment;
 use super::output::Stop;
 use super::progress::{self, Waited};
 use super::{Exit, Outcome};
+use crate::config::git_environment;
 use crate::model::{Operation, RefreshRequest};
 
 /// `taskspace projects refresh`
@@ -39,7 +37,7 @@ impl Refresh {
             let projects = context.call(async |client| client.projects().await).await?;
             names = projects.into_iter().map(|project| project.name).collect();
         }
-        let git = git_environment(|name| env::var(name).ok());
+        let git = git_environment();
         let request = RefreshRequest { base: !self.no_base, git };
         let mut exit = Exit::Done;
         let mut over = Vec::new();

@@ -7,6 +7,7 @@ mod conflict;
 mod coordination;
 mod diff;
 mod event;
+mod git_environment;
 mod id;
 mod network;
 mod operation;
@@ -40,6 +41,7 @@ pub use coordination::{
 };
 pub use diff::{Change, ChangedFile, DiffFormat, DiffView, name_as_text};
 pub use event::{Event, EventBody, EventQuery, StepOutcome};
+pub use git_environment::GitEnvironment;
 pub use id::{IdError, TaskspaceId};
 pub(crate) use network::joined;
 pub use network::{
@@ -69,8 +71,7 @@ pub use snapshot::{
     SnapshotView,
 };
 pub use spec::{
-    AgentSpec, CreateRequest, ForkRequest, GitEnvironment, ImageRef, ProjectSpec, ProjectType,
-    Role, Spec,
+    AgentSpec, CreateRequest, ForkRequest, ImageRef, ProjectSpec, ProjectType, Role, Spec,
 };
 pub use status::{Desired, Status, TRANSITIONS, TransitionError};
 pub use storage::{

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CommitSettings, NetworkRequest, OnFull, Quantity, SnapshotName, SubmoduleSpec, TaskspaceId,
+    CommitSettings, GitEnvironment, NetworkRequest, OnFull, Quantity, SnapshotName, SubmoduleSpec,
+    TaskspaceId,
 };
 
 /// One of the two containers of a taskspace.
@@ -217,18 +218,6 @@ impl FromStr for ImageRef {
     }
 }
 
-/// The parts of a caller's environment that git needs to act with the caller's credentials.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct GitEnvironment {
-    /// The caller's ssh-agent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ssh_auth_sock: Option<String>,
-    /// The caller's program that answers questions for passwords.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub askpass: Option<String>,
-}
-
 /// A taskspace as it is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -281,7 +270,7 @@ pub struct CreateRequest {
     /// When it fails, leave what was made, so that it can be looked at.
     #[serde(default)]
     pub keep_on_failure: bool,
-    /// What git needs of the caller's environment.
+    /// The caller's environment, in which git runs.
     #[serde(default)]
     pub git: GitEnvironment,
 }

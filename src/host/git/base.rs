@@ -11,6 +11,7 @@ use super::super::files::{FileError, remove_tree, sync_dir, sync_file_system, wr
 use super::error::filling;
 use super::identity;
 use super::mirror::{HEAD, interrupted, lock};
+use super::partial::Promisor;
 use super::source::is_full_id;
 use super::{Git, GitError, Sibling, Source, mirror_path};
 use crate::model::{CommitSettings, SubmoduleSpec};
@@ -118,7 +119,9 @@ impl Git {
             }
             run.args(["--"]).args([mirror, dir]).holding(&lock).output(MAKING).await?;
         }
-        let mut config = config(is_sha256(commit)).into_bytes();
+        let promisor = self.promisor_of(mirror).await;
+        let mut config = config(is_sha256(commit), promisor.is_some()).into_bytes();
+        config.extend(promisor.iter().flat_map(Promisor::config));
         if let Some((link, more)) = submodule {
             config.extend_from_slice(more);
             write_atomic(&dir.join(".git"), link, 0o644)?;
@@ -219,11 +222,20 @@ fn is_sha256(commit: &str) -> bool {
 }
 
 /// Returns the configuration of a base.
-fn config(sha256: bool) -> String {
+fn config(sha256: bool, is_partial: bool) -> String {
     // The overlay gives files other inode numbers and times of change than the index knows, so git
     // is told to look at sizes and times of modification only.
-    let (version, extensions) =
-        if sha256 { (1, "[extensions]\n\tobjectformat = sha256\n") } else { (0, "") };
+    let mut extensions = String::new();
+    if sha256 {
+        extensions += "\tobjectformat = sha256\n";
+    }
+    if is_partial {
+        extensions += &Promisor::extension();
+    }
+    let version = u8::from(!extensions.is_empty());
+    if version == 1 {
+        extensions.insert_str(0, "[extensions]\n");
+    }
     format!(
         "[core]\n\trepositoryformatversion = {version}\n\tfilemode = true\n\tbare = false\n\
          \tlogallrefupdates = true\n\tcheckStat = minimal\n\ttrustctime = false\n{extensions}\

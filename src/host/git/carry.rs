@@ -41,7 +41,7 @@ impl Git {
         self.still_at(work_tree, commit).await?;
         let Uncommitted { changes, warnings } = self.uncommitted(work_tree).await?;
         let mut carrying = Carrying {
-            work_tree: work_tree.to_owned(),
+            work_tree: self.work_tree(work_tree).await?,
             base: base.to_owned(),
             upper: upper.to_owned(),
             directories: HashSet::new(),

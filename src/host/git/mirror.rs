@@ -3,21 +3,18 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use fs4::FileExt;
 use sha2::{Digest, Sha256};
 use tokio::task::JoinError;
 
 use super::super::files::{FileError, open_lock_file, private_dir, remove_tree, sync_dir};
-use super::error::remote;
+use super::freshness::{self, Asked};
+use super::partial::is_partial;
 use super::{Git, GitError, Source};
 
 /// Where a mirror keeps the HEAD of its repository.
 pub(super) const HEAD: &str = "refs/symposium/head";
-
-/// The file in a mirror that says when it was last brought up to date (nanoseconds since 1970).
-const UPDATED: &str = "symposium-updated";
 
 /// Returns where the mirror of a source is.
 pub fn mirror_path(mirrors: &Path, source: &Source) -> PathBuf {
@@ -53,26 +50,6 @@ pub(super) fn interrupted(doing: &str, error: &JoinError) -> GitError {
 }
 
 impl Git {
-    /// Follows a local path to the repository that it lies in; other sources stay what they are.
-    ///
-    /// The result is the top of the work tree, or the directory of a bare repository.
-    pub async fn locate(&self, source: &Source) -> Result<Source, GitError> {
-        let Some(path) = source.local_path() else { return Ok(source.clone()) };
-        let ask = async |question: &str| {
-            let run = self.as_the_user().dir(path).args(["rev-parse", question]);
-            let output = run.output("find the repository").await?;
-            let text = String::from_utf8_lossy(&output).trim_end_matches('\n').to_owned();
-            Ok(Source::Local(text.into()))
-        };
-        match ask("--show-toplevel").await {
-            Err(GitError::Other { .. }) => match ask("--absolute-git-dir").await {
-                Err(GitError::Other { log, .. }) => Err(remote(source.public(), log)),
-                other => other,
-            },
-            other => other,
-        }
-    }
-
     /// Brings the mirror of a source up to date, or makes it.
     ///
     /// Processes that ask for the same at once wait for each other, and one fetch serves all that
@@ -84,18 +61,20 @@ impl Git {
         mirror: &Path,
         mut progress: impl FnMut(String) + Send,
     ) -> Result<(), GitError> {
-        let asked = now();
         if self.offline {
             return if mirror.is_dir() { Ok(()) } else { Err(no_copy(source)) };
         }
+        let asked = Asked::now(mirror);
         let source = self.locate(source).await?;
         let lock = lock(mirror, true).await?;
         remove_leftovers(mirror)?;
-        if last_update(mirror) >= Some(asked) {
+        if asked.is_served(mirror) {
             return Ok(());
         }
-        let began = now();
-        if mirror.is_dir() {
+        let number = freshness::begin(mirror, &lock)?;
+        // A mirror that lacks objects cannot become a whole one by fetching.
+        let is_usable = !is_partial(mirror) || !self.promisors(&source).await.is_empty();
+        if mirror.is_dir() && is_usable {
             let fetched = self.fetch_all(&source, mirror, &lock, &mut progress).await;
             remove_leftovers(mirror)?;
             fetched?;
@@ -108,12 +87,11 @@ impl Git {
                 remove_tree(&making)?;
             }
             made?;
+            remove_tree(mirror)?;
             fs::rename(&making, mirror).map_err(FileError::io("name", mirror))?;
             sync_dir(parent)?;
         }
-        let path = mirror.join(UPDATED);
-        fs::write(&path, began.to_string()).map_err(FileError::io("write", &path))?;
-        Ok(())
+        freshness::succeeded(mirror, number)
     }
 
     async fn make_mirror(
@@ -155,6 +133,7 @@ impl Git {
         const ALL: [&str; 2] = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
         let head = format!("+HEAD:{HEAD}");
         let with_head = [ALL[0], ALL[1], &head];
+        self.link_objects(source, mirror).await?;
         match self.fetch(source, mirror, lock, &with_head, progress).await {
             Err(error) if says(&error, "couldn't find remote ref HEAD") => {
                 let forget = self.on_this_machine().dir(mirror).args(["update-ref", "-d", HEAD]);
@@ -175,6 +154,7 @@ impl Git {
     ) -> Result<(), GitError> {
         self.towards(source)
             .await
+            .args(["-c", "fetch.pruneTags=false", "-c", "fetch.writeCommitGraph=false"])
             .dir(mirror)
             .args(["fetch", "--progress", "--prune", "--no-tags", "--no-write-fetch-head"])
             .args(["--no-auto-maintenance", "--update-shallow"])
@@ -182,6 +162,7 @@ impl Git {
             .args(mirror.join("shallow").exists().then_some("--unshallow"))
             .args(["--end-of-options".to_owned(), source.fetch_url()])
             .args(refspecs)
+            .variable("GIT_NO_LAZY_FETCH", "1")
             .holding(lock)
             .talk(&source.public(), progress)
             .await
@@ -199,15 +180,6 @@ impl Git {
 
 /// What is appended to the name of a mirror while it is made.
 pub(super) const MAKING: &str = ".making";
-
-fn now() -> u128 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos())
-}
-
-/// Returns when the fetch that last succeeded began.
-fn last_update(mirror: &Path) -> Option<u128> {
-    fs::read_to_string(mirror.join(UPDATED)).ok()?.parse().ok()
-}
 
 fn no_copy(source: &Source) -> GitError {
     GitError::RepositoryUnavailable {

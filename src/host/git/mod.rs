@@ -9,9 +9,13 @@ mod base;
 mod carry;
 mod error;
 mod fetch;
+mod freshness;
 mod identity;
 mod lfs;
+mod local;
 mod mirror;
+mod objects;
+mod partial;
 mod resolve;
 mod run;
 mod saved;
@@ -46,7 +50,7 @@ pub struct Git {
 }
 
 impl Git {
-    /// Makes a git that acts with the credentials of `environment`.
+    /// Makes a git that runs in `environment`.
     pub fn new(environment: GitEnvironment) -> Self {
         Self { environment, offline: false, variables: Vec::new() }
     }

@@ -1,6 +1,6 @@
 //! One run of git.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::path::Path;
@@ -11,29 +11,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
 use super::error::{local, remote};
-use super::source::{Credentials, redact};
+use super::local::is_git_dir;
+use super::source::{Credentials, percent_decode, redact};
 use super::{Git, GitError, Source};
-
-/// Variables that would send git to another repository than the one it is given.
-const NOT_INHERITED: &[&str] = &[
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_CEILING_DIRECTORIES",
-    "GIT_COMMON_DIR",
-    "GIT_CONFIG",
-    "GIT_CONFIG_COUNT",
-    "GIT_CONFIG_PARAMETERS",
-    "GIT_DEFAULT_HASH",
-    "GIT_DIR",
-    "GIT_INDEX_FILE",
-    "GIT_NAMESPACE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_PREFIX",
-    "GIT_QUARANTINE_PATH",
-    "GIT_REPLACE_REF_BASE",
-    "GIT_SHALLOW_FILE",
-    "GIT_TRACE",
-    "GIT_WORK_TREE",
-];
+use crate::config::git_environment;
+use crate::model::GitEnvironment;
 
 /// Settings of every run: nothing of the repository runs, nothing goes on in the background.
 const ALWAYS: &[&str] = &[
@@ -53,71 +35,107 @@ const STALL_SECONDS: u32 = 60;
 const LOG_LINES: usize = 20;
 const LINE_LENGTH: usize = 400;
 
+/// The settings of a user that are looked up before a repository is talked to.
+const LOOKED_UP: &str = r"^(core\.sshcommand|http\.lowspeedlimit|http\.lowspeedtime)$";
+
 /// One run of git that is being put together.
 pub(super) struct Run {
     command: Command,
     input: Option<Vec<u8>>,
+    /// How many settings its environment has.
+    settings: usize,
+    /// What must not be seen in what it writes.
+    secrets: Vec<String>,
 }
 
 impl Git {
-    /// Prepares a run that reads the user's configuration.
+    /// Prepares a run with the caller's environment, which reads the user's configuration.
     pub(super) fn as_the_user(&self) -> Run {
-        let mut run = Run::new(&self.variables);
-        let variables = [
-            ("SSH_AUTH_SOCK", &self.environment.ssh_auth_sock),
-            ("GIT_ASKPASS", &self.environment.askpass),
-            ("SSH_ASKPASS", &self.environment.askpass),
-        ];
-        for (name, value) in variables {
-            if let Some(value) = value {
-                run.command.env(name, value);
-            }
-        }
-        run
+        Run::new(self, |_| true)
     }
 
-    /// Prepares a run that reads nobody's configuration.
+    /// Prepares a run that reads nobody's configuration, and fetches nothing that an object database
+    /// lacks.
     pub(super) fn on_this_machine(&self) -> Run {
-        let mut run = Run::new(&self.variables);
-        run.command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+        let run = Run::new(self, |name| !name.starts_with("GIT_"))
+            .variable("GIT_CONFIG_GLOBAL", "/dev/null")
+            .variable("GIT_CONFIG_NOSYSTEM", "1")
+            .variable("GIT_NO_LAZY_FETCH", "1");
         run.args(["-c", "core.attributesFile=/dev/null", "-c", "core.excludesFile=/dev/null"])
     }
 
     /// Prepares a run that talks to a repository.
     pub(super) async fn towards(&self, source: &Source) -> Run {
-        let mut run = self.as_the_user();
-        run.command.args(["-c", "http.lowSpeedLimit=1000"]);
-        run.command.arg("-c").arg(format!("http.lowSpeedTime={STALL_SECONDS}"));
-        // Nobody is there to answer questions. A command that the user configured is left alone; one
-        // in the environment goes before this setting anyway.
-        let own = self.as_the_user().args(["config", "--get", "core.sshCommand"]);
-        if own.output("read git's configuration").await.is_err() {
-            run.command.args(["-c", "core.sshCommand=ssh -o BatchMode=yes -o ConnectTimeout=30"]);
+        if let Source::Local(path) = source {
+            return self.towards_directory(path);
         }
-        if let Source::Url { public, credentials: Some(credentials) } = source {
+        let public = source.public();
+        let mut run = self.as_the_user();
+        // For settings that are included where a remote has this URL (git-config(1), `hasconfig`).
+        run.set("remote.taskspace.url", &public);
+        if let Source::Url { credentials: Some(credentials), .. } = source {
             // In the environment, since everybody can read a command line.
-            run.command
-                .env("GIT_CONFIG_COUNT", "1")
-                .env("GIT_CONFIG_KEY_0", format!("http.{public}.extraHeader"))
-                .env("GIT_CONFIG_VALUE_0", authorization(credentials));
+            run.set(&format!("http.{public}.extraHeader"), authorization(credentials));
+        }
+        let questions = self.as_the_user().setting("remote.taskspace.url", &public);
+        self.without_questions(run, questions).await
+    }
+
+    /// Keeps a run from waiting for answers, or for a connection that has died; what the user has
+    /// configured goes before. `own` is a run that reads the same configuration.
+    pub(super) async fn without_questions(&self, mut run: Run, own: Run) -> Run {
+        let own = own.args(["config", "-z", "--name-only", "--get-regexp", LOOKED_UP]);
+        let own = own.output("read git's configuration").await.unwrap_or_default();
+        let is_set = |name: &str| own.split(|&byte| byte == 0).any(|it| it == name.as_bytes());
+        if !is_set("http.lowspeedlimit") && !is_set("http.lowspeedtime") {
+            run.command.args(["-c", "http.lowSpeedLimit=1000"]);
+            run.command.arg("-c").arg(format!("http.lowSpeedTime={STALL_SECONDS}"));
+        }
+        // `GIT_SSH_COMMAND` goes before this setting, which goes before `GIT_SSH`.
+        if !is_set("core.sshcommand") && !self.has_variable("GIT_SSH") {
+            let batch = if self.has_variable("SSH_ASKPASS") { "" } else { " -o BatchMode=yes" };
+            run.command.arg("-c").arg(format!("core.sshCommand=ssh{batch} -o ConnectTimeout=30"));
         }
         run
+    }
+
+    /// Prepares a run that reads a repository on this host: what is there is taken as it is, by
+    /// whatever settings for repositories elsewhere.
+    fn towards_directory(&self, path: &Path) -> Run {
+        let mut run = self.as_the_user().variable("GIT_ALLOW_PROTOCOL", "file");
+        // The longest match counts, so no `url.*.insteadOf` of the user leads elsewhere.
+        run.set(&format!("url.{0}.insteadOf", path.display()), path);
+        run.args(["-c", "protocol.version=2", "-c", "fetch.fsckObjects=false"])
+    }
+
+    /// Whether the caller's environment has a variable.
+    fn has_variable(&self, name: &str) -> bool {
+        let own = git_environment();
+        let found = |environment: &GitEnvironment| {
+            environment.variables().map(|mut all| all.any(|(known, _)| known == name))
+        };
+        found(&self.environment).or_else(|| found(&own)).unwrap_or_default()
     }
 }
 
 impl Run {
-    fn new(variables: &[(&'static str, String)]) -> Self {
+    /// Prepares a run with the `wanted` variables of the caller's environment, or of our own.
+    fn new(git: &Git, wanted: impl Fn(&str) -> bool) -> Self {
         let mut command = Command::new("git");
-        for name in NOT_INHERITED {
-            command.env_remove(name);
-        }
+        let own = git_environment();
+        let variables = [&git.environment, &own].into_iter().find_map(GitEnvironment::variables);
+        let variables: BTreeMap<_, _> = variables.into_iter().flatten().collect();
+        let settings = variables.get("GIT_CONFIG_COUNT").filter(|_| wanted("GIT_CONFIG_COUNT"));
+        let settings = settings.and_then(|count| count.parse().ok()).unwrap_or_default();
+        let secrets = proxy_secrets(&variables);
         command
+            .env_clear()
+            .envs(variables.into_iter().filter(|(name, _)| wanted(name)))
             .env("LC_ALL", "C")
             .env("GIT_TERMINAL_PROMPT", "0")
-            .env("GIT_ALLOW_PROTOCOL", "https:http:ssh:git:file")
             .env("GIT_DEFAULT_REF_FORMAT", "files")
             .env("GIT_OPTIONAL_LOCKS", "0")
-            .envs(variables.iter().map(|(name, value)| (name, value)))
+            .envs(git.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -126,12 +144,31 @@ impl Run {
             command.args(["-c", setting]);
         }
         keep_from_others(&mut command);
-        Self { command, input: None }
+        Self { command, input: None, settings, secrets }
     }
 
-    /// Makes git work on the repository `dir`.
+    /// Makes git work on the repository `dir`: a git directory, or a directory in a work tree.
+    ///
+    /// A git directory is named to git, so that it need not find it, nor can find another one around
+    /// it: a user may forbid to find bare ones (git-config(1), `safe.bareRepository`).
     pub(super) fn dir(mut self, dir: &Path) -> Self {
-        self.command.arg("-C").arg(dir);
+        self.command.arg(if is_git_dir(dir) { "--git-dir" } else { "-C" }).arg(dir);
+        self
+    }
+
+    /// Adds a setting that is not seen on the command line.
+    pub(super) fn set(&mut self, key: &str, value: impl AsRef<OsStr>) {
+        let number = self.settings;
+        self.settings += 1;
+        self.command
+            .env("GIT_CONFIG_COUNT", self.settings.to_string())
+            .env(format!("GIT_CONFIG_KEY_{number}"), key)
+            .env(format!("GIT_CONFIG_VALUE_{number}"), value);
+    }
+
+    /// The same, for a chain.
+    pub(super) fn setting(mut self, key: &str, value: impl AsRef<OsStr>) -> Self {
+        self.set(key, value);
         self
     }
 
@@ -213,7 +250,7 @@ impl Run {
             }
             bytes
         };
-        let ((), bytes, log) = tokio::join!(feed, read, follow(stderr, progress));
+        let ((), bytes, log) = tokio::join!(feed, read, follow(stderr, &self.secrets, progress));
         let status = child.wait().await.map_err(GitError::NotInstalled)?;
         Ok(if status.success() { Ok(bytes) } else { Err(log) })
     }
@@ -222,6 +259,7 @@ impl Run {
 /// Reads the lines of git's standard error; returns the last ones that are not about progress.
 async fn follow(
     stderr: Option<impl AsyncRead + Unpin>,
+    secrets: &[String],
     progress: &mut (dyn FnMut(String) + Send),
 ) -> Vec<String> {
     let mut log = VecDeque::new();
@@ -238,7 +276,7 @@ async fn follow(
                 }
                 continue;
             }
-            let text = presentable(&std::mem::take(&mut line));
+            let text = presentable(&std::mem::take(&mut line), secrets);
             if text.is_empty() {
                 continue;
             }
@@ -257,9 +295,25 @@ async fn follow(
 }
 
 /// Returns a line that may be shown: the far end writes into it, too.
-fn presentable(line: &[u8]) -> String {
-    let text = String::from_utf8_lossy(line);
-    redact(text.replace(|c: char| c.is_control(), "").trim())
+fn presentable(line: &[u8], secrets: &[String]) -> String {
+    let text = String::from_utf8_lossy(line).replace(|c: char| c.is_control(), "");
+    let hide = |text: String, secret: &String| text.replace(secret, "…");
+    redact(secrets.iter().fold(text, hide).trim())
+}
+
+/// Returns users and passwords of the proxies that an environment names. Their URLs may lack the
+/// scheme (curl(1), "ENVIRONMENT"), so they are not found by their form.
+fn proxy_secrets(variables: &BTreeMap<&str, &str>) -> Vec<String> {
+    let mut secrets = Vec::new();
+    for (name, value) in variables {
+        let is_proxy = name.to_ascii_lowercase().ends_with("_proxy");
+        let Some((before, _)) = value.rsplit_once('@').filter(|_| is_proxy) else { continue };
+        let login = before.split_once("://").map_or(before, |(_, login)| login);
+        let password = login.split_once(':').map_or(login, |(_, password)| password);
+        secrets.extend([login.to_owned(), password.to_owned(), percent_decode(password)]);
+    }
+    secrets.retain(|secret| !secret.is_empty());
+    secrets
 }
 
 /// Returns the header that carries a user name and a password.
@@ -322,8 +376,21 @@ mod tests {
         let written = b"remote: Counting: 50% (1/2)\rremote: Counting: 100% (2/2), done.\n\
                         \x1b[31mfatal: 'https://u:p@h/x' is bad\n\nlast";
         let mut told = Vec::new();
-        let log = follow(Some(&written[..]), &mut |line| told.push(line)).await;
+        let log = follow(Some(&written[..]), &[], &mut |line| told.push(line)).await;
         assert_eq!(log, ["[31mfatal: 'https://h/x' is bad", "last"]);
         assert_eq!(told.len(), 4);
+    }
+    #[test]
+    fn passwords_of_proxies_are_hidden_in_every_form() {
+        let variables = [
+            ("http_proxy", "http://user:p%40ss@proxy.example:1"),
+            ("ALL_PROXY", "other:word@proxy.example"),
+            ("no_proxy", "a.example,b.example"),
+            ("MAIL", "me@example.org"),
+        ];
+        let secrets = proxy_secrets(&BTreeMap::from(variables));
+        let line = b"bad proxy 'user:p%40ss@proxy.example:1' p@ss other:word@proxy.example me";
+        let shown = presentable(line, &secrets);
+        assert_eq!(shown, "bad proxy '…@proxy.example:1' … …@proxy.example me");
     }
 }

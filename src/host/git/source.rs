@@ -26,7 +26,7 @@ pub enum Source {
     },
     /// `user@host:path`, that is ssh.
     Scp(String),
-    /// A directory on this host.
+    /// A directory on this host, or a bundle.
     Local(PathBuf),
 }
 
@@ -224,7 +224,8 @@ impl Source {
         }
     }
 
-    /// Returns the project's name, `[a-z0-9][a-z0-9._-]*`: the last part of the path without `.git`.
+    /// Returns the project's name, `[a-z0-9][a-z0-9._-]*`: the last part of the path without
+    /// `.git` or `.bundle`.
     pub fn project_name(&self) -> String {
         let public = self.public();
         let path = match self {
@@ -236,7 +237,9 @@ impl Source {
             .unwrap_or(&public)
             .split('/')
             .rev()
-            .map(|part| part.strip_suffix(".git").unwrap_or(part))
+            .map(|part| {
+                [".git", ".bundle"].iter().find_map(|it| part.strip_suffix(it)).unwrap_or(part)
+            })
             .find(|part| !part.is_empty())
             .unwrap_or_default();
         let mut clean = String::new();
@@ -299,7 +302,7 @@ fn is_hex(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
-fn percent_decode(text: &str) -> String {
+pub(super) fn percent_decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, tail)) = rest.split_first() {
@@ -344,6 +347,7 @@ mod tests {
             ("file:///srv/My Repo", "file:///srv/My Repo", "my-repo"),
             ("/home/me/a,b: c", "/home/me/a,b: c", "a-b-c"),
             ("/home/me/proj/.git", "/home/me/proj/.git", "proj"),
+            ("/media/proj.bundle", "/media/proj.bundle", "proj"),
             ("/", "/", "project"),
             ("/-.-", "/-.-", "project"),
         ];

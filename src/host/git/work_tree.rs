@@ -46,21 +46,24 @@ impl Uncommitted {
 }
 
 impl Git {
-    /// Returns the commit that is checked out in a work tree.
-    pub async fn work_tree_head(&self, dir: &Path) -> Result<String, GitError> {
-        let repository = || dir.display().to_string();
-        let ask = async |question: &[&str]| {
-            let run = self.as_the_user().dir(dir).args(["rev-parse"]).args(question);
-            let output = run.output("look at the work tree").await?;
-            Ok::<_, GitError>(String::from_utf8_lossy(&output).trim_end().to_owned())
-        };
-        if ask(&["--is-inside-work-tree"]).await? != "true" {
-            return Err(GitError::NoWorkTree { repository: repository() });
-        }
-        let head = ask(&["--quiet", "--verify", "HEAD^{commit}"]).await;
+    /// Returns where the files of a repository on this host are.
+    ///
+    /// # Errors
+    /// When it has no work tree.
+    pub(super) async fn work_tree(&self, place: &Path) -> Result<PathBuf, GitError> {
+        let found = self.local_repository(place).await?.and_then(|found| found.work_tree);
+        found.ok_or_else(|| GitError::NoWorkTree { repository: place.display().to_string() })
+    }
+
+    /// Returns the commit that is checked out in the work tree of a repository on this host.
+    pub async fn work_tree_head(&self, place: &Path) -> Result<String, GitError> {
+        self.work_tree(place).await?;
+        let head = ["rev-parse", "--quiet", "--verify", "HEAD^{commit}"];
+        let head = self.as_the_user().dir(place).args(head).output("look at the work tree").await;
+        let head = head.map(|id| String::from_utf8_lossy(&id).trim_end().to_owned());
         head.ok()
             .filter(|id| is_full_id(id))
-            .ok_or_else(|| GitError::Empty { repository: repository() })
+            .ok_or_else(|| GitError::Empty { repository: place.display().to_string() })
     }
 
     /// Lists what a work tree has that is in no commit, without what is ignored.

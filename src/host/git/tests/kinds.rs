@@ -121,3 +121,65 @@ async fn names_of_any_bytes_and_links_to_anywhere_are_kept() {
     // What is a default branch is one, whatever it is called.
     world.run(&second, &["rev-parse", "--verify", "refs/remotes/origin/HEAD"]);
 }
+
+/// Makes a partial clone of a repository with three commits, and returns it with its remote.
+fn partial_clone(world: &World, filter: &str) -> (PathBuf, PathBuf) {
+    let full = world.repository("full");
+    for text in ["1", "2", "3"] {
+        world.commit(&full, "src/file", text);
+    }
+    world.run(&full, &["branch", "topic", "HEAD~1"]);
+    world.run(&full, &["config", "uploadpack.allowFilter", "true"]);
+    world.run(&full, &["config", "uploadpack.allowAnySHA1InWant", "true"]);
+    let (url, clone) = (format!("file://{}", full.display()), world.path("partial"));
+    let filter = format!("--filter={filter}");
+    world.run(&full, &["clone", "--quiet", &filter, &url, clone.to_str().unwrap()]);
+    (full, clone)
+}
+
+#[tokio::test]
+async fn a_partial_clone_fetches_what_the_checkout_of_a_commit_needs() {
+    for filter in ["blob:none", "tree:0", "blob:limit=1"] {
+        let world = World::new();
+        let (full, clone) = partial_clone(&world, filter);
+        let source = world.source(&clone);
+        let (first, old) = base(&world, &source, "first", None).await;
+        assert_eq!(fs::read_to_string(first.join("src/file")).unwrap(), "3", "{filter}");
+        let config = world.run(&first, &["config", "extensions.partialClone"]);
+        assert_eq!(config, "promisor");
+        world.run(&first, &["gc", "--quiet"]);
+
+        // A commit of its own, an earlier one, and one that only the remote has a branch of.
+        world.commit(&clone, "own", "own");
+        let (second, _) =
+            base(&world, &source, "second", Some(&Sibling::new(first.clone(), old))).await;
+        assert_eq!(fs::read_to_string(second.join("own")).unwrap(), "own");
+        for (asked, text) in [("HEAD~3", "1"), ("origin/topic", "2")] {
+            let commit = world.resolve(&source, asked).await.unwrap();
+            let dir = world.path(&format!("base-{text}"));
+            fs::create_dir(&dir).unwrap();
+            world.make_base(&source, &commit, &dir, None).await.unwrap();
+            assert_eq!(fs::read_to_string(dir.join("src/file")).unwrap(), text, "{filter}");
+        }
+
+        // Without its remote, what it has is still there, and the rest is told.
+        let away = world.path("away");
+        fs::rename(&full, &away).unwrap();
+        world.fetch(&source).await.unwrap();
+        world.resolve(&source, "HEAD").await.unwrap();
+        let error = world.resolve(&source, "v1.0").await;
+        if let Err(error) = error {
+            assert!(error.to_string().contains("it is a partial clone"), "{filter}: {error}");
+            assert!(error.hint().unwrap().contains("git fetch"), "{error:?}");
+        }
+        fs::rename(&away, &full).unwrap();
+
+        // It becomes a whole one, and so does its mirror.
+        world.run(&clone, &["config", "--unset", "remote.origin.partialclonefilter"]);
+        world.run(&clone, &["fetch", "--quiet", "--refetch"]);
+        world.run(&clone, &["config", "--unset", "remote.origin.promisor"]);
+        let (third, _) = base(&world, &source, "third", None).await;
+        world.run(&third, &["rev-list", "--objects", "--all", "--quiet"]);
+        assert_eq!(world.run(&third, &["config", "--default", "", "extensions.partialClone"]), "");
+    }
+}

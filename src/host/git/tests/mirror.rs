@@ -29,7 +29,7 @@ async fn what_is_no_repository_is_told_and_leaves_nothing() {
     for text in [plain.to_str().unwrap(), "/nowhere/at/all", "file:///nowhere"] {
         let error = world.fetch(&Source::parse(text).unwrap()).await.unwrap_err();
         assert!(matches!(error, GitError::RepositoryUnavailable { .. }), "{text}: {error:?}");
-        assert!(error.hint().is_some() && !error.log().is_empty(), "{text}: {error:?}");
+        assert!(error.hint().is_some(), "{text}: {error:?}");
     }
     // Nobody listens on the discard port; the address needs no name server.
     let text = "http://user:secret@127.0.0.1:9/x";

@@ -11,6 +11,7 @@ mod fetch;
 mod identity;
 mod kinds;
 mod lfs;
+mod local;
 mod mirror;
 mod resolve;
 mod sibling;
