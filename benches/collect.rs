@@ -64,6 +64,7 @@ fn document(size: usize) -> Document {
             volume: names::base_volume(&name, &commit),
             state: BaseState::Ready,
             created,
+            serial: 0,
             lacks: None,
             unused_since: Some(created),
         };

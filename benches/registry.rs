@@ -136,6 +136,7 @@ fn fill(runtime: &Runtime, registry: &Registry, size: usize) {
                 volume: format!("taskspace-base-{}", record.spec.project.commit),
                 state: BaseState::Ready,
                 created: record.created,
+                serial: 0,
                 lacks: None,
                 unused_since: None,
             });

@@ -82,6 +82,8 @@ pub struct Coordinator {
     today: Totals,
     /// Nothing is let in any more.
     frozen: bool,
+    /// The arrival of what arrives at tick zero.
+    arrivals_from: Option<u64>,
 }
 
 /// What becomes of an operation that is not refused.
@@ -105,7 +107,16 @@ impl Coordinator {
         let admission = Admission::new(rules.clone());
         let entries = BTreeMap::new();
         let tokens_set_aside = tokens;
-        Self { rules, admission, entries, tokens, tokens_set_aside, today, frozen: false }
+        Self {
+            rules,
+            admission,
+            entries,
+            tokens,
+            tokens_set_aside,
+            today,
+            frozen: false,
+            arrivals_from: None,
+        }
     }
 
     /// Notes up to which one tokens can be given.
@@ -144,7 +155,10 @@ impl Coordinator {
             Some(problem) => Err(problem),
             None if too_many => Err(self.full(&operation)),
             None => match ask(&operation) {
-                Some(ask) => self.admit(&operation, ask),
+                Some(ask) => {
+                    let ask = Ask { arrived: self.arrival(now), ..ask };
+                    self.admit(&operation, ask)
+                }
                 None => Err(Problem::new(Code::Internal, "an operation without a target")),
             },
         };
@@ -189,8 +203,12 @@ impl Coordinator {
     /// Enters what an earlier run of the service kept, each with a whole lease of its own.
     pub fn restore(&mut self, kept: &[KeptOperation], now: Moment) -> Vec<Change> {
         self.today.begin(now.day);
+        let mut latest = 0;
         for KeptOperation { operation, job, lease_seconds } in kept {
+            // They arrived in the order of their numbers, whatever the clock was then.
+            latest = milliseconds(operation.created).max(latest);
             let Some(ask) = ask(operation) else { continue };
+            let ask = Ask { arrived: latest, ..ask };
             match operation.state {
                 OperationState::Running => self.admission.resume(ask),
                 _ => self.admission.requeue(ask),
@@ -201,8 +219,20 @@ impl Coordinator {
             clock.iter().for_each(|clock| clock.show(&mut operation, now));
             self.entries.insert(operation.id, Entry { operation, clock });
         }
+        // What comes now arrives after them.
+        let ahead = latest.saturating_sub(self.arrival(now));
+        self.arrivals_from = self.arrivals_from.map(|zero| zero + ahead);
         let admitted = self.admission.let_in();
         self.let_in(admitted, now)
+    }
+
+    /// Returns when an operation arrives that is asked for now: by the world's clock as it was when the
+    /// first one arrived, and since then by the clock that only goes forward. So the order is that of
+    /// arrival also when the world's clock is set.
+    fn arrival(&mut self, now: Moment) -> u64 {
+        let ticks = u64::try_from(now.ticks.as_millis()).unwrap_or(u64::MAX);
+        let zero = self.arrivals_from.get_or_insert(milliseconds(now.time).saturating_sub(ticks));
+        zero.saturating_add(ticks)
     }
 
     fn admit(&mut self, operation: &Operation, ask: Ask) -> Result<Taken, Problem> {
@@ -324,9 +354,13 @@ fn ask(operation: &Operation) -> Option<Ask> {
         class: operation.kind.class()?,
         target: operation.target.clone()?,
         priority: operation.priority,
-        arrived: operation.created.as_millisecond().try_into().unwrap_or_default(),
+        arrived: milliseconds(operation.created),
         under: operation.under,
     })
+}
+
+fn milliseconds(time: Timestamp) -> u64 {
+    time.as_millisecond().try_into().unwrap_or_default()
 }
 
 #[cfg(test)]

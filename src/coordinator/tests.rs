@@ -190,6 +190,34 @@ fn what_an_earlier_run_kept_goes_on_with_a_whole_lease() {
 }
 
 #[test]
+fn operations_wait_in_the_order_of_their_arrival_when_the_clock_is_set_back() {
+    let set_back = |seconds| {
+        let time = at(seconds).time - jiff::SignedDuration::from_hours(1);
+        Moment { time, ..at(seconds) }
+    };
+    let mut it = coordinator();
+    ask_for(&mut it, 1, Restart, at(0));
+    ask_for(&mut it, 2, Config, at(10));
+    let behind = |operation: &Operation| -> Vec<u64> {
+        operation.behind.iter().map(|conflict| conflict.operation).collect()
+    };
+    let third = ask_for(&mut it, 3, OperationClass::Deploy, set_back(11));
+    assert!(behind(&third).contains(&2), "{:?}", behind(&third));
+
+    // The same in a later run of the service.
+    let kept = it.all().map(|(operation, _)| KeptOperation {
+        operation: operation.clone(),
+        job: None,
+        lease_seconds: 60,
+    });
+    let kept: Vec<KeptOperation> = kept.collect();
+    let mut next = coordinator();
+    next.restore(&kept, set_back(0));
+    let fourth = ask_for(&mut next, 4, OperationClass::Stop, set_back(1));
+    assert!(behind(&fourth).contains(&2), "{:?}", behind(&fourth));
+}
+
+#[test]
 fn under_what_one_holds_one_does_what_others_have_to_wait_for() {
     let mut it = coordinator();
     let now = at(0);

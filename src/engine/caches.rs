@@ -155,8 +155,8 @@ impl Inner {
             document.note_uses(&name, created, |document| {
                 let project = document.projects.get_mut(&name);
                 let project = project.ok_or_else(|| problems::no_project(&name))?;
-                let (withdrawn, unused_since) = (false, None);
-                let cache = CacheRecord { state, created, from, withdrawn, unused_since };
+                let (serial, withdrawn, unused_since) = (project.next_cache(), false, None);
+                let cache = CacheRecord { state, created, serial, from, withdrawn, unused_since };
                 project.caches.insert(volume, cache);
                 Ok::<(), Problem>(())
             })

@@ -217,6 +217,7 @@ impl Projects {
             volume: plan.volume.clone(),
             state,
             created: Timestamp::now(),
+            serial: 0,
             lacks,
             unused_since: None,
         };
@@ -273,7 +274,7 @@ impl Projects {
         let bases = document.projects.get(&plan.project)?.bases.iter();
         let others =
             bases.filter(|(key, base)| base.state == BaseState::Ready && **key != plan.key);
-        let (key, base) = others.max_by_key(|(_, base)| base.created)?;
+        let (key, base) = others.max_by_key(|(_, base)| (base.serial, base.created))?;
         let kept = self.lock_of(&base.volume).await.try_read_owned().ok()?;
         // It may have been condemned before it was locked.
         let now = self.registry.read().await.ok()?;
@@ -323,7 +324,10 @@ impl Projects {
                 // Nobody would find what is made for a project that is gone.
                 let project = project.ok_or_else(|| problems::no_project(&name))?;
                 match base {
-                    Some(base) => project.bases.insert(key, base),
+                    Some(base) => {
+                        let serial = project.next_base();
+                        project.bases.insert(key, BaseRecord { serial, ..base })
+                    }
                     None => project.bases.remove(&key),
                 };
                 Ok::<(), Problem>(())

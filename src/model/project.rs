@@ -26,12 +26,22 @@ impl ProjectRecord {
         Self { source, bases: BTreeMap::new(), caches: BTreeMap::new() }
     }
 
+    /// Returns the serial number of the next base.
+    pub fn next_base(&self) -> u64 {
+        self.bases.values().map(|base| base.serial + 1).max().unwrap_or_default()
+    }
+
+    /// Returns the serial number of the next build cache.
+    pub fn next_cache(&self) -> u64 {
+        self.caches.values().map(|cache| cache.serial + 1).max().unwrap_or_default()
+    }
+
     /// Returns the commit of the newest base that is whole: one that lacks something is made again the
     /// next time, when perhaps that can be had.
     pub fn newest_base(&self) -> Option<&str> {
         let is_whole = |base: &BaseRecord| base.state == BaseState::Ready && base.lacks.is_none();
         let whole = self.bases.iter().filter(|(_, base)| is_whole(base));
-        whole.max_by_key(|(_, base)| base.created).map(|(commit, _)| commit.as_str())
+        whole.max_by_key(|(_, base)| (base.serial, base.created)).map(|(commit, _)| commit.as_str())
     }
 
     /// Returns the volume of the build cache that a new taskspace begins with.
@@ -39,7 +49,8 @@ impl ProjectRecord {
         let given = |(_, cache): &(&String, &CacheRecord)| {
             cache.state == BaseState::Ready && !cache.withdrawn
         };
-        let newest = self.caches.iter().filter(given).max_by_key(|(_, cache)| cache.created);
+        let newest = self.caches.iter().filter(given);
+        let newest = newest.max_by_key(|(_, cache)| (cache.serial, cache.created));
         newest.map(|(volume, _)| volume.as_str())
     }
 }
@@ -64,6 +75,10 @@ pub struct BaseRecord {
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     pub created: Timestamp,
+    /// Its place among those of the project: later ones have higher numbers. The time does not tell,
+    /// since a clock may be set back; it does among those that an earlier version recorded.
+    #[serde(default)]
+    pub serial: u64,
     /// What it lacks: contents that could not be had when it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lacks: Option<String>,
@@ -81,6 +96,10 @@ pub struct CacheRecord {
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     pub created: Timestamp,
+    /// Its place among those of the project: later ones have higher numbers. The time does not tell,
+    /// since a clock may be set back; it does among those that an earlier version recorded.
+    #[serde(default)]
+    pub serial: u64,
     /// The taskspace that it was made of.
     #[schema(value_type = String)]
     pub from: TaskspaceId,
@@ -98,19 +117,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_taskspace_begins_with_the_newest_whole_cache() {
+    fn a_new_taskspace_begins_with_the_last_whole_cache_whatever_the_clock_said() {
         let mut project = ProjectRecord::new("source".to_owned());
-        assert_eq!(project.cache(), None);
-        let mut enter = |volume: &str, second, state, withdrawn| {
+        assert_eq!((project.cache(), project.next_cache()), (None, 0));
+        let mut enter = |volume: &str, second, state, withdrawn, serial: Option<u64>| {
             let created = Timestamp::from_second(second).unwrap();
             let from = "example".parse().unwrap();
-            let cache = CacheRecord { state, created, from, withdrawn, unused_since: None };
+            let serial = serial.unwrap_or_else(|| project.next_cache());
+            let unused_since = None;
+            let cache = CacheRecord { state, created, serial, from, withdrawn, unused_since };
             project.caches.insert(volume.to_owned(), cache);
+            project.cache().map(str::to_owned)
         };
-        enter("a", 2, BaseState::Ready, false);
-        enter("b", 1, BaseState::Ready, false);
-        enter("c", 3, BaseState::Making, false);
-        enter("d", 4, BaseState::Ready, true);
-        assert_eq!(project.cache(), Some("a"));
+        // An earlier version knew only times.
+        enter("a", 2, BaseState::Ready, false, Some(0));
+        assert_eq!(enter("b", 1, BaseState::Ready, false, Some(0)).as_deref(), Some("a"));
+        assert_eq!(enter("c", 3, BaseState::Making, false, None).as_deref(), Some("a"));
+        assert_eq!(enter("d", 4, BaseState::Ready, true, None).as_deref(), Some("a"));
+        // The clock was set back.
+        assert_eq!(enter("e", 0, BaseState::Ready, false, None).as_deref(), Some("e"));
+    }
+
+    #[test]
+    fn the_newest_base_is_the_last_one_whatever_the_clock_said() {
+        let mut project = ProjectRecord::new("source".to_owned());
+        for (commit, second) in [("ahead", 9), ("back", 1)] {
+            let base = BaseRecord {
+                volume: commit.to_owned(),
+                state: BaseState::Ready,
+                created: Timestamp::from_second(second).unwrap(),
+                serial: project.next_base(),
+                lacks: None,
+                unused_since: None,
+            };
+            project.bases.insert(commit.to_owned(), base);
+        }
+        assert_eq!(project.newest_base(), Some("back"));
     }
 }

@@ -138,7 +138,14 @@ mod tests {
 
     fn base(second: i64) -> BaseRecord {
         let (volume, created) = (String::new(), at(second));
-        BaseRecord { volume, state: BaseState::Ready, created, lacks: None, unused_since: None }
+        BaseRecord {
+            volume,
+            state: BaseState::Ready,
+            created,
+            serial: 0,
+            lacks: None,
+            unused_since: None,
+        }
     }
 
     fn id() -> TaskspaceId {
@@ -182,6 +189,7 @@ mod tests {
         let cache = CacheRecord {
             state: BaseState::Ready,
             created: at(1),
+            serial: 0,
             from: id(),
             withdrawn: false,
             unused_since: None,

@@ -11,9 +11,9 @@ use std::thread;
 use crate::common::repository::Repository;
 use crate::common::{User, text_of};
 
-/// `user:p@ss` and `x:token`, as HTTP carries them.
+/// `user:p@ss` and `x:s3same`, as HTTP carries them.
 const PROXY_LOGIN: &str = "Proxy-Authorization: Basic dXNlcjpwQHNz";
-const LOGIN: &str = "Authorization: Basic eDp0b2tlbg==";
+const LOGIN: &str = "Authorization: Basic eDpzM3NhbWU=";
 
 /// Serves the files below a directory to those who come through it as a proxy with a password; the
 /// repositories below `/private` want one more. Ends with the test.
@@ -80,7 +80,7 @@ fn proxies_helpers_and_settings_of_the_caller_count_when_the_service_runs_alread
     let create = |url: &str| {
         let mut create = user.taskspace(&["create", "--dry-run", "--project", url]);
         let path = format!("{}:{}", helpers.display(), std::env::var("PATH").unwrap());
-        create.env("http_proxy", &proxy).env("PATH", path).env("HELPER_TOKEN", "token");
+        create.env("http_proxy", &proxy).env("PATH", path).env("HELPER_TOKEN", "s3same");
         // As in a hook of another repository.
         create.env("GIT_DIR", "/nowhere").env("GIT_INDEX_FILE", "/nowhere/index");
         create.env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_KEY_0", "credential.helper");
@@ -110,7 +110,7 @@ fn proxies_helpers_and_settings_of_the_caller_count_when_the_service_runs_alread
     );
     let seen = user.run(&["events", "--json"]) + &user.run(&["operations", "--all", "--json"]);
     assert!(!seen.contains("p%40ss") && !seen.contains("p@ss"), "{seen}");
-    for secret in ["p%40ss", "p@ss", "token"] {
+    for secret in ["p%40ss", "p@ss", "s3same"] {
         for place in ["state", "cache", "config"] {
             assert_eq!(files_with(&user.path(place), secret), Vec::<PathBuf>::new(), "{secret}");
         }

@@ -58,7 +58,14 @@ fn document() -> Document {
 
 fn base(state: BaseState, created: i64, unused_since: Option<i64>) -> BaseRecord {
     let (created, unused_since) = (at(created), unused_since.map(at));
-    BaseRecord { volume: format!("base-{created}"), state, created, lacks: None, unused_since }
+    BaseRecord {
+        volume: format!("base-{created}"),
+        state,
+        created,
+        serial: 0,
+        lacks: None,
+        unused_since,
+    }
 }
 
 fn add_base(document: &mut Document, commit: &str, base: BaseRecord) {
@@ -146,6 +153,7 @@ fn a_former_build_cache_goes_before_the_current_one() {
         let cache = CacheRecord {
             state: BaseState::Ready,
             created: at(created),
+            serial: 0,
             from: "here".parse().unwrap(),
             withdrawn: false,
             unused_since: Some(at(1)),
