@@ -48,6 +48,7 @@ const CONTAINER_FILES: &[Named] = templates![
     "container/agent-session",
     "container/dev-entrypoint",
     "container/install",
+    "container/login-shell",
     "container/profile.sh",
     "container/record-output",
     "container/run-sshd",
@@ -70,6 +71,32 @@ pub struct SshEntry {
     pub port: u16,
     /// The user to log in as.
     pub user: &'static str,
+}
+
+/// Lines of every host of the `ssh_config` that ssh did not know in 8.0, or that not every build of
+/// it knows.
+pub const NEWER_SSH_OPTIONS: &[&str] = &[
+    "ChannelTimeout none",
+    "ForkAfterAuthentication no",
+    "GSSAPIAuthentication no",
+    "GSSAPIKeyExchange no",
+    "KnownHostsCommand none",
+    "PKCS11Provider none",
+    "SessionType default",
+    "StdinNull no",
+];
+
+/// What all hosts of the rendered `ssh_config` have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SshCommon<'a> {
+    /// The key to log in with.
+    pub client_key: &'a Path,
+    /// The file with the host CA.
+    pub known_hosts: &'a Path,
+    /// The directory of the sockets by which sessions share a connection.
+    pub sockets: &'a Path,
+    /// Those of [`NEWER_SSH_OPTIONS`] that the client knows.
+    pub newer_options: &'a [&'static str],
 }
 
 /// What an image is built from, beside the templates.
@@ -120,14 +147,31 @@ fn render(templates: &[Named], name: &str, variables: Value) -> Result<String, R
 }
 
 /// Renders the `ssh_config` of all taskspaces.
-pub fn ssh_config(
-    entries: &[SshEntry],
-    client_key: &Path,
-    known_hosts: &Path,
-) -> Result<String, RenderError> {
-    let entries = Serde(entries);
-    let (client_key, known_hosts) = (client_key.to_string_lossy(), known_hosts.to_string_lossy());
-    render(TEXTS, "ssh_config", context! { entries, client_key, known_hosts })
+pub fn ssh_config(entries: &[SshEntry], common: &SshCommon<'_>) -> Result<String, RenderError> {
+    let variables = context! {
+        entries => Serde(entries),
+        client_key => common.client_key.to_string_lossy(),
+        known_hosts => common.known_hosts.to_string_lossy(),
+        control_path => control_path(common.sockets),
+        newer_options => Serde(common.newer_options),
+    };
+    render(TEXTS, "ssh_config", variables)
+}
+
+/// Returns ssh's `ControlPath`, quoted, or `none` where the path of a socket would be too long.
+///
+/// Each container has a port of its own, so no taskspace is reached by another one's connection.
+fn control_path(sockets: &Path) -> String {
+    /// The longest path of a Unix socket; see unix(7).
+    const LONGEST: usize = 107;
+    const NAME: usize = "/65535-developer".len();
+    /// While ssh makes the socket, its name has a dot and 16 characters more.
+    const TEMPORARY: usize = 17;
+    if sockets.as_os_str().len() + NAME + TEMPORARY > LONGEST {
+        return "none".to_owned();
+    }
+    let quoted = ssh_quote(sockets.to_string_lossy().into_owned());
+    format!("{}/%p-%r\"", quoted.trim_end_matches('"'))
 }
 
 /// Renders the `known_hosts` file that trusts our host CA for every taskspace.
@@ -195,44 +239,40 @@ mod tests {
     #[test]
     fn ssh_config_names_both_containers_and_checks_their_keys() {
         let entries = [entry("fix", Role::Dev, 10001), entry("fix", Role::Agent, 20001)];
-        let text =
-            ssh_config(&entries, Path::new("/h/a b/50%/client"), Path::new("/h/known_hosts"))
-                .unwrap();
-        insta::assert_snapshot!(text, @r#"
-        # Made by taskspace from its registry; changes are overwritten.
+        let common = SshCommon {
+            client_key: Path::new("/h/a b/50%/client"),
+            known_hosts: Path::new("/h/known_hosts"),
+            sockets: Path::new("/run/50%"),
+            newer_options: &["StdinNull no"],
+        };
+        let text = ssh_config(&entries, &common).unwrap();
+        let hosts: Vec<Vec<&str>> = text
+            .split("\nHost ")
+            .skip(1)
+            .map(|host| host.lines().map(str::trim_start).filter(|line| !line.is_empty()).collect())
+            .collect();
+        let [dev, agent] = &hosts[..] else { panic!("not two hosts: {text}") };
+        assert_eq!(dev[..4], ["fix-dev", "HostName 127.0.0.1", "Port 10001", "User developer"]);
+        assert_eq!(agent[..4], ["fix-agent", "HostName 127.0.0.1", "Port 20001", "User agent"]);
+        assert_eq!((dev[4], agent[4]), ("HostKeyAlias fix-dev", "HostKeyAlias fix-agent"));
+        assert_eq!(dev[5..], agent[5..]);
+        for line in [
+            r#"IdentityFile "/h/a b/50%%/client""#,
+            r#"UserKnownHostsFile "/h/known_hosts""#,
+            r#"ControlPath "/run/50%%/%p-%r""#,
+            "StrictHostKeyChecking yes",
+            "ForwardAgent no",
+            "StdinNull no",
+        ] {
+            assert!(dev.contains(&line), "{line} is not in {text}");
+        }
+    }
 
-        Host fix-dev
-            HostName 127.0.0.1
-            Port 10001
-            User developer
-            HostKeyAlias fix-dev
-            IdentityFile "/h/a b/50%%/client"
-            IdentitiesOnly yes
-            UserKnownHostsFile "/h/known_hosts"
-            GlobalKnownHostsFile none
-            StrictHostKeyChecking yes
-            UpdateHostKeys no
-            PreferredAuthentications publickey
-            ConnectTimeout 10
-            ForwardAgent no
-            ForwardX11 no
-
-        Host fix-agent
-            HostName 127.0.0.1
-            Port 20001
-            User agent
-            HostKeyAlias fix-agent
-            IdentityFile "/h/a b/50%%/client"
-            IdentitiesOnly yes
-            UserKnownHostsFile "/h/known_hosts"
-            GlobalKnownHostsFile none
-            StrictHostKeyChecking yes
-            UpdateHostKeys no
-            PreferredAuthentications publickey
-            ConnectTimeout 10
-            ForwardAgent no
-            ForwardX11 no
-        "#);
+    #[test]
+    fn control_path_is_none_where_a_socket_could_not_be_made() {
+        let longest = format!("/{}", "x".repeat(73));
+        assert_eq!(control_path(Path::new(&longest)), format!("\"{longest}/%p-%r\""));
+        assert_eq!(control_path(Path::new(&format!("{longest}x"))), "none");
     }
 
     #[test]

@@ -1,5 +1,9 @@
 //! SSH as people and editors use it, with nothing but what the program wrote.
 
+mod keywords;
+mod sharing;
+mod start;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;

@@ -8,7 +8,7 @@ use super::context::Context;
 use super::{Exit, Outcome, internal};
 use crate::config::Paths;
 use crate::host::files::FileError;
-use crate::host::ssh_include;
+use crate::host::{ssh_client, ssh_include};
 use crate::model::{Code, Problem};
 
 const EXAMPLES: &str = "\
@@ -41,6 +41,7 @@ impl SshConfig {
             let changed = ssh_include::install(user, ours).map_err(|error| problem(&error))?;
             let done = if changed { "now includes" } else { "already includes" };
             output.line(&format!("{} {done} {}", user.display(), ours.display()))?;
+            warn_of_forwardings(context);
         } else if self.uninstall {
             let changed = ssh_include::remove(user, ours).map_err(|error| problem(&error))?;
             let done = if changed { "no longer includes" } else { "does not include" };
@@ -51,6 +52,24 @@ impl SshConfig {
             output.print(&rendered(context).await?)?;
         }
         Ok(Exit::Done)
+    }
+}
+
+/// Warns of the user's own forwardings that ssh sets up for taskspaces too. Nothing that a configuration
+/// can say for one host keeps those out and leaves `ssh -L` alone.
+fn warn_of_forwardings(context: &Context) {
+    let mut found: Vec<String> = ["any-dev", "any-agent"]
+        .iter()
+        .flat_map(|host| ssh_client::forwardings(&context.paths.user_ssh_config, host))
+        .collect();
+    found.sort();
+    found.dedup();
+    if !found.is_empty() {
+        context.output.warn(&format!(
+            "your ssh configuration forwards ports of every host, taskspaces included: {}; begin \
+             the section that says so with `Host * !*-dev !*-agent`",
+            found.join(", ")
+        ));
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Paths {
     pub ssh_client: PathBuf,
     /// The certificate authority, as ssh wants it.
     pub ssh_known_hosts: PathBuf,
+    /// The sockets of ssh connections that sessions share.
+    pub ssh_sockets: PathBuf,
     /// What agents authenticate with; mounted read-only.
     pub auth: PathBuf,
     /// What agents should know; mounted read-only.
@@ -153,6 +155,7 @@ impl Paths {
             registry: state_dir.join("taskspace-registry.json"),
             taskspaces: state_dir.join("taskspaces"),
             service_log: state_dir.join("taskspaced.log"),
+            ssh_sockets: runtime_dir.join(NAME).join("ssh"),
             permits: runtime_dir.join(NAME).join("permits"),
             granted: runtime_dir.join(NAME).join("granted"),
             state_dir,

@@ -2,17 +2,17 @@
 //! registry.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Mutex;
 
 use super::problems;
 use crate::config::Paths;
-use crate::host::{files, sshkeys};
+use crate::host::{files, ssh_client, sshkeys};
 use crate::model::{AgentSpec, Problem, Role, TaskspaceId};
 use crate::plan::names;
 use crate::registry::Registry;
-use crate::render::{self, SshEntry};
+use crate::render::{self, NEWER_SSH_OPTIONS, SshCommon, SshEntry};
 
 /// Writes the user's SSH files; one writer at a time.
 #[derive(Debug)]
@@ -20,11 +20,13 @@ pub(crate) struct Ssh {
     paths: Arc<Paths>,
     registry: Registry,
     writing: Mutex<()>,
+    /// Those of the newer options that this host's client knows.
+    understood: Arc<OnceLock<Vec<&'static str>>>,
 }
 
 impl Ssh {
     pub(crate) fn new(paths: Arc<Paths>, registry: Registry) -> Self {
-        Self { paths, registry, writing: Mutex::new(()) }
+        Self { paths, registry, writing: Mutex::new(()), understood: Arc::default() }
     }
 
     /// Removes what an earlier run of the service left that was killed while it wrote.
@@ -45,7 +47,7 @@ impl Ssh {
     pub(crate) async fn publish(&self) -> Result<(), Problem> {
         let _one_at_a_time = self.writing.lock().await;
         let document = self.registry.read().await.map_err(problems::registry)?;
-        let paths = self.paths.clone();
+        let (paths, understood) = (self.paths.clone(), self.understood.clone());
         blocking(move || {
             let entries: Vec<SshEntry> = document
                 .taskspaces
@@ -64,8 +66,16 @@ impl Ssh {
             let ca = sshkeys::ca_public_line(&ca).map_err(problems::key)?;
             let known_hosts = render::known_hosts(&ca).map_err(problems::internal)?;
             write_if_changed(&paths.ssh_known_hosts, &known_hosts, 0o644)?;
-            let config = render::ssh_config(&entries, &paths.ssh_client, &paths.ssh_known_hosts)
-                .map_err(problems::internal)?;
+            files::private_dir(&paths.ssh_sockets).map_err(|error| problems::file(&error))?;
+            let newer_options =
+                understood.get_or_init(|| ssh_client::understood(NEWER_SSH_OPTIONS));
+            let common = SshCommon {
+                client_key: &paths.ssh_client,
+                known_hosts: &paths.ssh_known_hosts,
+                sockets: &paths.ssh_sockets,
+                newer_options,
+            };
+            let config = render::ssh_config(&entries, &common).map_err(problems::internal)?;
             write_if_changed(&paths.ssh_config, &config, 0o600)
         })
         .await

@@ -25,6 +25,7 @@ pub mod processes;
 pub mod project_quota;
 pub mod registries;
 pub mod signals;
+pub mod ssh_client;
 pub mod ssh_include;
 pub mod sshkeys;
 pub mod systemd;
