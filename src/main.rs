@@ -4,7 +4,6 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
 use taskspace::cli::{self, Arguments, Exit, Verb};
 use taskspace::host::{pod_network, unshared};
 use tokio::runtime::{Builder, Runtime};
@@ -18,7 +17,7 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|verb| verb == pod_network::VERB) {
         return pod_network::run(std::env::args_os().skip(2));
     }
-    let arguments = Arguments::parse();
+    let arguments = Arguments::from_words(std::env::args_os()).unwrap_or_else(|error| error.exit());
     log(&arguments);
     #[cfg(feature = "fault-points")]
     arm_faults(&arguments);

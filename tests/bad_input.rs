@@ -23,7 +23,9 @@ fn ids_repositories_and_refs() {
     let cases: &[(i32, &[&str], &[&str])] = &[
         (2, &["create", "--project", project, "Bad_Id"], &["Bad_Id", "a-z, 0-9 and dashes"]),
         (2, &["create", "--project", project, &"x".repeat(41)], &["longer than 40"]),
-        (2, &["create", "--project", "--upload-pack=x", "a"], &["--upload-pack"]),
+        (1, &["create", "--project", "--upload-pack=x", "a"], &["--upload-pack", "hint:"]),
+        (2, &["create", "--project", "-oProxyCommand=true:x", "a"], &["-oProxyCommand"]),
+        (3, &["create", "--project", project, "--ref", "--all", "a"], &["--all"]),
         (2, &["create", "--project", "ext::sh -c true", "a"], &["ext"]),
         (1, &["create", "--project", "/nonexistent/repo", "a"], &["/nonexistent/repo", "hint:"]),
         (

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::common::podman::TestPodman;
 use crate::common::repository::Repository;
-use crate::common::{User, succeed, text_of, wait_until};
+use crate::common::{TASKSPACE, User, succeed, text_of, wait_until};
 
 #[test]
 fn a_taskspace_from_a_local_repository_to_nothing_left() {
@@ -87,7 +87,7 @@ fn exec_and_logs_reach_both_containers() {
     assert_eq!(output.status.code(), Some(7));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "e\n");
 
-    let mut cat = user.taskspace(&["exec", "execs", "--", "cat"]);
+    let mut cat = user.taskspace(&["exec", "-i", "execs", "cat"]);
     cat.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut cat = cat.spawn().unwrap();
     let input = "line\n".repeat(100_000);
@@ -96,6 +96,30 @@ fn exec_and_logs_reach_both_containers() {
     let output = cat.wait_with_output().unwrap();
     writer.join().unwrap().unwrap();
     assert_eq!(output.stdout.len(), 500_000);
+
+    // Without -i, a command leaves the input of the loop around it alone.
+    let each = "for n in 1 2 3; do echo $n; done | while read -r n; do \
+                \"$0\" exec execs cat; \"$0\" show execs > seen; echo \"round $n\"; done";
+    let rounds = succeed(user.command("sh").args(["-c", each, TASKSPACE]));
+    assert_eq!(rounds, "round 1\nround 2\nround 3\n");
+
+    let variables = ["-e", "A=-b c", "--env", "B=", "--env", "HERE", "-e", "NOT_HERE"];
+    let mut shown = user.taskspace(&[&["exec"], &variables[..], &["execs", "printenv"]].concat());
+    let shown = succeed(shown.env("HERE", "from here"));
+    for line in ["A=-b c\n", "B=\n", "HERE=from here\n"] {
+        assert!(shown.contains(line) && !shown.contains("NOT_HERE"), "{shown}");
+    }
+    assert_eq!(run(&["-u", "root", "-w", "/etc", "sh", "-c", "id -un; pwd"]), "root\n/etc\n");
+    // As with podman and docker.
+    for (status, command) in [
+        (127, &["no-such-command"][..]),
+        (126, &["/etc/passwd"]),
+        (137, &["sh", "-c", "kill -KILL $$"]),
+        (2, &["sh", "-c", "exit 2"]),
+    ] {
+        user.fail(status, &[&["exec", "execs"], command].concat());
+    }
+    user.fail(2, &["exec", "-e", "=x", "execs", "true"]);
 
     assert!(user.run(&["logs", "execs", "--container", "dev"]).contains("listening on"));
     assert!(user.fail(3, &["exec", "nobody", "--", "true"]).contains("no taskspace 'nobody'"));

@@ -1,6 +1,8 @@
 //! What the command line understands.
 
-use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::asking::Asking;
 use super::{
@@ -26,10 +28,34 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// Understands a command line, the program's name first.
+    ///
+    /// An option that takes a value takes the next word, whatever it begins with, as getopt(3) has
+    /// it: a prompt may well be a list whose items begin with dashes.
+    ///
+    /// # Errors
+    /// When the command line is wrong, or asks for help or the version.
+    pub fn from_words(
+        words: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> Result<Self, clap::Error> {
+        let mut command = with_any_value(Self::command());
+        let matches = command.try_get_matches_from_mut(words)?;
+        Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    }
+
     /// Returns how many times more than usual is to be logged.
     pub fn verbosity(&self) -> u8 {
         self.global.verbose
     }
+}
+
+/// Has options take words as their values that begin with a dash.
+fn with_any_value(command: Command) -> Command {
+    command.mut_subcommands(with_any_value).mut_args(|arg| {
+        let takes_next_word =
+            arg.get_action().takes_values() && !arg.is_positional() && !arg.is_require_equals_set();
+        if takes_next_word { arg.allow_hyphen_values(true) } else { arg }
+    })
 }
 
 /// What every verb takes.
@@ -152,8 +178,6 @@ pub(super) struct Json {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -163,7 +187,7 @@ mod tests {
 
     #[test]
     fn what_is_understood() {
-        let good: [&[&str]; 76] = [
+        let good: [&[&str]; 87] = [
             &["create"],
             &["create", "fix-1", "--project", "https://host/x.git", "--ref", "main"],
             &["create", "--type", "auto", "--agent", "my-agent --fast", "--no-wait", "--json"],
@@ -175,6 +199,17 @@ mod tests {
             &["ssh", "a", "--agent"],
             &["ssh", "a", "--", "ls", "-l", "--agent"],
             &["exec", "a", "--container", "agent", "-t", "--", "ls", "-l"],
+            &["exec", "-it", "a", "bash"],
+            &["exec", "a", "-ti", "-c", "agent", "-u", "root", "-w", "/", "-e", "A=-b", "ls", "-T"],
+            &["exec", "a", "-iT", "--tty=never", "--env", "A", "--", "-x"],
+            &["ssh", "a", "ls", "--agent", "-q"],
+            &["ssh", "-tn", "a", "--agent", "--", "-x"],
+            &["create", "--prompt", "- one\n- two", "--agent", "-x", "--ref", "--all"],
+            &["create", "--prompt", "--", "--project", "-p"],
+            &["fork", "a", "b", "--prompt", "--force", "--agent", "--"],
+            &["snapshot", "a", "s", "--note", "-h"],
+            &["run-op", "-t", "a", "-k", "stop", "--description", "- x", "ls", "-l", "--lease"],
+            &["fetch", "a", "--into", "-d", "--branch", "-b"],
             &["logs", "a", "-f", "--tail", "10"],
             &["diff", "a", "--stat", "--json"],
             &["diff", "a", "--name-status"],
@@ -266,7 +301,7 @@ mod tests {
         ];
         for words in good {
             let words = ["taskspace"].iter().chain(words);
-            assert!(Arguments::try_parse_from(words.clone()).is_ok(), "{words:?}");
+            assert!(Arguments::from_words(words.clone()).is_ok(), "{words:?}");
         }
         let bad: [&[&str]; 65] = [
             &["create", "Fix"],
@@ -337,7 +372,7 @@ mod tests {
         ];
         for words in bad {
             let words = ["taskspace"].iter().chain(words);
-            let error = Arguments::try_parse_from(words.clone()).unwrap_err();
+            let error = Arguments::from_words(words.clone()).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{words:?}");
         }
     }

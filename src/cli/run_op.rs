@@ -89,7 +89,7 @@ pub struct RunOp {
     #[arg(long, value_name = "TIME", conflicts_with = "no_wait")]
     wait_for: Option<Period>,
     /// The command and its arguments
-    #[arg(last = true, required = true, value_name = "CMD")]
+    #[arg(trailing_var_arg = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
 }
 

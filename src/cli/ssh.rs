@@ -9,17 +9,35 @@ use super::context::Context;
 use super::{Outcome, internal, storage};
 use crate::model::{Code, Problem, TaskspaceId};
 
+const EXAMPLES: &str = "\
+Examples:
+  taskspace ssh fix-login
+      a shell in the checkout, /workspace, in the dev container
+  taskspace ssh fix-login cargo test
+  taskspace ssh fix-login -- 'cd docs && make' < /dev/null
+  while read -r name; do taskspace ssh -n \"$name\" git status; done < names
+      without -n, the first command would read the other names
+  taskspace ssh fix-login --agent
+      the agent's session; C-b d leaves it running";
+
 /// `taskspace ssh`
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Ssh {
     /// The taskspace
     id: TaskspaceId,
     /// Go to the agent's session instead of the dev container
     #[arg(long)]
     agent: bool,
+    /// Give the command a terminal
+    #[arg(long, short)]
+    tty: bool,
+    /// Leave standard input alone; without this, the command reads it, as with ssh
+    #[arg(long, short)]
+    no_stdin: bool,
     /// A command to run instead of a shell; as ssh does, its words are joined by spaces and given
     /// to the shell there
-    #[arg(last = true, value_name = "CMD")]
+    #[arg(trailing_var_arg = true, value_name = "CMD")]
     command: Vec<String>,
 }
 
@@ -35,7 +53,8 @@ impl Ssh {
         storage::refuse_paused(id, record)?;
         let host = if self.agent { detail.ssh_agent } else { detail.ssh_dev };
         let mut ssh = Command::new("ssh");
-        ssh.arg("-F").arg(&context.paths.ssh_config).arg(host);
+        ssh.arg("-F").arg(&context.paths.ssh_config);
+        ssh.args(self.tty.then_some("-t")).args(self.no_stdin.then_some("-n")).arg(host);
         if !self.command.is_empty() {
             ssh.arg("--").args(&self.command);
         }

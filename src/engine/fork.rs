@@ -51,6 +51,7 @@ impl Engine {
         mut request: ForkRequest,
         asker: &Asker,
     ) -> Result<Operation, Problem> {
+        AgentSpec::check(request.agent.as_deref(), request.prompt.as_deref())?;
         let record = self.inner.record(from).await?;
         check_origin(from, &record, request.snapshot.as_ref(), request.agent_state)?;
         self.inner.limits_of_fork(&request, &record)?;

@@ -9,8 +9,8 @@ use super::driver::Job;
 use super::{Engine, make, problems};
 use crate::host::git::Source;
 use crate::model::{
-    Asker, BuildRequest, Code, CreateRequest, DeleteOptions, EventBody, Operation, OperationKind,
-    OperationState, Problem, StepOutcome, TaskspaceId,
+    AgentSpec, Asker, BuildRequest, Code, CreateRequest, DeleteOptions, EventBody, Operation,
+    OperationKind, OperationState, Problem, StepOutcome, TaskspaceId,
 };
 
 /// How many random characters make a derived id unlike others of the same project.
@@ -64,6 +64,7 @@ impl Engine {
 
     /// Checks a request as far as that is quick, and returns its id, which it gets if it has none.
     pub(super) async fn admit(&self, request: &mut CreateRequest) -> Result<TaskspaceId, Problem> {
+        AgentSpec::check(request.agent.as_deref(), request.prompt.as_deref())?;
         self.inner.limits(request)?;
         let source = Source::parse(&request.project).map_err(|error| problems::git(&error))?;
         if request.dirty && source.local_path().is_none() {

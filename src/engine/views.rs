@@ -168,6 +168,10 @@ impl Engine {
         if request.command.is_empty() {
             return Err(Problem::new(Code::MessageFormatInvalid, "no command is given"));
         }
+        if let Some(name) = request.env.keys().find(|name| name.is_empty() || name.contains('=')) {
+            let detail = format!("{name:?} is not the name of a variable");
+            return Err(Problem::new(Code::MessageFormatInvalid, detail));
+        }
         let (podman, _) = self.inner.link.get().await?;
         let role = request.role;
         let spec = ExecSpec {
@@ -176,6 +180,7 @@ impl Engine {
             workdir: request.workdir.or_else(|| Some("/workspace".to_owned())),
             tty: request.tty,
             stdin: request.stdin,
+            env: request.env,
             ..ExecSpec::default()
         };
         podman

@@ -1,10 +1,19 @@
-//! The terminal behind standard output.
+//! The terminal behind standard input and output.
 
 use std::io::{self, IsTerminal};
 use std::os::fd::AsRawFd;
 
+use nix::unistd::{getpgrp, tcgetpgrp};
+
 mod ioctl {
     nix::ioctl_read_bad!(tiocgwinsz, nix::libc::TIOCGWINSZ, nix::libc::winsize);
+}
+
+/// Whether standard input is a terminal that this process may read: one that reads it in the background
+/// is stopped (`termios(3)`, job control).
+pub fn can_be_read() -> bool {
+    let stdin = io::stdin();
+    stdin.is_terminal() && tcgetpgrp(&stdin).is_ok_and(|foreground| foreground == getpgrp())
 }
 
 /// Returns its columns and rows, if standard output is a terminal (`ioctl_tty(2)`).

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CommitSettings, GitEnvironment, NetworkRequest, OnFull, Quantity, SnapshotName, SubmoduleSpec,
-    TaskspaceId,
+    Code, CommitSettings, GitEnvironment, NetworkRequest, OnFull, Problem, Quantity, SnapshotName,
+    SubmoduleSpec, TaskspaceId,
 };
 
 /// One of the two containers of a taskspace.
@@ -366,6 +366,32 @@ pub struct AgentSpec {
 }
 
 impl AgentSpec {
+    /// The longest command line or prompt, in bytes. Both are words of the agent's command and of its
+    /// environment, which the kernel limits to 128 KiB each (execve(2)).
+    const LONGEST: usize = 120 * 1024;
+
+    /// Checks what is asked for.
+    ///
+    /// # Errors
+    /// When a command line or prompt could not be handed over as it is.
+    pub fn check(agent: Option<&str>, prompt: Option<&str>) -> Result<(), Problem> {
+        for (what, text) in [("agent's command line", agent), ("prompt", prompt)] {
+            let Some(text) = text else { continue };
+            let longest = Self::LONGEST;
+            let refused = |detail| Err(Problem::new(Code::MessageFormatInvalid, detail));
+            if text.contains('\0') {
+                return refused(format!("the {what} has a NUL character"));
+            }
+            if text.len() > longest {
+                let (length, hint) =
+                    (text.len(), "put it into a file of the project, and name that");
+                let detail = format!("the {what} has {length} bytes, and may have {longest}");
+                return refused(detail).map_err(|problem| problem.hint(hint));
+            }
+        }
+        Ok(())
+    }
+
     /// Resolves the name of an agent, or a command line.
     pub fn resolve(agent: Option<&str>, prompt: Option<String>) -> Self {
         let (kind, command) = match agent.map_or("shell", str::trim) {
@@ -409,6 +435,16 @@ mod tests {
             assert_eq!(image.short_name().parse::<ImageRef>(), Ok(image));
         }
         assert!("dev-cobol".parse::<ImageRef>().unwrap_err().contains("dev-generic"));
+    }
+
+    #[test]
+    fn agents_that_no_process_could_be_given_are_refused() {
+        let longest = "x".repeat(AgentSpec::LONGEST);
+        assert!(AgentSpec::check(None, Some("- one\n- two\n--force")).is_ok());
+        assert!(AgentSpec::check(Some(&longest), Some("")).is_ok());
+        let too_long = AgentSpec::check(None, Some(&format!("{longest}x"))).unwrap_err();
+        assert!(too_long.detail.contains("the prompt has 122881 bytes"), "{too_long:?}");
+        assert!(AgentSpec::check(Some("a\0b"), None).is_err());
     }
 
     #[test]

@@ -315,6 +315,9 @@ pub struct ExecRequest {
     /// In this directory; `/workspace` when it is not given.
     #[serde(default)]
     pub workdir: Option<String>,
+    /// With these variables, beside the container's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
 }
 
 #[cfg(test)]
