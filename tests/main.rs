@@ -29,6 +29,7 @@ mod policy;
 mod ports;
 mod project_quotas;
 mod quota;
+mod readme;
 mod reconcile;
 mod refresh;
 mod repositories;
