@@ -31,8 +31,14 @@ macro_rules! templates {
     };
 }
 
-const TEXTS: &[Named] =
-    templates!["ssh_config", "known_hosts", "agent-config.yaml", "network/ruleset.nft"];
+const TEXTS: &[Named] = templates![
+    "ssh_config",
+    "known_hosts",
+    "agent-config.yaml",
+    "hosts",
+    "resolv.conf",
+    "network/ruleset.nft",
+];
 
 const CONTAINERFILES: &[Named] = templates![
     "images/agent.Containerfile",
@@ -56,6 +62,7 @@ const CONTAINER_FILES: &[Named] = templates![
     "container/sshd_config",
     "container/sudoers",
     "container/supervisor",
+    "container/term.sh",
     "container/tmux.conf",
     "container/trust-ca",
 ];
@@ -186,6 +193,16 @@ pub fn agent_config(id: &TaskspaceId, agent: &AgentSpec) -> Result<String, Rende
     render(TEXTS, "agent-config.yaml", context! { id => id.as_str(), agent })
 }
 
+/// Renders the `/etc/hosts` of a taskspace.
+pub fn hosts(id: &TaskspaceId) -> Result<String, RenderError> {
+    render(TEXTS, "hosts", context! { id => id.as_str() })
+}
+
+/// Renders the `/etc/resolv.conf` of a taskspace.
+pub fn resolv_conf() -> Result<String, RenderError> {
+    render(TEXTS, "resolv.conf", context! {})
+}
+
 /// Renders everything that an image is built from: its `Containerfile` and the files it copies.
 pub fn image_context(inputs: &ImageInputs<'_>) -> Result<Vec<ContextFile>, RenderError> {
     let role = inputs.image.role();
@@ -273,6 +290,15 @@ mod tests {
         let longest = format!("/{}", "x".repeat(73));
         assert_eq!(control_path(Path::new(&longest)), format!("\"{longest}/%p-%r\""));
         assert_eq!(control_path(Path::new(&format!("{longest}x"))), "none");
+    }
+
+    #[test]
+    fn hosts_name_the_taskspace_and_nothing_else() {
+        let text = hosts(&"fix".parse().unwrap()).unwrap();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(lines[0], "127.0.0.1 localhost fix");
+        assert_eq!(lines.len(), 2);
+        assert!(resolv_conf().unwrap().ends_with("\nnameserver 127.0.0.1\n"));
     }
 
     #[test]

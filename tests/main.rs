@@ -20,6 +20,7 @@ mod failure;
 mod fault_walk;
 mod fork;
 mod interference;
+mod isolation;
 mod leftovers;
 mod monitors;
 mod network;

@@ -8,4 +8,4 @@ pub mod settings;
 pub use client_files::ClientFiles;
 pub use git_environment::git_environment;
 pub use paths::{Paths, PathsError};
-pub use settings::{Settings, SettingsError};
+pub use settings::{ContainerSettings, Settings, SettingsError};

@@ -233,6 +233,7 @@ pub(super) async fn plan_for(
         mirrors: engine.projects.mirrors(),
         places: &places,
         stop_seconds: engine.stop_seconds(),
+        defaults: &engine.container_defaults()?,
     }))
 }
 

@@ -15,6 +15,7 @@ mod fork;
 mod forwarding;
 mod health;
 mod images;
+mod isolated;
 mod leftovers;
 mod lifecycle;
 mod limits;

@@ -5,15 +5,20 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::perform::Acting;
-use super::problems;
 use super::projects::is_ours;
 use super::ssh::blocking;
+use super::{isolated, problems, verify};
+use crate::host::forwarders::{self, Forwarder};
 use crate::host::permits::Permit;
 use crate::host::systemd::UserManager;
 use crate::model::{Code, Problem, Role};
 use crate::plan::assess::Life;
+use crate::plan::capability::Pasta;
 use crate::plan::names;
 use crate::podman::{self, ContainerSpec, ErrorKind, PodSpec, Podman, PodmanError};
+
+/// The state of a container that the OCI runtime has made, and in which nothing runs yet.
+const PREPARED: &str = "initialized";
 
 impl Acting {
     /// Makes the pod. What an earlier run of the service asked Podman for may be made only now, after
@@ -61,7 +66,9 @@ impl Acting {
         let _permit = self.permit(role, own).await?;
         let registry = self.engine.document().await?.registry;
         let begun = Timestamp::now();
+        let spec = &isolated::with_environment(&self.podman, spec).await?;
         self.ask_for_container(spec, registry).await?;
+        isolated::check_environment(&self.podman, spec).await?;
         stands_on_our_volumes(&self.podman, registry, spec, begun).await
     }
 
@@ -108,7 +115,28 @@ impl Acting {
         if infra.is_none_or(|infra| Life::of(&infra.state) == Life::Down) {
             self.free_ports().await?;
         }
-        self.start(&pod.infra_id).await
+        self.start(&pod.infra_id).await?;
+        self.check_connection(&pod.infra_id).await
+    }
+
+    /// Makes sure that the pod's network is connected as was asked for: what else it led to, no policy
+    /// would refuse.
+    async fn check_connection(&self, infra: &str) -> Result<(), Problem> {
+        let (_, capabilities) = self.engine.link.get().await?;
+        if capabilities.pasta == Pasta::Absent {
+            return Ok(());
+        }
+        let infra = self.podman.inspect_container(infra).await.map_err(problems::podman)?;
+        let mode = &infra.network_mode;
+        if mode.split(':').next() != Some("pasta") {
+            let detail = format!("Podman gave the pod another network than pasta's: '{mode}'");
+            return Err(Problem::new(Code::PolicyUnenforceable, detail));
+        }
+        let namespace = infra.network_namespace;
+        let found =
+            blocking(move || Forwarder::arguments_into(&namespace).map_err(problems::internal));
+        let own = forwarders::forwarded(self.record.ports());
+        found.await?.iter().try_for_each(|arguments| verify::pasta(arguments, &own))
     }
 
     /// Puts the network policy in force.
@@ -128,7 +156,15 @@ impl Acting {
             Problem::new(Code::PolicyUnenforceable, detail)
         })?;
         let _permit = self.permit(role, guarded.number).await?;
-        self.start(&names::container(&self.id, role)).await
+        let name = names::container(&self.id, role);
+        let made = self.podman.inspect_container(&name).await.map_err(problems::podman)?;
+        if Life::of(&made.state.status) == Life::Down {
+            if made.state.status != PREPARED {
+                self.cleared(&name, || self.podman.init_container(&name)).await?;
+            }
+            isolated::check_prepared(&self.podman, &name).await?;
+        }
+        self.start(&name).await
     }
 
     /// Permits a container's start as long as a process runs.
@@ -137,9 +173,17 @@ impl Acting {
         blocking(move || Permit::give(&link, process).map_err(|error| problems::file(&error))).await
     }
 
-    /// Starts a container: once more when what may be in the way of that has been cleared.
     async fn start(&self, name: &str) -> Result<(), Problem> {
-        match self.podman.start_container(name).await {
+        self.cleared(name, || self.podman.start_container(name)).await
+    }
+
+    /// Does something about the start of a container: once more when what may be in the way of that has
+    /// been cleared.
+    async fn cleared<F>(&self, name: &str, act: impl Fn() -> F) -> Result<(), Problem>
+    where
+        F: Future<Output = podman::Result<()>>,
+    {
+        match act().await {
             Err(error) if error.kind() == ErrorKind::Other => {
                 tracing::debug!("tried again: {error}");
             }
@@ -152,7 +196,7 @@ impl Acting {
         }
         self.engine.end_monitors_of(name).await?;
         self.forget_failed_scopes().await?;
-        self.podman.start_container(name).await.map_err(problems::podman)
+        act().await.map_err(problems::podman)
     }
 
     /// Has systemd forget the containers' scopes that have failed: Podman makes the pod's slice anew at

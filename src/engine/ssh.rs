@@ -10,7 +10,7 @@ use super::problems;
 use crate::config::Paths;
 use crate::host::{files, ssh_client, sshkeys};
 use crate::model::{AgentSpec, Problem, Role, TaskspaceId};
-use crate::plan::names;
+use crate::plan::{names, pod};
 use crate::registry::Registry;
 use crate::render::{self, NEWER_SSH_OPTIONS, SshCommon, SshEntry};
 
@@ -97,6 +97,7 @@ impl Ssh {
             }
             let home = paths.taskspace(&id);
             files::private_dir(&home).map_err(|error| problems::file(&error))?;
+            files::remove_leftovers(&home).map_err(|error| problems::file(&error))?;
             for role in Role::ALL {
                 let directory = home.join(role.name());
                 files::private_dir(&directory).map_err(|error| problems::file(&error))?;
@@ -107,6 +108,14 @@ impl Ssh {
                 sshkeys::make_host_key(&directory, &ca, &host).map_err(problems::key)?;
                 let path = directory.join("authorized_keys");
                 files::write_atomic(&path, authorized.as_bytes(), 0o644)
+                    .map_err(|error| problems::file(&error))?;
+            }
+            let hosts = render::hosts(&id).map_err(problems::internal)?;
+            files::private_dir(&home.join(pod::NO_SECRETS))
+                .map_err(|error| problems::file(&error))?;
+            let resolv_conf = render::resolv_conf().map_err(problems::internal)?;
+            for (name, text) in [(pod::HOSTS, hosts), (pod::RESOLV_CONF, resolv_conf)] {
+                files::write_atomic(&home.join(name), text.as_bytes(), 0o644)
                     .map_err(|error| problems::file(&error))?;
             }
             let config = render::agent_config(&id, &agent).map_err(problems::internal)?;

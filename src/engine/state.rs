@@ -6,8 +6,10 @@ use jiff::Timestamp;
 
 use super::driver::Context;
 use super::{Inner, problems};
+use crate::host::memory;
 use crate::model::{
-    Desired, Document, EventBody, OperationKind, Problem, Record, Status, TaskspaceId, Underway,
+    ContainerDefaults, Desired, Document, EventBody, OperationKind, Problem, Quantity, Record,
+    Status, TaskspaceId, Underway,
 };
 
 impl Inner {
@@ -26,6 +28,18 @@ impl Inner {
     /// Returns how long a container may take to stop, in seconds.
     pub(super) fn stop_seconds(&self) -> u32 {
         self.settings.stop_timeout.as_secs().try_into().unwrap_or(u32::MAX)
+    }
+
+    /// Returns what is the same in all containers that are made now.
+    pub(super) fn container_defaults(&self) -> Result<ContainerDefaults, Problem> {
+        let settings = &self.settings.containers;
+        let shm_size = match settings.shm_size {
+            Some(size) => size,
+            // As tmpfs(5) has it where nothing is said.
+            None => Quantity(memory::total().map_err(problems::internal)? / 2),
+        };
+        let (timezone, environment) = (settings.timezone.clone(), settings.environment.clone());
+        Ok(ContainerDefaults { shm_size, timezone, environment })
     }
 
     /// Changes a taskspace's entry and tells of a changed state.

@@ -10,6 +10,9 @@ use crate::model::{Ports, Role};
 /// The program's name, or what it begins with: there is one for each kind of processor.
 const PROGRAM: &str = "pasta";
 
+/// The option with the network that it forwards to.
+const NAMESPACE: &str = "--netns";
+
 /// A process that forwards the ports of a taskspace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forwarder {
@@ -32,24 +35,45 @@ impl Forwarder {
         };
         Ok(running.filter_map(forwarder).collect())
     }
+
+    /// Returns the arguments of this user's processes that forward to a network, the program first.
+    ///
+    /// # Errors
+    /// When the processes cannot be listed.
+    pub fn arguments_into(namespace: &Path) -> io::Result<Vec<Vec<String>>> {
+        let running = Running::all()?.into_iter().filter(|it| it.program.starts_with(PROGRAM));
+        let arguments = |running: Running| {
+            let arguments = running.process.arguments();
+            let is_its = values(&arguments, NAMESPACE).any(|value| Path::new(value) == namespace);
+            (is_its && running.process.is_ours()).then_some(arguments)
+        };
+        Ok(running.filter_map(arguments).collect())
+    }
+}
+
+/// Returns how a process is told to forward the ports of a taskspace.
+pub fn forwarded(ports: Ports) -> [String; 2] {
+    Role::ALL.map(|role| {
+        let (outside, inside) = (ports.of(role), role.port());
+        format!("{}/{outside}-{outside}:{inside}-{inside}", Ipv4Addr::LOCALHOST)
+    })
+}
+
+/// Returns the values that an option has.
+fn values<'a>(arguments: &'a [String], option: &str) -> impl Iterator<Item = &'a str> {
+    let pairs = arguments.windows(2).filter(move |pair| pair[0] == option);
+    pairs.map(|pair| pair[1].as_str())
 }
 
 /// Returns the network that a process forwards to; none when it does not forward exactly these ports.
 fn namespace(arguments: &[String], ports: Ports) -> Option<PathBuf> {
     let program = Path::new(arguments.first()?).file_name()?.to_str()?;
-    let values = |option: &str| -> Vec<&str> {
-        let pairs = arguments.windows(2).filter(|pair| pair[0] == option);
-        pairs.map(|pair| pair[1].as_str()).collect()
-    };
-    let mut forwarded = values("-t");
-    let mut wanted = Role::ALL.map(|role| {
-        let (outside, inside) = (ports.of(role), role.port());
-        format!("{}/{outside}-{outside}:{inside}-{inside}", Ipv4Addr::LOCALHOST)
-    });
-    forwarded.sort_unstable();
+    let mut found: Vec<&str> = values(arguments, "-t").collect();
+    let mut wanted = forwarded(ports);
+    found.sort_unstable();
     wanted.sort_unstable();
-    let namespace = values("--netns").first().map(PathBuf::from);
-    namespace.filter(|_| program.starts_with(PROGRAM) && forwarded == wanted)
+    let namespace = values(arguments, NAMESPACE).next().map(PathBuf::from);
+    namespace.filter(|_| program.starts_with(PROGRAM) && found == wanted)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod forwarders;
 pub mod git;
 pub mod grant_log;
 pub mod knock;
+pub mod memory;
 pub mod monitors;
 pub mod open_files;
 pub mod permits;

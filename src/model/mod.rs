@@ -4,6 +4,7 @@ mod asker;
 mod collection;
 mod commits;
 mod conflict;
+mod container_defaults;
 mod coordination;
 mod diff;
 mod event;
@@ -35,6 +36,7 @@ pub use collection::{
 };
 pub use commits::{CommitSettings, Identity};
 pub use conflict::{Conflict, OperationClass, Severity};
+pub use container_defaults::ContainerDefaults;
 pub use coordination::{
     CoordinationView, Lease, LockView, MAX_DESCRIPTION, OperationRequest, OperationUpdate, Outcome,
     Totals,

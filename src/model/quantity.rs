@@ -9,7 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// An amount of bytes.
 ///
 /// It is read from a number, or from a text with one of the suffixes `Ki`, `Mi`, `Gi`, `Ti`, `Pi`, `Ei`
-/// (powers of 1024) and `k`, `M`, `G`, `T`, `P`, `E` (powers of 1000). In JSON it is the number.
+/// (powers of 1024) and `k`, `M`, `G`, `T`, `P`, `E` (powers of 1000), after which there may be a `B` for
+/// bytes. In JSON it is the number.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema,
 )]
@@ -50,6 +51,10 @@ impl FromStr for Quantity {
 }
 
 fn parse(text: &str) -> Option<u64> {
+    let text = match text.strip_suffix('B') {
+        Some(amount) if amount.ends_with(|c: char| c.is_ascii_alphabetic()) => amount,
+        _ => text,
+    };
     let (number, unit) =
         SUFFIXES.iter().find_map(|(suffix, unit)| Some((text.strip_suffix(suffix)?, *unit)))?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
@@ -120,6 +125,8 @@ mod tests {
             ("512M", 512_000_000, "488.2Mi"),
             ("1.5Gi", 3 << 29, "1.5Gi"),
             ("1k", 1000, "1000"),
+            ("2GiB", 2 << 30, "2Gi"),
+            ("1kB", 1000, "1000"),
             ("15Ei", 15 << 60, "15Ei"),
         ];
         for (text, bytes, shown) in cases {
@@ -131,7 +138,9 @@ mod tests {
 
     #[test]
     fn what_is_no_amount_is_refused() {
-        for text in ["", "Gi", "-1", "1 Gi", "1gi", "1KiB", "1.", ".5Gi", "1e3", "16Ei", "0x10"] {
+        for text in
+            ["", "Gi", "-1", "1 Gi", "1gi", "1B", "B", "1KiBB", "1.", ".5Gi", "1e3", "16Ei", "0x10"]
+        {
             assert!(text.parse::<Quantity>().unwrap_err().contains("such as 10Gi"), "{text}");
         }
     }

@@ -3,10 +3,11 @@
 use uuid::Uuid;
 
 use super::capability::Capabilities;
+use super::isolation;
 use super::names::{self, labels};
 use super::pod::{USER, user_namespace};
 use crate::model::TaskspaceId;
-use crate::podman::{ContainerSpec, LogConfiguration, NamedVolume, NetworkNamespace};
+use crate::podman::{ContainerSpec, LogConfiguration, NamedVolume, Namespace};
 
 /// How long it lives when nobody removes it, in seconds: the service may be ended before, and not be
 /// started again.
@@ -32,11 +33,12 @@ pub fn spec(
         name: names::aside(id, mark),
         image,
         userns: Some(user_namespace(capabilities)),
-        network: Some(NetworkNamespace::None),
+        network: Some(Namespace::None),
         remove: true,
         user: Some(format!("{USER}:{USER}")),
         entrypoint: Some(vec!["sleep".to_owned()]),
         command: vec![LIFETIME.to_owned()],
+        isolation: Some(isolation::by_itself(capabilities, "UTC")),
         labels: labels(registry, id, names::ASIDE),
         volumes: vec![NamedVolume {
             name: names::project_volume(id),

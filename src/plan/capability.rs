@@ -22,9 +22,27 @@ pub struct Capabilities {
     pub uid_map: Vec<IdMap>,
     /// Which groups they have.
     pub gid_map: Vec<IdMap>,
+    /// What connects pods with the world.
+    pub pasta: Pasta,
+    /// Whether Podman takes a limit that is unlimited for the highest that it may give itself.
+    pub replaces_unlimited: bool,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
+
+/// Which pasta(1) there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pasta {
+    /// None: Podman uses slirp4netns(1).
+    Absent,
+    /// One that does not know all options which say how a pod reaches its host, or of unknown age.
+    Old,
+    /// One that does.
+    Current,
+}
+
+/// The first version of pasta with `--map-host-loopback` and `--map-guest-addr`: 2024-08-14. Versions are dates.
+const FIRST_CURRENT_PASTA: u32 = 20_240_814;
 
 /// Why this Podman cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,7 +85,18 @@ impl Capabilities {
         }
         let graph_root = info.graph_root.clone();
         let (uid_map, gid_map) = (info.uid_map.clone(), info.gid_map.clone());
-        Ok(Self { version, graph_root, volume_path, uid_map, gid_map, warnings })
+        let pasta = Pasta::of(info.pasta.as_deref());
+        let replaces_unlimited = info.version.major >= RECOMMENDED_MAJOR;
+        Ok(Self {
+            version,
+            graph_root,
+            volume_path,
+            uid_map,
+            gid_map,
+            pasta,
+            replaces_unlimited,
+            warnings,
+        })
     }
 
     /// Returns the directory of a local volume.
@@ -86,7 +115,24 @@ impl Capabilities {
             volume_path: "/v".into(),
             uid_map: Vec::new(),
             gid_map: Vec::new(),
+            pasta: Pasta::Current,
+            replaces_unlimited: true,
             warnings: Vec::new(),
+        }
+    }
+}
+
+impl Pasta {
+    /// Tells it by what Podman knows: a package such as `passt_0.0~git20250503.587980c-2_amd64` or a version
+    /// such as `pasta 2024_08_14.61c0b0d`.
+    fn of(described: Option<&str>) -> Self {
+        let Some(described) = described else { return Self::Absent };
+        let plain = described.replace('_', "");
+        let dates = plain.split(|c: char| !c.is_ascii_digit()).filter(|it| it.len() == 8);
+        let date = dates.filter_map(|it| it.parse::<u32>().ok()).find(|it| *it > 20_200_000);
+        match date {
+            Some(date) if date >= FIRST_CURRENT_PASTA => Self::Current,
+            _ => Self::Old,
         }
     }
 }
@@ -94,4 +140,27 @@ impl Capabilities {
 /// Podman's layout of local volumes: `<volume path>/<name>/_data`.
 fn directory_of(volume_path: &Path, volume: &str) -> PathBuf {
     volume_path.join(volume).join("_data")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn age_of_pasta_is_told_by_its_package_or_version() {
+        let cases = [
+            (Some("passt_0.0~git20250503.587980c-2+deb13u1_amd64 "), Pasta::Current),
+            (
+                Some("passt-0^20240906.g6b38f07-1.fc40.x86_64 pasta 0^20240906.g6b38f07"),
+                Pasta::Current,
+            ),
+            (Some("Unknown pasta 2024_08_14.61c0b0d"), Pasta::Current),
+            (Some("passt_0.0~git20240220.1e6f92b-1_amd64 "), Pasta::Old),
+            (Some("Unknown "), Pasta::Old),
+            (None, Pasta::Absent),
+        ];
+        for (described, pasta) in cases {
+            assert_eq!(Pasta::of(described), pasta, "{described:?}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use super::capability::Capabilities;
 use super::hold::{push_hold, push_hold_cache};
 use super::lifecycle::{push_build_cache, push_guard, push_project_cache, push_start, push_verify};
 use super::{Act, BasePlan, Plan, SeedPlan, fork, names, pod, volumes};
-use crate::model::{ImageRef, Record, Role, TaskspaceId};
+use crate::model::{ContainerDefaults, ImageRef, Record, Role, TaskspaceId};
 use crate::podman::VolumeSpec;
 
 /// What the plan is computed from.
@@ -28,6 +28,8 @@ pub struct Inputs<'a> {
     pub places: &'a Places,
     /// How long a container may take to stop, in seconds.
     pub stop_seconds: u32,
+    /// What is the same in all containers.
+    pub defaults: &'a ContainerDefaults,
 }
 
 /// Places on the host.

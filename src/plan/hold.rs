@@ -38,7 +38,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::model::{LimitSource, OnFull, Quantity, Record, Storage};
+    use crate::model::{ContainerDefaults, LimitSource, OnFull, Quantity, Record, Storage};
     use crate::plan::capability::Capabilities;
     use crate::plan::create::{self, Places};
 
@@ -54,6 +54,7 @@ mod tests {
                 mirrors: Path::new("/m"),
                 places: &places,
                 stop_seconds: 10,
+                defaults: &ContainerDefaults::example(),
             },
             false,
         )

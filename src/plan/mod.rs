@@ -11,6 +11,7 @@ pub mod delete;
 mod describe;
 pub mod fork;
 mod hold;
+pub mod isolation;
 pub mod lifecycle;
 pub mod names;
 pub mod pod;

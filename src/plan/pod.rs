@@ -1,17 +1,17 @@
 //! The pod of a taskspace and its two containers, as Podman is asked for them.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use super::capability::Capabilities;
 use super::create::Inputs;
+use super::isolation;
 use super::names::{self, labels};
 use super::volumes::{BUILD_CACHE, build_cache_environment};
 use crate::model::{ImageRef, Role};
 use crate::podman::{
-    BindMount, ContainerSpec, IdMap, LogConfiguration, NamedVolume, PodSpec, PortMapping,
-    UserNamespace,
+    BindMount, ContainerSpec, IdMap, LogConfiguration, NamedVolume, Namespace, PodSpec,
+    PortMapping, UserNamespace,
 };
 
 /// The uid and gid that the host's user has inside: that of `agent` and `developer` in our images.
@@ -62,6 +62,15 @@ const DEV_CAPABILITIES: &[&str] = &[
 /// that writes much drives out what everybody else wrote.
 const KEPT_OUTPUT: u64 = 10 << 20;
 
+/// The names that a taskspace knows without asking (hosts(5)), and where it asks for others
+/// (resolv.conf(5)), in the directory of its files.
+pub(crate) const HOSTS: &str = "hosts";
+pub(crate) const RESOLV_CONF: &str = "resolv.conf";
+
+/// An empty directory, so that there are no secrets of the host where mounts.conf has some (on Fedora and
+/// its like it does so by default).
+pub(crate) const NO_SECRETS: &str = "no-secrets";
+
 /// How the user's files are seen inside: never written, nothing of them run with privileges.
 const READ_ONLY: [&str; 4] = ["ro", "nosuid", "nodev", "rbind"];
 
@@ -83,17 +92,20 @@ pub(crate) fn pod(inputs: &Inputs<'_>) -> PodSpec {
         hostname: Some(id.to_string()),
         userns: Some(user_namespace(capabilities)),
         port_mappings,
-        // The service answers there, as far as the network policy lets it.
-        dns_server: vec![Ipv4Addr::LOCALHOST.into()],
-        dns_search: vec![".".to_owned()],
+        network: Some(isolation::network(capabilities)),
+        ipc: Some(Namespace::Private),
+        uts: Some(Namespace::Private),
+        shm_size: Some(inputs.defaults.shm_size.0),
+        sysctls: isolation::sysctls(capabilities),
+        image_hosts: true,
+        exit_policy: Some("continue".to_owned()),
         labels: labels(registry, id, "pod"),
-        ..PodSpec::default()
     }
 }
 
 /// Returns one of the containers.
 pub(crate) fn container(inputs: &Inputs<'_>, role: Role) -> ContainerSpec {
-    let Inputs { registry, id, record, places, .. } = *inputs;
+    let Inputs { registry, id, record, places, capabilities, .. } = *inputs;
     let volume = |name: String, destination: &str| NamedVolume {
         name,
         dest: destination.into(),
@@ -108,11 +120,20 @@ pub(crate) fn container(inputs: &Inputs<'_>, role: Role) -> ContainerSpec {
         volume(names::project_volume(id), "/workspace"),
         volume(names::build_cache_volume(id), BUILD_CACHE),
     ];
+    // In the dev container, root writes names into `/etc/hosts`: it is made of this at the first start.
+    let hosts = match role {
+        Role::Agent => "/etc/hosts",
+        Role::Dev => "/etc/symposium/hosts",
+    };
     let mut mounts = vec![
+        read_only(places.files.join(HOSTS), hosts),
+        read_only(places.files.join(RESOLV_CONF), "/etc/resolv.conf"),
+        read_only(places.files.join(NO_SECRETS), "/run/secrets"),
         read_only(places.files.join(role.name()).join("ssh"), "/etc/symposium/ssh"),
         read_only(names::permit(&places.permits, id, role), "/etc/symposium/permit"),
     ];
-    let mut env: BTreeMap<String, String> = build_cache_environment().collect();
+    let mut env = inputs.defaults.environment.clone();
+    env.extend(build_cache_environment());
     env.insert("SYMPOSIUM_TASKSPACE".to_owned(), id.to_string());
     let image = match role {
         Role::Agent => {
@@ -137,6 +158,7 @@ pub(crate) fn container(inputs: &Inputs<'_>, role: Role) -> ContainerSpec {
             Role::Agent => format!("{USER}:{USER}"),
             Role::Dev => "0:0".to_owned(),
         }),
+        isolation: Some(isolation::in_pod(capabilities, &inputs.defaults.timezone)),
         env,
         labels: labels(registry, id, role.name()),
         volumes,
@@ -144,7 +166,8 @@ pub(crate) fn container(inputs: &Inputs<'_>, role: Role) -> ContainerSpec {
         stop_timeout: Some(inputs.stop_seconds),
         init: true,
         log_configuration: Some(LogConfiguration {
-            driver: "k8s-file".to_owned(),
+            // In the format of `k8s-file`, which does not start with a `log_tag` in containers.conf.
+            driver: "json-file".to_owned(),
             size: Some(KEPT_OUTPUT),
         }),
         // sudo is wanted in dev alone.

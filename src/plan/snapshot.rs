@@ -157,6 +157,7 @@ mod tests {
 
     use super::super::create::Places;
     use super::*;
+    use crate::model::ContainerDefaults;
 
     fn with_inputs<T>(record: &Record, plan: impl FnOnce(&Inputs<'_>) -> T) -> T {
         let id = "example".parse().unwrap();
@@ -170,6 +171,7 @@ mod tests {
             mirrors: Path::new("/m"),
             places: &places,
             stop_seconds: 10,
+            defaults: &ContainerDefaults::example(),
         })
     }
 

@@ -101,6 +101,13 @@ impl Podman {
         Ok(created.id)
     }
 
+    /// Prepares a container to be started: the OCI runtime makes it, and nothing runs in it yet.
+    ///
+    /// One that is prepared already is an error.
+    pub async fn init_container(&self, name: &str) -> Result<()> {
+        self.post(format!("/containers/{}/init", segment("container", name)?)).run().await
+    }
+
     /// Starts a container, by name or id.
     ///
     /// Podman starts the infra container of its pod before, but hides why that failed: start the

@@ -6,6 +6,7 @@
 
 mod documents;
 mod error;
+mod isolation;
 mod objects;
 mod spec;
 mod streams;
@@ -18,12 +19,14 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 pub use error::{ErrorKind, PodmanError, Result};
+pub use isolation::{Isolation, PodNetwork, ResourceLimit, UNLIMITED};
 pub use objects::{
     Container, ContainerState, ContainerStats, ContainerSummary, EventObject, IdMap, Image, Info,
-    Mount, Pod, PodContainer, PodSummary, PodmanEvent, PublishedPorts, Version, Volume,
+    Mount, Pod, PodContainer, PodSummary, PodmanEvent, PublishedPorts, RuntimeMount, RuntimeSpec,
+    Version, Volume,
 };
 pub use spec::{
-    BindMount, ContainerSpec, Labels, LogConfiguration, NamedVolume, NetworkNamespace, PodSpec,
+    BindMount, ContainerSpec, Labels, LogConfiguration, NamedVolume, Namespace, PodSpec,
     PortMapping, UserNamespace, VolumeSpec,
 };
 pub use streams::{

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
+use super::isolation::{Isolation, PodNetwork};
 use super::objects::IdMap;
 
 /// Names and values that are attached to an object.
@@ -41,18 +42,31 @@ pub struct PodSpec {
     /// How user ids inside are mapped; the user's default if not given.
     #[serde(flatten)]
     pub userns: Option<UserNamespace>,
+    /// What connects it with the world; the user's default if not given.
+    #[serde(flatten)]
+    pub network: Option<PodNetwork>,
+    /// Its System V IPC and POSIX message queues; the user's default if not given.
+    #[serde(rename = "ipcns", skip_serializing_if = "Option::is_none")]
+    pub ipc: Option<Namespace>,
+    /// Its host name's namespace; the user's default if not given.
+    #[serde(rename = "utsns", skip_serializing_if = "Option::is_none")]
+    pub uts: Option<Namespace>,
+    /// How many bytes `/dev/shm` can hold; Podman's default if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shm_size: Option<u64>,
+    /// Parameters of its network and its IPC (sysctl(8)).
+    #[serde(rename = "sysctl", skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<String, String>,
+    /// Whether its containers have `/etc/hosts` from their images, and Podman makes none.
+    #[serde(rename = "no_manage_hosts", skip_serializing_if = "std::ops::Not::not")]
+    pub image_hosts: bool,
+    /// What Podman does when its last container ends: `continue` or `stop`; the user's default if not
+    /// given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_policy: Option<String>,
     /// The ports that are published on the host.
     #[serde(rename = "portmappings", skip_serializing_if = "Vec::is_empty")]
     pub port_mappings: Vec<PortMapping>,
-    /// Whom its containers ask for names; whom Podman chooses if not given.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub dns_server: Vec<IpAddr>,
-    /// The domains in which they look for names; `.` for none, those of the host if not given.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub dns_search: Vec<String>,
-    /// Further lines of `/etc/hosts`, as `name:address`.
-    #[serde(rename = "hostadd", skip_serializing_if = "Vec::is_empty")]
-    pub add_hosts: Vec<String>,
     /// Its labels.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: Labels,
@@ -81,12 +95,14 @@ impl Serialize for UserNamespace {
     }
 }
 
-/// The network that a container has.
+/// A namespace of a container or pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "nsmode", rename_all = "lowercase")]
-pub enum NetworkNamespace {
-    /// None but a loopback of its own.
+pub enum Namespace {
+    /// Of networks: one of its own, with nothing but a loopback.
     None,
+    /// One of its own.
+    Private,
 }
 
 /// A port of a pod that is published on the host.
@@ -115,7 +131,7 @@ pub struct ContainerSpec {
     pub userns: Option<UserNamespace>,
     /// Its network; the user's default, or that of its pod, if not given.
     #[serde(rename = "netns", skip_serializing_if = "Option::is_none")]
-    pub network: Option<NetworkNamespace>,
+    pub network: Option<Namespace>,
     /// Whether Podman removes it when it has ended.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub remove: bool,
@@ -128,6 +144,9 @@ pub struct ContainerSpec {
     /// The entry point; the image's if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entrypoint: Option<Vec<String>>,
+    /// What is said instead of the settings that Podman has for all containers.
+    #[serde(flatten)]
+    pub isolation: Option<Isolation>,
     /// Variables, beside the image's.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
@@ -173,7 +192,7 @@ pub struct ContainerSpec {
 /// Where a container's output is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LogConfiguration {
-    /// `k8s-file` for a file, `journald`, `none`.
+    /// `json-file` or `k8s-file` for a file (the format is the same), `journald`, `none`.
     pub driver: String,
     /// How many bytes are kept; `journald` does not heed it, and neither does Podman heed `max-size`
     /// among the options here.
@@ -247,14 +266,18 @@ mod tests {
             name: "p".into(),
             hostname: Some("h".into()),
             userns: Some(namespace()),
+            network: Some(PodNetwork::Pasta(list(&["--no-map-gw"]))),
+            ipc: Some(Namespace::Private),
+            uts: Some(Namespace::Private),
+            shm_size: Some(7),
+            sysctls: map(&[("net.a", "0 1")]),
+            image_hosts: true,
+            exit_policy: Some("continue".into()),
             port_mappings: vec![PortMapping {
                 container_port: 22,
                 host_ip: Ipv4Addr::LOCALHOST.into(),
                 host_port: 2222,
             }],
-            dns_server: vec![Ipv4Addr::LOCALHOST.into()],
-            dns_search: list(&["."]),
-            add_hosts: list(&["git:10.0.0.1"]),
             labels: map(&[("a", "b")]),
         };
         assert_eq!(
@@ -268,9 +291,14 @@ mod tests {
                     "GIDMap": [{"container_id": 9, "host_id": 0, "size": 1}],
                 },
                 "portmappings": [{"container_port": 22, "host_ip": "127.0.0.1", "host_port": 2222}],
-                "dns_server": ["127.0.0.1"],
-                "dns_search": ["."],
-                "hostadd": ["git:10.0.0.1"],
+                "netns": {"nsmode": "pasta"},
+                "network_options": {"pasta": ["--no-map-gw"]},
+                "ipcns": {"nsmode": "private"},
+                "utsns": {"nsmode": "private"},
+                "shm_size": 7,
+                "sysctl": {"net.a": "0 1"},
+                "no_manage_hosts": true,
+                "exit_policy": "continue",
                 "labels": {"a": "b"},
             })
         );
@@ -283,11 +311,12 @@ mod tests {
             image: "i".into(),
             pod: Some("p".into()),
             userns: Some(namespace()),
-            network: Some(NetworkNamespace::None),
+            network: Some(Namespace::None),
             remove: true,
             user: Some("0:0".into()),
             command: list(&["run"]),
             entrypoint: Some(list(&["/e"])),
+            isolation: None,
             env: map(&[("K", "v")]),
             labels: map(&[("a", "b")]),
             hostname: Some("h".into()),

@@ -6,10 +6,7 @@ if [ -r /run/symposium/path ]; then
     export PATH
 fi
 
-# A terminal that the image does not know, such as a newer emulator's.
-if [ -n "${TERM-}" ] && ! infocmp "$TERM" > /dev/null 2>&1; then
-    export TERM=xterm-256color
-fi
+. /etc/symposium/term.sh
 {% if role == "agent" %}
 # Keeps the history of a shell that ends with its container.
 PROMPT_COMMAND='history -a'

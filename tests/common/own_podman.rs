@@ -17,6 +17,8 @@ pub struct OwnPodman {
     service: Option<Child>,
     /// Settings that are over those of the user.
     settings: Option<PathBuf>,
+    /// Variables beside those of the user.
+    environment: Vec<(&'static str, String)>,
 }
 
 /// The mark of all that a Podman service of a test's own has started.
@@ -32,19 +34,32 @@ impl OwnPodman {
 
     /// Starts one that has a program of the test's monitor its containers.
     pub fn with_conmon(conmon: &Path) -> Self {
-        let mut podman = Self::new();
-        let settings = podman.directory.path().join("containers.conf");
         let text = format!("[engine]\nconmon_path = [\"{}\"]\n", conmon.display());
-        std::fs::write(&settings, text).unwrap();
-        podman.settings = Some(settings);
-        podman.revive();
+        Self::with_settings(&text, &[])
+    }
+
+    /// Starts one with settings that are over those of the user (containers.conf(5)), and with variables
+    /// beside those of the user.
+    pub fn with_settings(text: &str, environment: &[(&'static str, String)]) -> Self {
+        let mut podman = Self::new();
+        podman.environment = environment.to_vec();
+        podman.change_settings(text);
         podman
+    }
+
+    /// Starts it anew with other settings.
+    pub fn change_settings(&mut self, text: &str) {
+        self.kill();
+        let settings = self.directory.path().join("containers.conf");
+        std::fs::write(&settings, text).unwrap();
+        self.settings = Some(settings);
+        self.revive();
     }
 
     fn new() -> Self {
         std::fs::create_dir_all(cache()).unwrap();
         let directory = tempfile::Builder::new().prefix("p").tempdir_in(cache()).unwrap();
-        Self { directory, service: None, settings: None }
+        Self { directory, service: None, settings: None, environment: Vec::new() }
     }
 
     fn socket(&self) -> PathBuf {
@@ -90,6 +105,7 @@ impl OwnPodman {
         let mut serve = TestPodman::shared().command();
         serve.args(["system", "service", "--time=0", &self.container_host()]);
         serve.env(MARK, self.directory.path());
+        serve.envs(self.environment.iter().cloned());
         serve.envs(self.settings.iter().map(|settings| ("CONTAINERS_CONF_OVERRIDE", settings)));
         let serve = serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         self.service = Some(serve.spawn().unwrap());

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::containers::ContainersFragment;
 use super::{
     CacheSettings, HealthSettings, PortSettings, ProjectSettings, Promote, ServiceSettings,
     Settings, SettingsError, StorageSettings,
@@ -88,6 +89,7 @@ pub(super) struct SettingsFragment {
     health: Option<HealthFragment>,
     restart: Option<RestartFragment>,
     cache: Option<CacheFragment>,
+    containers: Option<ContainersFragment>,
     storage: Option<StorageSettingsFragment>,
     network: Option<NetworkSettingsFragment>,
     #[serde(default, deserialize_with = "each_once")]
@@ -199,6 +201,9 @@ impl SettingsFragment {
                 promote: over_cache.promote.or(cache.promote),
                 directories: over_cache.directories.or(cache.directories),
             }),
+            containers: Some(
+                self.containers.unwrap_or_default().merge(over.containers.unwrap_or_default()),
+            ),
             storage: Some(StorageSettingsFragment {
                 reserve: over_storage.reserve.or(storage.reserve),
                 interval: over_storage.interval.or(storage.interval),
@@ -272,6 +277,7 @@ impl SettingsFragment {
                     |names| names.into_iter().map(|name| name.0.0).collect(),
                 ),
             },
+            containers: self.containers.unwrap_or_default().into(),
             storage: StorageSettings {
                 reserve: storage.reserve.map_or(RESERVE, |it| it.0),
                 interval: period(storage.interval, STORAGE_INTERVAL),

@@ -1,5 +1,6 @@
 //! Settings: fragments (files) are merged to inputs, and inputs are validated to settings.
 
+mod containers;
 mod fragment;
 mod read;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+pub use self::containers::ContainerSettings;
 use self::fragment::SettingsFragment;
 use self::read::Sources;
 use crate::policy::coordination::{Coordination, CoordinationError, CoordinationFragment};
@@ -41,6 +43,8 @@ pub struct Settings {
     pub restart: RestartPolicy,
     /// How build caches become those of their projects.
     pub cache: CacheSettings,
+    /// What holds in all containers.
+    pub containers: ContainerSettings,
     /// How it is looked after that the disk does not fill up.
     pub storage: StorageSettings,
     /// What the images are made of.
@@ -300,6 +304,10 @@ mod tests {
         assert_eq!(settings.service.idle_timeout, Duration::from_secs(300));
         assert_eq!((settings.ports.dev, settings.ports.agent), (10_000..=20_000, 20_001..=30_000));
         assert_eq!(settings.ports.rest, Duration::from_secs(600));
+        assert_eq!(
+            (settings.containers.shm_size, settings.containers.timezone),
+            (None, "UTC".into())
+        );
         assert_eq!(settings.images, Images::built_in().try_into().unwrap());
         assert_eq!(settings.coordination, Coordination::built_in().try_into().unwrap());
         assert_eq!(settings.retention, Retention::built_in().try_into().unwrap());

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::super::pods::stands_on_our_volumes;
 use super::super::projects::is_ours;
-use super::super::{Inner, problems, restore, verify};
+use super::super::{Inner, isolated, problems, restore, verify};
 use crate::fault;
 use crate::model::{Code, ImageRef, Problem, Record, Role, TaskspaceId};
 use crate::plan::{aside, names};
@@ -134,6 +134,7 @@ impl Aside {
     async fn start(&self, registry: Uuid, spec: &ContainerSpec) -> Result<(), Problem> {
         let begun = Timestamp::now();
         let podman = &self.podman;
+        let spec = &isolated::with_environment(podman, spec).await?;
         podman.create_container(spec).await.map_err(|error| match error.kind() {
             ErrorKind::NotFound => {
                 Problem::new(Code::StateConflict, format!("its image is gone: {error}"))
@@ -145,6 +146,7 @@ impl Aside {
         stands_on_our_volumes(podman, registry, spec, begun).await?;
         let made = podman.inspect_container(&self.name).await.map_err(problems::podman)?;
         verify::container(spec, &made)?;
+        verify::environment(&spec.env, &made.env)?;
         podman.start_container(&self.name).await.map_err(problems::podman)
     }
 }

@@ -24,6 +24,10 @@ pub struct Container {
     pub state: ContainerState,
     /// Its labels, those of its image among them.
     pub labels: Labels,
+    /// The variables that its processes get, each as `NAME=value`.
+    pub env: Vec<String>,
+    /// What the OCI runtime is given, once it has been prepared to be started.
+    pub runtime_spec: PathBuf,
     /// Its volumes and mounts.
     pub mounts: Vec<Mount>,
     /// The capabilities that its first process has; none for one that is not root.
@@ -219,6 +223,8 @@ struct Reply {
     is_infra: bool,
     #[serde(default, deserialize_with = "nullable")]
     restart_count: u64,
+    #[serde(default, rename = "OCIConfigPath", deserialize_with = "nullable")]
+    runtime_spec: PathBuf,
 }
 
 #[derive(Default, Deserialize)]
@@ -226,6 +232,8 @@ struct Reply {
 struct Config {
     #[serde(deserialize_with = "nullable")]
     labels: Labels,
+    #[serde(deserialize_with = "nullable")]
+    env: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -269,6 +277,8 @@ impl From<Reply> for Container {
             image_id: reply.image_id,
             state: reply.state,
             labels: reply.config.labels,
+            env: reply.config.env,
+            runtime_spec: reply.runtime_spec,
             mounts: reply.mounts,
             effective_caps: reply.effective_caps,
             bounding_caps: reply.bounding_caps,

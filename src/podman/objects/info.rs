@@ -33,6 +33,8 @@ pub struct Info {
     pub network_backend: String,
     /// `pasta` or `slirp4netns`; empty before Podman 5.
     pub rootless_network: String,
+    /// The package and the version of pasta, as far as Podman tells them; none where there is no pasta.
+    pub pasta: Option<String>,
     /// The user ids of its user namespace; without sub-uids there is one entry, of size 1.
     pub uid_map: Vec<IdMap>,
     /// The group ids of its user namespace.
@@ -113,6 +115,8 @@ struct Host {
     #[serde(deserialize_with = "nullable")]
     rootless_network_cmd: String,
     #[serde(deserialize_with = "nullable")]
+    pasta: Program,
+    #[serde(deserialize_with = "nullable")]
     security: Security,
     #[serde(deserialize_with = "nullable")]
     id_mappings: IdMappings,
@@ -123,6 +127,17 @@ struct Host {
 struct Runtime {
     #[serde(deserialize_with = "nullable")]
     name: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Program {
+    #[serde(deserialize_with = "nullable")]
+    executable: String,
+    #[serde(deserialize_with = "nullable")]
+    package: String,
+    #[serde(deserialize_with = "nullable")]
+    version: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -167,6 +182,8 @@ impl From<Reply> for Info {
             runtime: host.oci_runtime.name,
             network_backend: host.network_backend,
             rootless_network: host.rootless_network_cmd,
+            pasta: (!host.pasta.executable.is_empty())
+                .then(|| format!("{} {}", host.pasta.package, host.pasta.version)),
             uid_map: host.id_mappings.uidmap,
             gid_map: host.id_mappings.gidmap,
         }

@@ -5,6 +5,7 @@
 mod container;
 mod event;
 mod info;
+mod runtime;
 mod stats;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Deserializer};
 pub use container::{Container, ContainerState, ContainerSummary, Mount, PublishedPorts};
 pub use event::{EventObject, PodmanEvent};
 pub use info::{IdMap, Info, Version};
+pub use runtime::{RuntimeMount, RuntimeSpec};
 pub use stats::ContainerStats;
 
 pub(super) use event::EventReply;
@@ -128,6 +130,18 @@ pub struct Image {
     /// The user that its containers run as; empty for root.
     #[serde(default, deserialize_with = "nullable")]
     pub user: String,
+    /// What it says of its containers.
+    #[serde(default, deserialize_with = "nullable")]
+    pub config: ImageConfig,
+}
+
+/// What an image says of its containers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ImageConfig {
+    /// The variables that their processes get, each as `NAME=value`.
+    #[serde(deserialize_with = "nullable")]
+    pub env: Vec<String>,
 }
 
 /// What a create call returns.

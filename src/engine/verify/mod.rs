@@ -1,12 +1,28 @@
 //! Compares a container with what was asked for. Podman ignores fields that it does not know, so a
-//! protection that was asked for may simply not be there.
+//! protection that was asked for may simply not be there. And it has settings for all containers
+//! (containers.conf(5)): what these bring in that cannot be taken back is refused.
+
+mod environment;
+mod network;
+mod runtime;
+
+pub(super) use environment::environment;
+pub(super) use network::pasta;
+pub(super) use runtime::runtime;
+
+use std::path::Path;
 
 use crate::model::{Code, Problem};
 use crate::plan::pod::USER;
-use crate::podman::{Container, ContainerSpec, Mount, NetworkNamespace};
+use crate::podman::{Container, ContainerSpec, Mount, Namespace};
 
 /// Capabilities with which a container could undo or evade its network policy.
 const FORBIDDEN: &[&str] = &["NET_ADMIN", "NET_RAW", "SYS_ADMIN"];
+
+/// What to do about settings of Podman that reach into taskspaces.
+const HINT: &str = "take these settings out of containers.conf or mounts.conf (in ~/.config/containers, \
+     /etc/containers, /usr/share/containers, and containers.conf.d in these) and restart Podman's service; \
+     docs/isolation.md goes through them";
 
 /// Compares a container with its specification.
 ///
@@ -42,9 +58,11 @@ pub(super) fn container(spec: &ContainerSpec, made: &Container) -> Result<(), Pr
     for bind in &spec.mounts {
         let there = made.mounts.iter().find(|mount| mount.destination == bind.destination);
         match there {
-            None => {
-                differences.push(format!("nothing is mounted at {}", bind.destination.display()))
-            }
+            None => differences.push(format!(
+                "nothing is mounted at {} (if an earlier version made it, `taskspace fork` carries the \
+                 work over)",
+                bind.destination.display()
+            )),
             Some(mount) if mount.rw => {
                 differences.push(format!("{} is writable", bind.destination.display()));
             }
@@ -63,29 +81,45 @@ pub(super) fn container(spec: &ContainerSpec, made: &Container) -> Result<(), Pr
         }
     }
     if made.privileged {
-        differences.push("it is privileged".to_owned());
+        differences.push("it is privileged (`privileged`)".to_owned());
     }
-    let expected = spec.volumes.len() + spec.mounts.len();
+    let own: Vec<&Path> = (spec.volumes.iter().map(|volume| volume.dest.as_path()))
+        .chain(spec.mounts.iter().map(|bind| bind.destination.as_path()))
+        .collect();
+    for foreign in made.mounts.iter().filter(|it| !own.contains(&it.destination.as_path())) {
+        let (at, source) = (foreign.destination.display(), foreign.source.display());
+        differences.push(format!("{source} is mounted at {at} (`volumes` or `mounts`)"));
+    }
+    let expected = own.len();
     if made.mounts.len() > expected {
         differences.push(format!("it has {} mounts instead of {expected}", made.mounts.len()));
     }
     let mode = &made.network_mode;
     match spec.network {
-        Some(NetworkNamespace::None) if mode != "none" => {
+        Some(Namespace::None) if mode != "none" => {
             differences.push(format!("it has a network (its network mode is '{mode}')"));
         }
         None if made.pod_id.is_none() || !mode.starts_with("container:") => differences
             .push(format!("it is not in the pod's network (its network mode is '{mode}')")),
-        Some(NetworkNamespace::None) | None => {}
+        Some(_) | None => {}
     }
+    no_difference(&differences)
+}
+
+/// Compares the keyring of a container with what was asked for: one of its own.
+pub(super) fn keyring(is_shared: bool) -> Result<(), Problem> {
+    let difference = is_shared.then(|| "it has the keyring of the user (`keyring`)".to_owned());
+    no_difference(difference.as_slice())
+}
+
+/// Returns an error that names the differences, if there are any.
+fn no_difference(differences: &[String]) -> Result<(), Problem> {
     if differences.is_empty() {
         return Ok(());
     }
-    Err(Problem::new(
-        Code::PolicyUnenforceable,
-        format!("Podman made the container otherwise than asked: {}", differences.join("; ")),
-    )
-    .hint("look for defaults in containers.conf that add capabilities or mounts"))
+    let detail =
+        format!("Podman makes containers otherwise than asked: {}", differences.join("; "));
+    Err(Problem::new(Code::PolicyUnenforceable, detail).hint(HINT))
 }
 
 #[cfg(test)]
@@ -135,7 +169,7 @@ mod tests {
 
     #[test]
     fn what_is_only_to_look_can_neither_write_nor_reach_anything() {
-        let mut spec = ContainerSpec { network: Some(NetworkNamespace::None), ..spec() };
+        let mut spec = ContainerSpec { network: Some(Namespace::None), ..spec() };
         spec.volumes[0].options.push("ro".to_owned());
         let mut made = Container { network_mode: "none".to_owned(), pod_id: None, ..as_asked() };
         assert!(container(&spec, &made).unwrap_err().detail.contains("volume v at /v is writable"));
@@ -158,6 +192,7 @@ mod tests {
             (|made| made.mounts[1].rw = true, "/d is writable"),
             (|made| made.mounts[1].source = "/etc".into(), "/d shows /etc"),
             (|made| made.mounts.push(Mount::default()), "3 mounts"),
+            (|made| made.mounts[1].destination = "/x".into(), "/s is mounted at /x"),
             (|made| made.mounts[0].rw = false, "cannot be written"),
             (|made| made.network_mode = "host".to_owned(), "'host'"),
             (|made| made.pod_id = None, "pod's network"),
