@@ -64,6 +64,6 @@ fn what_differs_is_seen() {
     sees("the containers of taskspace-x-agrees");
     podman(&["pod", "rm", "--force", "--time=0", "taskspace-x-agrees"]);
     sees("missing: pod taskspace-x-agrees");
-    podman(&["volume", "rm", "taskspace-x-agrees-build-cache"]);
+    TestPodman::shared().remove_volumes(&["taskspace-x-agrees-build-cache"]);
     sees("missing: volume taskspace-x-agrees-build-cache");
 }

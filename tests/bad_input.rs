@@ -186,9 +186,8 @@ fn a_full_disk_while_the_mirror_or_the_base_is_made() {
         let repository = Repository::new(&user, "big");
         std::fs::write(repository.path.join("noise"), &noise).unwrap();
         let commit = repository.commit("more", "more");
-        let podman = TestPodman::shared();
-        let volumes = succeed(podman.command().args(["info", "--format={{.Store.VolumePath}}"]));
-        let base_directory = Path::new(volumes.trim()).join(format!("project-base-big-{commit}"));
+        let volumes = TestPodman::shared().volume_path();
+        let base_directory = volumes.join(format!("project-base-big-{commit}"));
         let full = if base { base_directory.join("_data") } else { user.path("cache") };
         let mut service = serve_with_small(&user, &full, "2m");
         let text = user.fail(1, &["create", "--project", repository.as_str(), "full"]);

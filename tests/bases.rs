@@ -9,14 +9,11 @@ use std::path::{Path, PathBuf};
 
 use crate::common::podman::TestPodman;
 use crate::common::repository::Repository;
-use crate::common::{User, succeed, wait_until};
+use crate::common::{User, wait_until};
 
 /// Returns where the base of a commit is.
 fn base_of(project: &str, commit: &str) -> PathBuf {
-    let name = format!("project-base-{project}-{commit}");
-    let mut inspect = TestPodman::shared().command();
-    let found = succeed(inspect.args(["volume", "inspect", "--format={{.Mountpoint}}", &name]));
-    PathBuf::from(found.trim())
+    TestPodman::shared().files(&format!("project-base-{project}-{commit}"))
 }
 
 /// Runs git in a taskspace's checkout and returns what it wrote, byte for byte.

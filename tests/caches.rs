@@ -29,8 +29,8 @@ fn project(user: &User) -> Value {
 fn contents(volume: &str) -> String {
     let script = "cd \"$0\" && find . -printf '%p %y %U %G %m %T@ %s %l\\n' | sort && \
                   find . -type f -exec sha256sum {} + | sort";
-    let directory = podman(&["volume", "inspect", "--format={{.Mountpoint}}", volume]);
-    podman(&["unshare", "sh", "-c", script, directory.trim()])
+    let directory = TestPodman::shared().files(volume);
+    podman(&["unshare", "sh", "-c", script, directory.to_str().unwrap()])
 }
 
 #[test]
@@ -111,8 +111,8 @@ fn later_taskspaces_begin_with_a_promoted_cache_and_change_only_their_own() {
     let newer = shown["caches"][0]["volume"].as_str().unwrap();
     // What is the same in both is there once.
     let names = "stat -c %h \"$0\"/files/target/kept";
-    let directory = podman(&["volume", "inspect", "--format={{.Mountpoint}}", newer]);
-    assert_eq!(podman(&["unshare", "sh", "-c", names, directory.trim()]), "2\n");
+    let directory = TestPodman::shared().files(newer);
+    assert_eq!(podman(&["unshare", "sh", "-c", names, directory.to_str().unwrap()]), "2\n");
     user.run(&["delete", "--force", "--purge", "warm-b"]);
     let shown = project(&user);
     assert_eq!(shown["caches"].as_array().unwrap().len(), 1, "{shown}");
@@ -141,7 +141,7 @@ fn a_cache_that_somebody_removed_is_an_empty_one() {
     user.run(&["stop", "lost-b"]);
     let volume = project(&user)["caches"][0]["volume"].as_str().unwrap().to_owned();
     podman(&["pod", "rm", "--force", "taskspace-lost-b"]);
-    podman(&["volume", "rm", &volume]);
+    TestPodman::shared().remove_volumes(&[&volume]);
     user.run(&["start", "lost-b"]);
     assert_eq!(dev(&user, "lost-b", "ls /workspace/.build-cache"), "cargo\ny\n");
 }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,11 +32,7 @@ fn a_taskspace_from_a_local_repository_to_nothing_left() {
 
     // The base has not changed.
     let commit = repository.head();
-    let base = format!("project-base-app-{commit}");
-    let podman = TestPodman::shared();
-    let directory =
-        succeed(podman.command().args(["volume", "inspect", "--format={{.Mountpoint}}", &base]));
-    let base = Path::new(directory.trim());
+    let base = TestPodman::shared().files(&format!("project-base-app-{commit}"));
     assert!(base.join("README.md").exists() && !base.join("x").exists());
 
     let list = user.json(&["list"]);

@@ -11,7 +11,7 @@ fn podman(arguments: &[&str]) -> String {
 }
 
 fn volumes() -> PathBuf {
-    podman(&["info", "--format={{.Store.VolumePath}}"]).trim().into()
+    TestPodman::shared().volume_path()
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod events;
 mod failure;
 mod fault_walk;
 mod fork;
+mod housekeeping;
 mod interference;
 mod isolation;
 mod leftovers;

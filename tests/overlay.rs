@@ -85,9 +85,7 @@ impl<'a> Space<'a> {
 
 /// Returns where a volume is.
 fn directory(volume: &str) -> String {
-    let mut inspect = TestPodman::shared().command();
-    inspect.args(["volume", "inspect", "--format={{.Mountpoint}}", volume]);
-    succeed(&mut inspect).trim().to_owned()
+    TestPodman::shared().files(volume).display().to_string()
 }
 
 /// Returns a digest of all that is in a directory: names, types, owners, modes, times of modification,

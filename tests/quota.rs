@@ -35,11 +35,9 @@ fn write(id: &str, file: &str, mebibytes: u32) {
 /// Removes something from a taskspace's own build cache: it is no overlay, so that this may be done from
 /// outside.
 fn remove_outside(id: &str, file: &str) {
-    let mut inspect = TestPodman::shared().command();
-    let volume = format!("taskspace-{id}-build-cache");
-    inspect.args(["volume", "inspect", "--format={{.Mountpoint}}", &volume]);
-    let path = format!("{}/{file}", succeed(&mut inspect).trim());
-    succeed(TestPodman::shared().command().args(["unshare", "rm", &path]));
+    let podman = TestPodman::shared();
+    let path = podman.files(&format!("taskspace-{id}-build-cache")).join(file);
+    succeed(podman.command().args(["unshare", "rm"]).arg(path));
 }
 
 /// How both containers are.
@@ -352,10 +350,8 @@ fn it_is_told_once_when_nothing_can_be_measured() {
     create(&user, &repository, "unmeasured", &[]);
     user.run(&["stop", "unmeasured"]);
     user.kill_service();
-    let mut inspect = TestPodman::shared().command();
-    let volume = "taskspace-unmeasured-changes";
-    inspect.args(["volume", "inspect", "--format={{.Mountpoint}}", volume]);
-    let upper = format!("{}/upper", succeed(&mut inspect).trim());
+    let files = TestPodman::shared().files("taskspace-unmeasured-changes");
+    let upper = format!("{}/upper", files.display());
     let away = format!("{upper}-away");
     succeed(TestPodman::shared().command().args(["unshare", "mv", &upper, &away]));
     let told = || {

@@ -150,7 +150,7 @@ fn lost_work_is_told_whether_it_runs_or_not() {
     user.run(&["create", "--project", repository.as_str(), "r-lost-down"]);
     user.run(&["stop", "r-lost-down"]);
     for id in ["r-lost-up", "r-lost-down"] {
-        podman(&["volume", "rm", &format!("taskspace-{id}-changes")]);
+        TestPodman::shared().remove_volumes(&[&format!("taskspace-{id}-changes")]);
         wait_until("the loss is noticed", || show(&user, id)["status"] == "failed");
         let detail = show(&user, id)["failure"]["detail"].as_str().unwrap().to_owned();
         assert!(detail.contains(&format!("'taskspace-{id}-changes' is gone")), "{detail}");

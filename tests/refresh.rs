@@ -6,9 +6,7 @@ use crate::common::repository::Repository;
 use crate::common::text_of;
 
 fn has_base(project: &str, commit: &str) -> bool {
-    let mut exists = TestPodman::shared().command();
-    exists.args(["volume", "exists", &format!("project-base-{project}-{commit}")]);
-    exists.status().unwrap().success()
+    TestPodman::shared().has_volume(&format!("project-base-{project}-{commit}"))
 }
 
 #[test]

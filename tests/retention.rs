@@ -13,8 +13,7 @@ fn podman(arguments: &[&str]) -> String {
 }
 
 fn is_there(volume: &str) -> bool {
-    let mut exists = TestPodman::shared().command();
-    exists.args(["volume", "exists", volume]).status().unwrap().success()
+    TestPodman::shared().has_volume(volume)
 }
 
 /// A user who keeps things for as long as the text says.
@@ -155,7 +154,7 @@ fn strays_go_after_a_time_of_grace_and_nothing_of_others_does() {
     assert_eq!(user.json(&["gc"])["items"], json!([]));
     user.run(&["exec", "g-here", "--", "test", "-e", "/workspace/README.md"]);
     for volume in foreign {
-        podman(&["volume", "rm", volume]);
+        TestPodman::shared().remove_volumes(&[volume]);
     }
 }
 

@@ -61,7 +61,7 @@ fn assert_same(found: &str, wanted: &str) {
 /// Where Podman has the checkout of a taskspace that runs.
 fn checkout(id: &str) -> String {
     let volume = format!("taskspace-{id}-project");
-    podman(&["volume", "inspect", "--format={{.Mountpoint}}", &volume]).trim().to_owned()
+    TestPodman::shared().files(&volume).display().to_string()
 }
 
 /// Does something of everything to a checkout.
@@ -339,7 +339,8 @@ fn lost_work_comes_back_from_a_snapshot() {
     user.run(&["snapshot", "lost-s", "s"]);
     user.run(&["stop", "lost-s"]);
     podman(&["pod", "rm", "--force", "--time=0", "taskspace-lost-s"]);
-    podman(&["volume", "rm", "taskspace-lost-s-project", "taskspace-lost-s-changes"]);
+    let gone = ["taskspace-lost-s-project", "taskspace-lost-s-changes"];
+    TestPodman::shared().remove_volumes(&gone);
     wait_until("that is noticed", || user.json(&["show", "lost-s"])["status"] == "failed");
     user.run(&["restore", "--force", "lost-s", "s"]);
     user.run(&["start", "lost-s"]);

@@ -9,8 +9,9 @@ use uuid::Uuid;
 
 use super::driver::{Context, Job};
 use super::perform::{Acting, make_directories};
-use super::projects::{foreign_volume, forget_unused_project, is_ours, remove_volume};
+use super::projects::forget_unused_project;
 use super::ssh::blocking;
+use super::volumes::{foreign, is_ours};
 use super::{Engine, Inner, lifecycle, problems, restore};
 use crate::config::settings::Promote;
 use crate::fault;
@@ -22,7 +23,7 @@ use crate::model::{
 };
 use crate::plan::volumes::{CACHED_CHECKOUT, CACHED_FILES};
 use crate::plan::{FillPlan, Layers, cache, collect, names};
-use crate::podman::{Podman, VolumeSpec};
+use crate::podman::VolumeSpec;
 
 impl Engine {
     /// Begins to make a taskspace's build cache the one that later taskspaces of its project begin
@@ -45,7 +46,7 @@ impl Engine {
     /// When there is no such project, or the registry or Podman cannot be reached.
     pub async fn withdraw_cache(&self, project: &str) -> Result<ProjectView, Problem> {
         let inner = &self.inner;
-        let (podman, _) = inner.link.get().await?;
+        inner.link.get().await?;
         let name = project.to_owned();
         let withdrawn = inner.registry.update(move |document| {
             document.note_uses(&name, Timestamp::now(), |document| {
@@ -56,7 +57,7 @@ impl Engine {
             })
         });
         withdrawn.await.map_err(problems::registry)??;
-        inner.trim(&podman, project, CollectableKind::Cache).await?;
+        inner.trim(project, CollectableKind::Cache).await?;
         let projects = self.projects().await?;
         let view = projects.into_iter().find(|it| it.name == project);
         view.ok_or_else(|| problems::no_project(project))
@@ -102,26 +103,21 @@ pub(super) async fn promote_before_removal(context: &Context, record: &Record) {
 impl Inner {
     /// Makes sure of a build cache over which that of a taskspace lies. What somebody removed cannot
     /// be made anew; but a cache is only a cache, so that an empty one does.
-    pub(super) async fn ensure_cache(
-        &self,
-        podman: &Podman,
-        project: &str,
-        volume: &str,
-    ) -> Result<(), Problem> {
-        let registry = self.document().await?.registry;
-        match podman.inspect_volume(volume).await {
-            Ok(there) if is_ours(&there.labels, registry) => return Ok(()),
-            Ok(_) => return Err(foreign_volume(Code::StateConflict, volume)),
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(problems::podman(error)),
+    pub(super) async fn ensure_cache(&self, project: &str, volume: &str) -> Result<(), Problem> {
+        let (registry, volumes) = (self.document().await?.registry, self.volumes().await?);
+        match volumes.find(volume).await? {
+            Some(there) if is_ours(&there.labels, registry) => return Ok(()),
+            Some(_) => return Err(foreign(Code::StateConflict, volume)),
+            None => {}
         }
         let spec = VolumeSpec {
             name: volume.to_owned(),
             options: Default::default(),
             labels: names::cache_labels(registry, project),
         };
-        let made = podman.create_volume(&spec).await.map_err(problems::podman)?;
-        let directories = [CACHED_FILES, CACHED_CHECKOUT].map(|name| made.mountpoint.join(name));
+        volumes.create(registry, &spec, Code::StateConflict).await?;
+        let root = volumes.directory(volume);
+        let directories = [CACHED_FILES, CACHED_CHECKOUT].map(|name| root.join(name));
         make_directories(directories.to_vec()).await
     }
 
@@ -165,27 +161,19 @@ impl Inner {
     }
 
     /// Removes a build cache that was not made whole.
-    pub(super) async fn abandon_cache(
-        &self,
-        podman: &Podman,
-        project: &str,
-        volume: &str,
-    ) -> Result<(), Problem> {
+    pub(super) async fn abandon_cache(&self, project: &str, volume: &str) -> Result<(), Problem> {
         let of = volume.to_owned();
-        self.drop_cache(podman, project, volume, move |document| !document.uses_cache(&of))
-            .await
-            .map(drop)
+        self.drop_cache(project, volume, move |document| !document.uses_cache(&of)).await.map(drop)
     }
 
     /// Removes a build cache, if its time is still over; returns whether it did.
     pub(super) async fn drop_due_cache(
         &self,
-        podman: &Podman,
         project: &str,
         volume: &str,
     ) -> Result<bool, Problem> {
         let (of, retention) = (volume.to_owned(), self.settings.retention.clone());
-        self.drop_cache(podman, project, volume, move |document| {
+        self.drop_cache(project, volume, move |document| {
             collect::cache_is_due(document, &retention, Timestamp::now(), &of)
         })
         .await
@@ -194,7 +182,6 @@ impl Inner {
     /// Removes a build cache that may go; returns whether it did.
     async fn drop_cache(
         &self,
-        podman: &Podman,
         project: &str,
         volume: &str,
         may_go: impl FnOnce(&Document) -> bool + Send + 'static,
@@ -219,7 +206,7 @@ impl Inner {
         }
         fault::point(|| "cache: remove the volume: before".to_owned());
         let registry = self.document().await?.registry;
-        remove_volume(podman, registry, volume).await?;
+        self.volumes().await?.remove(registry, volume).await?;
         fault::point(|| "cache: remove the volume: after".to_owned());
         let (name, of) = (project.to_owned(), volume.to_owned());
         let forgotten = self.registry.update(move |document| {

@@ -14,9 +14,10 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use super::driver::Queued;
-use super::projects::{Removal, is_ours};
+use super::projects::Removal;
 use super::ssh::blocking;
-use super::{Engine, Inner, leftovers, problems};
+use super::volumes::{Volumes, is_ours};
+use super::{Engine, Inner, problems};
 use crate::fault;
 use crate::host::git::{Source, Users, list_mirrors, mirror_path, remove_mirror};
 use crate::model::{
@@ -157,19 +158,14 @@ impl Inner {
     }
 
     /// Removes what is due of the bases or build caches of a project.
-    pub(super) async fn trim(
-        &self,
-        podman: &Podman,
-        project: &str,
-        kind: CollectableKind,
-    ) -> Result<(), Problem> {
+    pub(super) async fn trim(&self, project: &str, kind: CollectableKind) -> Result<(), Problem> {
         let document = self.document().await?;
         let unused = self.unused_of(&document);
         for item in unused.iter().filter(|it| it.project.as_deref() == Some(project)) {
             if !item.goes || item.kind != kind || self.busy().await.names.contains(&item.name) {
                 continue;
             }
-            self.remove_recorded(podman, &document, item).await?;
+            self.remove_recorded(&document, item).await?;
         }
         // The rest is due later.
         self.unused.notify_one();
@@ -228,7 +224,7 @@ impl Inner {
             return Err(Problem::new(Code::StateConflict, detail)
                 .hint(format!("`taskspace delete {id}` removes it")));
         }
-        let mut objects = objects(podman, &before).await?;
+        let mut objects = objects(podman, &self.volumes().await?, &before).await?;
         // Read again: what was made meanwhile is not astray, nor is what was removed meanwhile.
         let known_before = Known::new(&before);
         objects.retain(|object| known_before.is_stray(object));
@@ -278,7 +274,7 @@ impl Inner {
         match item.kind {
             CollectableKind::Base | CollectableKind::Cache | CollectableKind::AgentState => {
                 let document = self.document().await?;
-                self.remove_recorded(podman, &document, item).await
+                self.remove_recorded(&document, item).await
             }
             CollectableKind::Mirror => {
                 let mirror = mirrors.iter().find(|mirror| mirror.name == item.name);
@@ -302,7 +298,6 @@ impl Inner {
     /// Removes something that the registry has.
     async fn remove_recorded(
         &self,
-        podman: &Podman,
         document: &Document,
         item: &Collectable,
     ) -> Result<bool, Problem> {
@@ -314,16 +309,16 @@ impl Inner {
                 let base = bases.into_iter().flatten().find(|(_, base)| base.volume == item.name);
                 let Some((commit, _)) = base else { return Ok(false) };
                 let due = Removal::Due(retention);
-                self.projects.drop_base(podman, project, commit, due).await
+                self.projects.drop_base(&self.volumes().await?, project, commit, due).await
             }
-            CollectableKind::Cache => self.drop_due_cache(podman, project, &item.name).await,
+            CollectableKind::Cache => self.drop_due_cache(project, &item.name).await,
             CollectableKind::AgentState => {
                 let Ok(former) = item.name.parse::<TaskspaceId>() else { return Ok(false) };
                 let id = former.clone();
                 let is_due = move |state: &_| {
                     collect::agent_state(&id, state, &retention, Timestamp::now()).goes
                 };
-                self.remove_agent_state(podman, &former, is_due).await
+                self.remove_agent_state(&former, is_due).await
             }
             CollectableKind::Container
             | CollectableKind::Pod
@@ -374,40 +369,44 @@ impl Inner {
         item: &Collectable,
     ) -> Result<bool, Problem> {
         let document = self.document().await?;
+        // It may be another one of that name by now, or have come into use.
+        let may_go = |labels: names::Labels| {
+            let is_same = labels.get(names::TASKSPACE_LABEL) == item.taskspace.as_ref();
+            let object = Object { kind: item.kind, name: item.name.clone(), labels };
+            is_ours(&object.labels, document.registry)
+                && is_same
+                && Known::new(&document).is_stray(&object)
+        };
+        if item.kind == CollectableKind::Volume {
+            let volumes = self.volumes().await?;
+            let Some(volume) = volumes.find(&item.name).await? else { return Ok(true) };
+            if !may_go(volume.labels.clone()) {
+                return Ok(false);
+            }
+            // What a container of somebody's stands on stays.
+            return volumes.remove_unused(&item.name, &volume).await.map(|()| true);
+        }
         let labels = match item.kind {
             CollectableKind::Container => {
                 podman.inspect_container(&item.name).await.map(|found| found.labels)
             }
-            CollectableKind::Pod => podman.inspect_pod(&item.name).await.map(|found| found.labels),
-            _ => podman.inspect_volume(&item.name).await.map(|found| found.labels),
+            _ => podman.inspect_pod(&item.name).await.map(|found| found.labels),
         };
         let labels = match labels {
             Ok(labels) => labels,
             Err(error) if error.is_not_found() => return Ok(true),
             Err(error) => return Err(problems::podman(error)),
         };
-        // It may be another one of that name by now, or have come into use.
-        let is_same = labels.get(names::TASKSPACE_LABEL) == item.taskspace.as_ref();
-        let object = Object { kind: item.kind, name: item.name.clone(), labels };
-        if !is_ours(&object.labels, document.registry)
-            || !is_same
-            || !Known::new(&document).is_stray(&object)
-        {
+        if !may_go(labels) {
             return Ok(false);
         }
         let removed = match item.kind {
             CollectableKind::Container => podman.remove_container(&item.name, true).await,
-            CollectableKind::Pod => podman.remove_pod(&item.name, true, self.stop_seconds()).await,
-            // What a container of somebody's stands on stays.
-            _ => podman.remove_volume(&item.name, false).await,
+            _ => podman.remove_pod(&item.name, true, self.stop_seconds()).await,
         };
         match removed {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
-            Err(error) if item.kind == CollectableKind::Volume => {
-                leftovers::finish_removal(podman, &item.name, error).await.map(|()| true)
-            }
-            Err(error) => Err(problems::podman(error)),
-            Ok(()) => Ok(true),
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(problems::podman(error)),
+            _ => Ok(true),
         }
     }
 }
@@ -417,16 +416,19 @@ fn is_there(document: &Document, name: &str) -> bool {
     name.parse::<TaskspaceId>().is_ok_and(|id| document.taskspaces.contains_key(&id))
 }
 
-/// Returns what Podman has of this registry.
-async fn objects(podman: &Podman, document: &Document) -> Result<Vec<Object>, Problem> {
+/// Returns the containers, pods and volumes of this registry.
+async fn objects(
+    podman: &Podman,
+    volumes: &Volumes,
+    document: &Document,
+) -> Result<Vec<Object>, Problem> {
     let registry = document.registry.to_string();
     let labels = [(names::REGISTRY_LABEL, registry.as_str())];
     let (containers, pods, volumes) = tokio::try_join!(
-        podman.containers(&labels, true),
-        podman.pods(&labels),
-        podman.volumes(&labels)
-    )
-    .map_err(problems::podman)?;
+        async { podman.containers(&labels, true).await.map_err(problems::podman) },
+        async { podman.pods(&labels).await.map_err(problems::podman) },
+        volumes.list(document.registry)
+    )?;
     let object = |kind, name, labels| Object { kind, name, labels };
     // What is in a pod goes with it.
     let containers = containers.into_iter().filter(|container| container.pod_name.is_empty());
@@ -435,9 +437,8 @@ async fn objects(podman: &Podman, document: &Document) -> Result<Vec<Object>, Pr
         object(CollectableKind::Container, name, it.labels)
     });
     let pods = pods.into_iter().map(|pod| object(CollectableKind::Pod, pod.name, pod.labels));
-    let volumes = volumes
-        .into_iter()
-        .map(|volume| object(CollectableKind::Volume, volume.name, volume.labels));
+    let volumes =
+        volumes.into_iter().map(|(name, labels)| object(CollectableKind::Volume, name, labels));
     Ok(containers.chain(pods).chain(volumes).collect())
 }
 

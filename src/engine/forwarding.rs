@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::projects::is_ours;
 use super::ssh::blocking;
+use super::volumes::is_ours;
 use super::{Inner, problems};
 use crate::host::forwarders::Forwarder;
 use crate::host::ports;

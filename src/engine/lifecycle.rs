@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use super::driver::Context;
 use super::execute::OnFailure;
 use super::ports::ATTEMPTS;
-use super::{caches, make, restore, storage};
+use super::{caches, make, restore, storage, verify};
 use crate::host::ports;
 use crate::model::{Code, Desired, OperationKind, Ports, Problem, Record, Status};
 use crate::plan::assess::Life;
-use crate::plan::{Plan, create, delete as delete_plan, lifecycle};
+use crate::plan::{Act, Plan, create, delete as delete_plan, lifecycle};
 
 /// The infra container and the two of ours.
 const PARTS: usize = 3;
@@ -64,6 +64,10 @@ pub(super) async fn bring_up(context: &Context) -> Result<(), Problem> {
     };
     if port_was_taken(&result) && await_free(ports).await {
         result = start_pod(context).await;
+    }
+    if result.is_err() && containers_differ(context).await? {
+        // An earlier release made them, or the settings of Podman were other ones.
+        result = rebuild(context).await;
     }
     for _ in 0..ATTEMPTS {
         if !port_was_taken(&result) {
@@ -221,6 +225,25 @@ async fn count(context: &Context, is: impl Fn(Life) -> bool) -> Result<usize, Pr
     let pod = context.engine.own_pod(&podman, &context.id).await?;
     let containers = pod.map(|pod| pod.containers).unwrap_or_default();
     Ok(containers.iter().filter(|container| is(Life::of(&container.state))).count())
+}
+
+/// Whether there are containers that differ from what would be asked for now.
+async fn containers_differ(context: &Context) -> Result<bool, Problem> {
+    let (podman, _) = context.engine.link.get().await?;
+    let own = context.engine.own_pod(&podman, &context.id).await?;
+    if own.is_none() {
+        return Ok(false);
+    }
+    let plan = make::with_inputs(context, lifecycle::start).await?;
+    for step in plan.steps {
+        if let Act::VerifyContainer(_, spec) = step.act
+            && let Ok(made) = podman.inspect_container(&spec.name).await
+            && verify::container(&spec, &made).is_err()
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Makes the pod anew on the volumes that are there.

@@ -16,7 +16,6 @@ mod forwarding;
 mod health;
 mod images;
 mod isolated;
-mod leftovers;
 mod lifecycle;
 mod limits;
 mod link;
@@ -50,6 +49,7 @@ mod tests;
 mod usage;
 mod verify;
 mod views;
+mod volumes;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};

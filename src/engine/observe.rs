@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use uuid::Uuid;
 
 use super::problems;
+use super::volumes::Volumes;
 use crate::model::{Problem, Record, Role, TaskspaceId};
 use crate::plan::assess::{Life, Seen, SeenPod};
 use crate::plan::names;
@@ -23,12 +24,17 @@ pub(super) struct World {
 
 impl World {
     /// Looks at all of it: two calls, however many taskspaces there are.
-    pub(super) async fn look(podman: &Podman, registry: Uuid) -> Result<Self, Problem> {
-        let registry = registry.to_string();
-        let labels = [(names::REGISTRY_LABEL, registry.as_str())];
-        let (containers, volumes) =
-            tokio::try_join!(podman.containers(&labels, true), podman.volumes(&labels))
-                .map_err(problems::podman)?;
+    pub(super) async fn look(
+        podman: &Podman,
+        volumes: &Volumes,
+        registry: Uuid,
+    ) -> Result<Self, Problem> {
+        let text = registry.to_string();
+        let labels = [(names::REGISTRY_LABEL, text.as_str())];
+        let (containers, volumes) = tokio::try_join!(
+            async { podman.containers(&labels, true).await.map_err(problems::podman) },
+            volumes.list(registry)
+        )?;
         let (asides, containers): (Vec<_>, Vec<_>) = containers.into_iter().partition(is_aside);
         let asides = asides.iter().map(|container| container.name().to_owned()).collect();
         let owner = |labels: &names::Labels| labels.get(names::TASKSPACE_LABEL).cloned();
@@ -37,14 +43,14 @@ impl World {
             .filter_map(|c| Some((format!("pod {}", c.pod_name), owner(&c.labels)?)));
         let owned_volumes = volumes
             .iter()
-            .filter_map(|volume| Some((format!("volume {}", volume.name), owner(&volume.labels)?)));
+            .filter_map(|(name, labels)| Some((format!("volume {name}"), owner(labels)?)));
         let owned = owned_pods.chain(owned_volumes).collect();
         let mut of_pod: HashMap<String, Vec<ContainerSummary>> = HashMap::new();
         for container in containers {
             of_pod.entry(container.pod_name.clone()).or_default().push(container);
         }
         let pods = of_pod.into_iter().map(|(pod, containers)| (pod, seen_pod(&containers)));
-        let volumes = volumes.into_iter().map(|volume| volume.name).collect();
+        let volumes = volumes.into_iter().map(|(name, _)| name).collect();
         Ok(Self { pods: pods.collect(), volumes, asides, owned })
     }
 
@@ -71,6 +77,7 @@ impl World {
 /// Looks at one taskspace.
 pub(super) async fn one(
     podman: &Podman,
+    volumes: &Volumes,
     registry: Uuid,
     id: &TaskspaceId,
     record: &Record,
@@ -83,10 +90,8 @@ pub(super) async fn one(
     let pod = (!containers.is_empty()).then(|| seen_pod(&containers));
     let mut lost = Vec::new();
     for name in irreplaceable(id, record) {
-        match podman.inspect_volume(&name).await {
-            Ok(_) => {}
-            Err(error) if error.is_not_found() => lost.push(name),
-            Err(error) => return Err(problems::podman(error)),
+        if volumes.find(&name).await?.is_none() {
+            lost.push(name);
         }
     }
     Ok(Seen { pod, lost })

@@ -11,9 +11,10 @@ use tokio::time::Instant;
 use super::cache_layout::lay_out_cache;
 use super::execute::Performer;
 use super::ports::let_rest;
-use super::projects::{Removal, foreign_volume, forget_unused_project, is_ours, remove_volume};
+use super::projects::{Removal, forget_unused_project};
 use super::ssh::blocking;
-use super::{Inner, leftovers, problems, verify};
+use super::volumes::{foreign, is_ours};
+use super::{Inner, problems, verify};
 use crate::fault;
 use crate::host::banner;
 use crate::host::files::{self, FileError};
@@ -22,7 +23,7 @@ use crate::model::{
     StepOutcome, TaskspaceId,
 };
 use crate::plan::{Act, names};
-use crate::podman::{ErrorKind, LogOptions, Pod, Podman, VolumeSpec};
+use crate::podman::{LogOptions, Pod, Podman, VolumeSpec};
 
 /// How many log lines are told of a container that does not come up.
 const LAST_LINES: u64 = 20;
@@ -49,7 +50,8 @@ impl Performer for Acting {
                 self.engine.images.ensure(podman, *image, false, &output).await
             }
             Act::EnsureBase(plan) => {
-                let made = self.engine.projects.ensure_base(podman, plan).await?;
+                let volumes = self.engine.volumes().await?;
+                let made = self.engine.projects.ensure_base(&volumes, plan).await?;
                 self.made_base.store(made, Ordering::Relaxed);
                 match self.engine.projects.lacks(plan).await? {
                     Some(lacks) => self.engine.note_warning(&self.id, lacks).await,
@@ -60,14 +62,12 @@ impl Performer for Acting {
             Act::DropBase { .. } if !self.made_base.load(Ordering::Relaxed) => Ok(()),
             Act::DropBase { project, key } => {
                 let in_vain = Removal::InVain(self.id.clone());
-                self.engine.projects.drop_base(podman, project, key, in_vain).await.map(drop)
+                let volumes = self.engine.volumes().await?;
+                let projects = &self.engine.projects;
+                projects.drop_base(&volumes, project, key, in_vain).await.map(drop)
             }
-            Act::TrimBases(project) => {
-                self.engine.trim(podman, project, CollectableKind::Base).await
-            }
-            Act::EnsureCache { project, volume } => {
-                self.engine.ensure_cache(podman, project, volume).await
-            }
+            Act::TrimBases(project) => self.engine.trim(project, CollectableKind::Base).await,
+            Act::EnsureCache { project, volume } => self.engine.ensure_cache(project, volume).await,
             Act::EnterCache { project, volume } => {
                 self.engine.making_caches().insert(volume.clone());
                 self.engine.record_cache(project, volume, &self.id, BaseState::Making).await
@@ -77,13 +77,11 @@ impl Performer for Acting {
                 self.engine.publish_cache(project, volume, &self.id).await
             }
             Act::DropCache { project, volume } => {
-                let dropped = self.engine.abandon_cache(podman, project, volume).await;
+                let dropped = self.engine.abandon_cache(project, volume).await;
                 self.engine.making_caches().remove(volume);
                 dropped
             }
-            Act::TrimCaches(project) => {
-                self.engine.trim(podman, project, CollectableKind::Cache).await
-            }
+            Act::TrimCaches(project) => self.engine.trim(project, CollectableKind::Cache).await,
             Act::WriteFiles => {
                 let agent = &self.record.spec.agent;
                 self.engine.ssh.write_taskspace_files(&self.id, agent).await
@@ -97,7 +95,7 @@ impl Performer for Acting {
             Act::RequireVolume(name) => self.require_volume(name).await,
             Act::RemoveVolume(name) => {
                 let registry = self.engine.document().await?.registry;
-                remove_volume(podman, registry, name).await
+                self.engine.volumes().await?.remove(registry, name).await
             }
             Act::MakeDirectories { root, directories } => {
                 let paths: Vec<_> = directories.iter().map(|name| root.join(name)).collect();
@@ -169,29 +167,20 @@ impl Performer for Acting {
 
 impl Acting {
     async fn create_volume(&self, spec: &VolumeSpec) -> Result<(), Problem> {
-        match self.podman.create_volume(spec).await {
-            Ok(made) => leftovers::clear_new(&self.podman, &made.mountpoint).await,
-            Err(error) if error.kind() == ErrorKind::Exists => {
-                let there =
-                    self.podman.inspect_volume(&spec.name).await.map_err(problems::podman)?;
-                let registry = self.engine.document().await?.registry;
-                if is_ours(&there.labels, registry) && there.options == spec.options {
-                    Ok(())
-                } else {
-                    Err(foreign_volume(Code::TaskspaceExists, &spec.name))
-                }
-            }
-            Err(error) => Err(problems::podman(error)),
-        }
+        let registry = self.engine.document().await?.registry;
+        self.engine.volumes().await?.create(registry, spec, Code::TaskspaceExists).await
     }
 
     async fn require_volume(&self, name: &str) -> Result<(), Problem> {
         let registry = self.engine.document().await?.registry;
-        match self.podman.inspect_volume(name).await {
-            Ok(volume) if is_ours(&volume.labels, registry) => Ok(()),
-            Ok(_) => Err(foreign_volume(Code::StateConflict, name)),
-            Err(error) if error.is_not_found() => Err(problems::lost(name)),
-            Err(error) => Err(problems::podman(error)),
+        let volumes = self.engine.volumes().await?;
+        match volumes.find(name).await? {
+            Some(volume) if !is_ours(&volume.labels, registry) => {
+                Err(foreign(Code::StateConflict, name))
+            }
+            Some(volume) if volume.of_podman.is_some() => volumes.adopt(registry, name).await,
+            Some(_) => Ok(()),
+            None => Err(problems::lost(name)),
         }
     }
 
@@ -243,7 +232,6 @@ impl Inner {
     /// Removes the agent state that a former taskspace left, if it may go; returns whether it is gone.
     pub(super) async fn remove_agent_state(
         &self,
-        podman: &Podman,
         former: &TaskspaceId,
         may_go: impl Fn(&AgentStateRecord) -> bool + Clone + Send + 'static,
     ) -> Result<bool, Problem> {
@@ -266,7 +254,8 @@ impl Inner {
             return Ok(false);
         };
         fault::point(|| "purge: remove the volume: before".to_owned());
-        if let Err(problem) = remove_volume(podman, registry, &volume).await {
+        let volumes = self.volumes().await?;
+        if let Err(problem) = volumes.remove(registry, &volume).await {
             mark(false).await.map_err(problems::registry)??;
             return Err(problem);
         }

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::perform::Acting;
-use super::projects::is_ours;
 use super::ssh::blocking;
+use super::volumes::is_ours;
 use super::{isolated, problems, verify};
 use crate::host::forwarders::{self, Forwarder};
 use crate::host::permits::Permit;

@@ -9,8 +9,9 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, OwnedRwLockReadGuard, RwLock, RwLockWriteGuard};
 use uuid::Uuid;
 
+use super::problems;
 use super::ssh::blocking;
-use super::{leftovers, problems};
+use super::volumes::{Volumes, foreign, is_ours};
 use crate::fault;
 use crate::host::git::{BaseSpec, Git, Sibling, Source, mirror_path, note_user};
 use crate::model::{
@@ -18,7 +19,7 @@ use crate::model::{
     ProjectRecord, ProjectType, SubmoduleSpec, TaskspaceId, base_commit,
 };
 use crate::plan::{BasePlan, collect, names};
-use crate::podman::{ErrorKind, Podman, VolumeSpec};
+use crate::podman::VolumeSpec;
 use crate::policy::retention::Retention;
 use crate::registry::Registry;
 
@@ -193,26 +194,24 @@ impl Projects {
     /// Makes a base, unless it is there; returns whether it was made.
     pub(crate) async fn ensure_base(
         &self,
-        podman: &Podman,
+        volumes: &Volumes,
         plan: &BasePlan,
     ) -> Result<bool, Problem> {
         let lock = self.lock_of(&plan.volume).await;
         {
             // One that others link from need not wait for them.
             let _together = lock.read().await;
-            if self.look_at(podman, plan).await? == Found::Whole {
+            if self.look_at(volumes, plan).await? == Found::Whole {
                 return Ok(false);
             }
         }
         let _one_at_a_time = lock.write().await;
-        match self.look_at(podman, plan).await? {
+        let document = self.registry.read().await.map_err(problems::registry)?;
+        match self.look_at(volumes, plan).await? {
             Found::Whole => return Ok(false),
-            Found::Unfinished => {
-                podman.remove_volume(&plan.volume, true).await.map_err(problems::podman)?;
-            }
+            Found::Unfinished => volumes.remove(document.registry, &plan.volume).await?,
             Found::Nothing => {}
         }
-        let document = self.registry.read().await.map_err(problems::registry)?;
         let base = |state, lacks| BaseRecord {
             volume: plan.volume.clone(),
             state,
@@ -222,13 +221,15 @@ impl Projects {
             unused_since: None,
         };
         self.record(plan, Some(base(BaseState::Making, None))).await?;
-        match self.make(podman, plan, document.registry).await {
+        match self.make(volumes, plan, document.registry).await {
             Ok(lacks) => {
                 self.record(plan, Some(base(BaseState::Ready, lacks))).await?;
                 Ok(true)
             }
             Err(problem) => {
-                podman.remove_volume(&plan.volume, true).await.ok();
+                if let Err(left) = volumes.remove(document.registry, &plan.volume).await {
+                    tracing::warn!(volume = %plan.volume, "it stays for now: {left}");
+                }
                 self.record(plan, None).await?;
                 Err(problem)
             }
@@ -249,17 +250,16 @@ impl Projects {
     }
 
     /// Looks what there is of a base.
-    async fn look_at(&self, podman: &Podman, plan: &BasePlan) -> Result<Found, Problem> {
+    async fn look_at(&self, volumes: &Volumes, plan: &BasePlan) -> Result<Found, Problem> {
         let document = self.registry.read().await.map_err(problems::registry)?;
         let known = document.projects.get(&plan.project).and_then(|p| p.bases.get(&plan.key));
-        match podman.inspect_volume(&plan.volume).await {
-            Ok(volume) if !is_ours(&volume.labels, document.registry) => {
-                Err(foreign_volume(Code::PodmanFailed, &plan.volume))
+        match volumes.find(&plan.volume).await? {
+            Some(volume) if !is_ours(&volume.labels, document.registry) => {
+                Err(foreign(Code::PodmanFailed, &plan.volume))
             }
-            Ok(_) if known.is_some_and(|base| base.state == BaseState::Ready) => Ok(Found::Whole),
-            Ok(_) => Ok(Found::Unfinished),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Found::Nothing),
-            Err(error) => Err(problems::podman(error)),
+            Some(_) if known.is_some_and(|base| base.state == BaseState::Ready) => Ok(Found::Whole),
+            Some(_) => Ok(Found::Unfinished),
+            None => Ok(Found::Nothing),
         }
     }
 
@@ -267,7 +267,7 @@ impl Projects {
     /// none, or it is being removed, the new one is made without it.
     async fn sibling(
         &self,
-        podman: &Podman,
+        volumes: &Volumes,
         plan: &BasePlan,
     ) -> Option<(Sibling, OwnedRwLockReadGuard<()>)> {
         let document = self.registry.read().await.ok()?;
@@ -279,15 +279,16 @@ impl Projects {
         // It may have been condemned before it was locked.
         let now = self.registry.read().await.ok()?;
         let still = now.projects.get(&plan.project)?.bases.get(key)?;
-        let volume = podman.inspect_volume(&base.volume).await.ok()?;
+        let volume = volumes.find(&base.volume).await.ok()??;
         let usable = still.state == BaseState::Ready && is_ours(&volume.labels, document.registry);
-        usable.then(|| (Sibling::new(volume.mountpoint, base_commit(key).to_owned()), kept))
+        let sibling = Sibling::new(volumes.directory(&base.volume), base_commit(key).to_owned());
+        usable.then_some((sibling, kept))
     }
 
     /// Makes a base, and returns what it lacks.
     async fn make(
         &self,
-        podman: &Podman,
+        volumes: &Volumes,
         plan: &BasePlan,
         registry: Uuid,
     ) -> Result<Option<String>, Problem> {
@@ -297,11 +298,10 @@ impl Projects {
             labels: names::base_labels(registry, &plan.project, &plan.commit),
         };
         fault::point(|| "base: volume: before".to_owned());
-        let volume = podman.create_volume(&spec).await.map_err(problems::podman)?;
-        leftovers::clear_new(podman, &volume.mountpoint).await?;
+        volumes.create(registry, &spec, Code::PodmanFailed).await?;
         fault::point(|| "base: checkout: before".to_owned());
         let git = Git::new(GitEnvironment::default());
-        let sibling = self.sibling(podman, plan).await;
+        let sibling = self.sibling(volumes, plan).await;
         let told = |error| problems::git(&error);
         let spec = BaseSpec {
             source: &Source::parse(&plan.source).map_err(told)?,
@@ -310,7 +310,7 @@ impl Projects {
             submodules: &plan.submodules,
             sibling: sibling.as_ref().map(|(sibling, _kept)| sibling),
         };
-        let lacks = git.make_base(&spec, &volume.mountpoint).await.map_err(told)?;
+        let lacks = git.make_base(&spec, &volumes.directory(&plan.volume)).await.map_err(told)?;
         fault::point(|| "base: checkout: after".to_owned());
         Ok(lacks)
     }
@@ -339,7 +339,7 @@ impl Projects {
     /// Removes a base, if that is still right when nobody else has it; returns whether it did.
     pub(crate) async fn drop_base(
         &self,
-        podman: &Podman,
+        volumes: &Volumes,
         project: &str,
         key: &str,
         removal: Removal,
@@ -367,7 +367,7 @@ impl Projects {
         }
         fault::point(|| "base: remove the volume: before".to_owned());
         let registry = self.registry.read().await.map_err(problems::registry)?.registry;
-        remove_volume(podman, registry, &volume).await?;
+        volumes.remove(registry, &volume).await?;
         fault::point(|| "base: remove the volume: after".to_owned());
         let (project, key) = (project.to_owned(), key.to_owned());
         let forgotten = self.registry.update(move |document| {
@@ -418,43 +418,11 @@ pub(crate) fn forget_unused_project(
     }
 }
 
-/// Removes a volume of this registry. It is no error when it is gone; one of that name that is
-/// somebody else's is left alone.
-pub(crate) async fn remove_volume(
-    podman: &Podman,
-    registry: Uuid,
-    name: &str,
-) -> Result<(), Problem> {
-    match podman.inspect_volume(name).await {
-        Ok(volume) if !is_ours(&volume.labels, registry) => return Ok(()),
-        Ok(_) => {}
-        Err(error) if error.is_not_found() => return Ok(()),
-        Err(error) => return Err(problems::podman(error)),
-    }
-    match podman.remove_volume(name, true).await {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            leftovers::finish_removal(podman, name, error).await
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Whether an object's labels say that it belongs to this registry.
-pub(crate) fn is_ours(labels: &names::Labels, registry: Uuid) -> bool {
-    labels.get(names::REGISTRY_LABEL) == Some(&registry.to_string())
-}
-
 /// Another commit was asked for than the one that has been changed.
 fn dirty_elsewhere(asked: &str, other: &str, head: &str) -> Problem {
     let detail = format!("{asked} is {other}, but the uncommitted changes are those to {head}");
     Problem::new(Code::MessageFormatInvalid, detail)
         .hint("leave out --ref, or check that out first, or leave out --dirty")
-}
-
-/// A volume has our name and is not ours.
-pub(crate) fn foreign_volume(code: Code, name: &str) -> Problem {
-    Problem::new(code, format!("there is a volume '{name}' that does not belong to this registry"))
-        .hint("look at it with `podman volume inspect`, and remove it if nobody needs it")
 }
 
 #[cfg(test)]

@@ -173,7 +173,12 @@ impl Inner {
             return Ok(None);
         }
         let (podman, _) = self.link.get().await?;
-        let world = World::look(&podman, before.registry).await?;
+        let volumes = self.volumes().await?;
+        if !found.has_adopted {
+            volumes.adopt_all(before.registry).await?;
+            found.has_adopted = true;
+        }
+        let world = World::look(&podman, &volumes, before.registry).await?;
         self.sweep_asides(&podman, world.asides());
         // Read again: what was made meanwhile is not gone.
         let document = self.document().await?;
@@ -297,7 +302,11 @@ fn needs_room(verdict: &Verdict) -> Option<OperationKind> {
 
 /// What was found of taskspaces that are not as they should be, and since when.
 #[derive(Debug, Default)]
-struct Found(HashMap<TaskspaceId, (Verdict, Instant)>);
+struct Found {
+    verdicts: HashMap<TaskspaceId, (Verdict, Instant)>,
+    /// Whether this run of the service has taken over what an earlier release left in Podman.
+    has_adopted: bool,
+}
 
 impl Found {
     /// Returns when what is found will have been found for long enough, if it has not been yet.
@@ -307,32 +316,28 @@ impl Found {
 
     /// Returns since when the same is found.
     fn since(&mut self, id: &TaskspaceId, verdict: Verdict) -> Instant {
-        match self.0.get(id) {
+        match self.verdicts.get(id) {
             Some((before, since)) if *before == verdict => *since,
             _ => {
                 let now = Instant::now();
-                self.0.insert(id.clone(), (verdict, now));
+                self.verdicts.insert(id.clone(), (verdict, now));
                 now
             }
         }
     }
 
     fn forget(&mut self, id: &TaskspaceId) {
-        self.0.remove(id);
+        self.verdicts.remove(id);
     }
 
     fn retain(&mut self, document: &Document) {
-        self.0.retain(|id, _| document.taskspaces.contains_key(id));
+        self.verdicts.retain(|id, _| document.taskspaces.contains_key(id));
     }
 }
 
 /// Goes on with the removal of an agent state.
 async fn remove_agent_state(engine: Arc<Inner>, former: TaskspaceId) {
-    let removed = async {
-        let (podman, _) = engine.link.get().await?;
-        engine.remove_agent_state(&podman, &former, |_| true).await
-    };
-    if let Err(problem) = removed.await {
+    if let Err(problem) = engine.remove_agent_state(&former, |_| true).await {
         tracing::warn!(%former, "its agent state stays for now: {problem}");
     }
 }

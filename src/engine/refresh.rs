@@ -64,7 +64,6 @@ impl Inner {
 
     /// Makes the base of a commit, which nobody uses yet, and removes what it replaces.
     async fn make_newest_base(&self, name: &str, resolved: &Resolved) -> Result<(), Problem> {
-        let (podman, _) = self.link.get().await?;
         let plan = BasePlan {
             project: name.to_owned(),
             source: resolved.source.clone(),
@@ -74,11 +73,11 @@ impl Inner {
             submodules: resolved.submodules.clone(),
             volume: names::base_volume(name, &resolved.base_key),
         };
-        self.projects.ensure_base(&podman, &plan).await?;
+        self.projects.ensure_base(&self.volumes().await?, &plan).await?;
         if let Some(lacks) = self.projects.lacks(&plan).await? {
             tracing::warn!(project = name, "{lacks}");
         }
-        self.trim(&podman, name, CollectableKind::Base).await
+        self.trim(name, CollectableKind::Base).await
     }
 
     /// Does a step of an operation on no taskspace, and tells of it.

@@ -206,9 +206,9 @@ impl Engine {
     }
 
     pub(super) async fn purge_agent_state(&self, id: &TaskspaceId) -> Result<Operation, Problem> {
-        let (podman, _) = self.inner.link.get().await?;
+        self.inner.link.get().await?;
         let operation = self.inner.operations.enter(OperationKind::Delete, Some(id.clone()));
-        let removed = self.inner.remove_agent_state(&podman, id, |_| true);
+        let removed = self.inner.remove_agent_state(id, |_| true);
         let purged = async { removed.await.map(drop) };
         self.inner.operations.finish(operation.id, purged.await);
         self.operation(operation.id)

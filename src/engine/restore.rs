@@ -260,18 +260,14 @@ impl Acting {
             if let Some(user) = self.users(volume).await?.first() {
                 return Ok(Some(used_by(user, volume)));
             }
-            match self.podman.inspect_volume(volume).await {
-                Ok(found) if found.mount_count > 0 => {
-                    let detail = format!("Podman has the volume '{volume}' mounted");
-                    let pod = names::pod(&self.id);
-                    let hint = format!(
-                        "no container that runs uses it: `podman pod rm --force {pod}` lets go of \
-                         it, and the pod is made anew"
-                    );
-                    return Ok(Some(used(detail).hint(hint)));
-                }
-                Err(error) if !error.is_not_found() => return Err(problems::podman(error)),
-                _ => {}
+            if self.engine.volumes().await?.find(volume).await?.is_some_and(|it| it.is_mounted()) {
+                let detail = format!("Podman has the volume '{volume}' mounted");
+                let pod = names::pod(&self.id);
+                let hint = format!(
+                    "no container that runs uses it: `podman pod rm --force {pod}` lets go of it, \
+                     and the pod is made anew"
+                );
+                return Ok(Some(used(detail).hint(hint)));
             }
         }
         Ok(None)
@@ -279,7 +275,8 @@ impl Acting {
 
     /// Returns the containers that have a volume and do not rest.
     async fn users(&self, volume: &str) -> Result<Vec<ContainerSummary>, Problem> {
-        let mut users = self.podman.containers_with(volume).await.map_err(problems::podman)?;
+        let volumes = self.engine.volumes().await?;
+        let mut users = volumes.containers_with(volume).await?;
         users.retain(|container| Life::of(&container.state) != Life::Down);
         Ok(users)
     }

@@ -40,7 +40,8 @@ pub(super) async fn settle(
         return Ok(false);
     };
     let (podman, _) = engine.link.get().await?;
-    let seen = observe::one(&podman, document.registry, id, record).await?;
+    let seen =
+        observe::one(&podman, &engine.volumes().await?, document.registry, id, record).await?;
     let verdict = assess(record, &seen, &engine.health.deaf(id));
     tracing::debug!(%id, ?verdict, "looked after");
     match verdict {
@@ -52,7 +53,7 @@ pub(super) async fn settle(
                 engine.guard_again(&podman, id, record).await?;
             }
             engine.align_ports(id).await?;
-            engine.drop_unfinished(&podman, id, record).await?;
+            engine.drop_unfinished(id, record).await?;
             engine.patience.over(id);
         }
         Verdict::Unsettled if is_stuck => {

@@ -5,7 +5,6 @@ use jiff::tz::TimeZone;
 
 use super::driver::{Context, Job};
 use super::perform::Acting;
-use super::projects::remove_volume;
 use super::request::random_suffix;
 use super::ssh::blocking;
 use super::{Engine, Inner, fork, lifecycle, make, problems};
@@ -17,7 +16,6 @@ use crate::model::{
 };
 use crate::plan::names;
 use crate::plan::snapshot::{self as plan, Taking};
-use crate::podman::Podman;
 
 impl Engine {
     /// Returns the snapshots of a taskspace, the oldest first.
@@ -74,13 +72,13 @@ impl Engine {
 /// Makes a snapshot of a taskspace.
 pub(super) async fn take(context: &Context, taking: &Taking) -> Result<(), Problem> {
     let engine = &context.engine;
-    let (podman, _) = engine.link.get().await?;
+    engine.link.get().await?;
     let record = engine.record(&context.id).await?;
     fork::check(&context.id, &record)?;
     engine.check_reserve(Some(&context.id)).await?;
     // What is taken back, if this fails, must not be somebody else's.
     check_free(&context.id, &record, &taking.name)?;
-    engine.drop_unfinished(&podman, &context.id, &record).await?;
+    engine.drop_unfinished(&context.id, &record).await?;
     let plan = make::with_inputs(context, |inputs| plan::make(inputs, taking)).await?;
     lifecycle::run(context, &plan).await
 }
@@ -178,22 +176,16 @@ impl Inner {
     /// one could be just being made.
     pub(super) async fn drop_unfinished(
         &self,
-        podman: &Podman,
         id: &TaskspaceId,
         record: &Record,
     ) -> Result<(), Problem> {
         for name in unfinished(record) {
-            self.drop_snapshot(podman, id, name).await?;
+            self.drop_snapshot(id, name).await?;
         }
         Ok(())
     }
 
-    async fn drop_snapshot(
-        &self,
-        podman: &Podman,
-        id: &TaskspaceId,
-        name: &SnapshotName,
-    ) -> Result<(), Problem> {
+    async fn drop_snapshot(&self, id: &TaskspaceId, name: &SnapshotName) -> Result<(), Problem> {
         // Nobody begins with it any more, and a crash is found by the next start.
         let condemned = name.clone();
         let condemn = self.change(id, move |record| {
@@ -207,7 +199,8 @@ impl Inner {
         }
         fault::point(|| "snapshot: remove the volume: before".to_owned());
         let registry = self.document().await?.registry;
-        remove_volume(podman, registry, &names::snapshot_volume(id, name)).await?;
+        let volume = names::snapshot_volume(id, name);
+        self.volumes().await?.remove(registry, &volume).await?;
         fault::point(|| "snapshot: remove the volume: after".to_owned());
         let gone = name.clone();
         let forgotten = self.change(id, move |record| {
@@ -254,7 +247,7 @@ impl Acting {
     }
 
     pub(super) async fn drop_snapshot(&self, name: &SnapshotName) -> Result<(), Problem> {
-        self.engine.drop_snapshot(&self.podman, &self.id, name).await
+        self.engine.drop_snapshot(&self.id, name).await
     }
 }
 

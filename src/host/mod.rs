@@ -9,6 +9,7 @@ pub mod addresses;
 pub mod banner;
 pub mod child;
 pub mod confined;
+pub mod data_volume;
 pub mod disk;
 pub mod files;
 pub mod forwarders;

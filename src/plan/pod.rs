@@ -74,6 +74,9 @@ pub(crate) const NO_SECRETS: &str = "no-secrets";
 /// How the user's files are seen inside: never written, nothing of them run with privileges.
 const READ_ONLY: [&str; 4] = ["ro", "nosuid", "nodev", "rbind"];
 
+/// How a data volume is mounted: as Podman mounts its own volumes, relabelled for SELinux where that is on.
+const DATA: [&str; 4] = ["nosuid", "nodev", "rbind", "z"];
+
 /// Returns the pod: its own user namespace in which the host's user is uid 1000, and the two sshds
 /// published on the host's loopback.
 pub(crate) fn pod(inputs: &Inputs<'_>) -> PodSpec {
@@ -116,10 +119,12 @@ pub(crate) fn container(inputs: &Inputs<'_>, role: Role) -> ContainerSpec {
         destination: destination.into(),
         options: READ_ONLY.map(str::to_owned).to_vec(),
     };
-    let mut volumes = vec![
-        volume(names::project_volume(id), "/workspace"),
-        volume(names::build_cache_volume(id), BUILD_CACHE),
-    ];
+    let data = |volume: &str, destination: &str| BindMount {
+        source: capabilities.volume_directory(volume),
+        destination: destination.into(),
+        options: DATA.map(str::to_owned).to_vec(),
+    };
+    let mut volumes = vec![volume(names::project_volume(id), "/workspace")];
     // In the dev container, root writes names into `/etc/hosts`: it is made of this at the first start.
     let hosts = match role {
         Role::Agent => "/etc/hosts",
@@ -132,12 +137,18 @@ pub(crate) fn container(inputs: &Inputs<'_>, role: Role) -> ContainerSpec {
         read_only(places.files.join(role.name()).join("ssh"), "/etc/symposium/ssh"),
         read_only(names::permit(&places.permits, id, role), "/etc/symposium/permit"),
     ];
+    // Podman mounts an overlay; the rest is a directory.
+    let cache = names::build_cache_volume(id);
+    match record.cache {
+        Some(_) => volumes.push(volume(cache, BUILD_CACHE)),
+        None => mounts.push(data(&cache, BUILD_CACHE)),
+    }
     let mut env = inputs.defaults.environment.clone();
     env.extend(build_cache_environment());
     env.insert("SYMPOSIUM_TASKSPACE".to_owned(), id.to_string());
     let image = match role {
         Role::Agent => {
-            volumes.push(volume(record.agent_state_volume.clone(), "/agent/state"));
+            mounts.push(data(&record.agent_state_volume, "/agent/state"));
             mounts.push(read_only(places.files.join("agent/config.yaml"), "/agent/config.yaml"));
             mounts.push(read_only(places.auth.clone(), "/agent/auth"));
             mounts.push(read_only(places.context.clone(), "/agent/context"));

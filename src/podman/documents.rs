@@ -166,8 +166,9 @@ impl Podman {
     }
 
     /// Returns the containers that have a volume, those that do not run too.
-    pub async fn containers_with(&self, volume: &str) -> Result<Vec<ContainerSummary>> {
-        let filter = filter("volume", &[volume.to_owned()]);
+    pub async fn containers_with(&self, sources: &[&str]) -> Result<Vec<ContainerSummary>> {
+        let sources: Vec<String> = sources.iter().map(|source| (*source).to_owned()).collect();
+        let filter = filter("volume", &sources);
         self.list(format!("/containers/json?all=true&filters={filter}")).await
     }
 
@@ -242,7 +243,7 @@ mod tests {
         let podman = Podman::new(fake.socket().to_owned());
         podman.pods(&[("k", "v w")]).await.unwrap();
         podman.containers(&[], true).await.unwrap();
-        podman.containers_with("v").await.unwrap();
+        podman.containers_with(&["v"]).await.unwrap();
         podman.networks().await.unwrap();
         podman.stop_pod("p", 3).await.unwrap();
         podman.remove_pod("p", true, 0).await.unwrap();

@@ -278,8 +278,10 @@ impl Look<'_> {
             }
         }
         self.differences.extend(odd);
-        let found: BTreeSet<String> =
+        let mut found: BTreeSet<String> =
             self.objects("volumes").iter().map(|volume| text(&volume["Name"])).collect();
+        let registry = text(&self.registry["registry"]);
+        found.extend(TestPodman::shared().data_volumes(&registry));
         let allowed: BTreeSet<String> = most.intersection(&found).cloned().collect();
         self.compare("volume", &least.union(&allowed).cloned().collect(), &found);
     }

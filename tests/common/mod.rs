@@ -251,8 +251,10 @@ impl User {
             &["pod", "ps", "--format={{.Name}}"],
             &["volume", "ls", "--format={{.Name}}"],
         ];
-        let listed = lists.map(|list| podman.list(list, &label));
-        listed.concat()
+        let mut listed = lists.map(|list| podman.list(list, &label)).concat();
+        let registry = label.rsplit('=').next().unwrap_or_default();
+        listed.extend(podman.data_volumes(registry));
+        listed
     }
 }
 
@@ -276,8 +278,7 @@ impl Drop for User {
         }
         // Bases and kept agent states outlive their taskspaces.
         for name in self.left_in_podman() {
-            let mut remove = TestPodman::shared().command();
-            remove.args(["volume", "rm", "--force", &name]).output().ok();
+            TestPodman::shared().removal_of_volume(&name).output().ok();
         }
         let left = self.left_in_podman();
         if !std::thread::panicking() {

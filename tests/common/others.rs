@@ -106,7 +106,9 @@ fn podman(arguments: &[&str]) -> Command {
 }
 
 fn remove_volume(name: &str) -> Command {
-    podman(&["volume", "rm", "--force", "--time=0", name])
+    let mut command = TestPodman::shared().removal_of_volume(name);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
 }
 
 fn infra(pod: &str) -> Option<String> {

@@ -2,6 +2,7 @@
 //! of its own, so that nothing on the machine is touched.
 
 use std::io::{Read, Write};
+use std::ops::Deref;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -56,7 +57,25 @@ impl TestPodman {
     /// `runroot` of `CONTAINERS_STORAGE_CONF`; with locks in files, since those in memory are
     /// numbered for each user and not for each storage.
     fn with_own_storage() -> Self {
-        let (cache, run) = (cache(), runtime_directory().join("taskspace-tests"));
+        Self::with_storage(cache(), runtime_directory().join("taskspace-tests"), &[])
+    }
+
+    /// Starts one of the test's own, in which housekeeping hurts no other test. It sees the images of the
+    /// shared one.
+    pub fn alone() -> AlonePodman {
+        std::fs::create_dir_all(cache()).unwrap();
+        let new =
+            |parent: PathBuf| tempfile::Builder::new().prefix("h").tempdir_in(parent).unwrap();
+        let (storage, run) = (new(cache()), new(runtime_directory()));
+        let info =
+            Self::shared().command().args(["info", "--format={{.Store.GraphRoot}}"]).output();
+        let images = String::from_utf8(info.unwrap().stdout).unwrap();
+        let images = format!("--storage-opt=additionalimagestore={}", images.trim());
+        let podman = Self::with_storage(storage.path().into(), run.path().into(), &[&images]);
+        AlonePodman { podman, storage, _run: run }
+    }
+
+    fn with_storage(cache: PathBuf, run: PathBuf, more: &[&str]) -> Self {
         for directory in [&cache, &run] {
             std::fs::create_dir_all(directory).unwrap();
         }
@@ -65,15 +84,17 @@ impl TestPodman {
         let argument = |name: &str, path: PathBuf| format!("--{name}={}", path.display());
         let socket = run.join("podman.sock");
         std::fs::remove_file(&socket).ok();
+        let mut arguments = vec![
+            argument("root", cache.join("storage")),
+            argument("runroot", run.join("containers")),
+            argument("tmpdir", run.join("libpod")),
+            // It warns of each connection that is upgraded.
+            "--log-level=error".to_owned(),
+        ];
+        arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
         let mut podman = Self {
             container_host: format!("unix://{}", socket.display()),
-            arguments: vec![
-                argument("root", cache.join("storage")),
-                argument("runroot", run.join("containers")),
-                argument("tmpdir", run.join("libpod")),
-                // It warns of each connection that is upgraded.
-                "--log-level=error".to_owned(),
-            ],
+            arguments,
             configuration: Some(configuration),
             _service: None,
         };
@@ -119,6 +140,54 @@ impl TestPodman {
         super::succeed(&mut command).lines().map(str::to_owned).collect()
     }
 
+    /// Returns where Podman has its volumes, and taskspace its data volumes.
+    pub fn volume_path(&self) -> PathBuf {
+        let path = super::succeed(self.command().args(["info", "--format={{.Store.VolumePath}}"]));
+        path.trim().into()
+    }
+
+    /// Returns the directory with the files of a volume.
+    pub fn files(&self, volume: &str) -> PathBuf {
+        self.volume_path().join(volume).join("_data")
+    }
+
+    /// Returns the names of the data volumes of a registry, which Podman does not know.
+    pub fn data_volumes(&self, registry: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.volume_path()).into_iter().flatten().flatten();
+        let is_ours = |entry: &std::fs::DirEntry| {
+            let owner = std::fs::read(entry.path().join("taskspace.json")).unwrap_or_default();
+            let owner: Value = serde_json::from_slice(&owner).unwrap_or_default();
+            owner["labels"]["io.symposium.registry"] == registry
+        };
+        let names = entries.filter(is_ours).map(|entry| entry.file_name().into_string().unwrap());
+        names.collect()
+    }
+
+    /// Makes a command that removes a volume, be it Podman's or not.
+    pub fn removal_of_volume(&self, name: &str) -> Command {
+        let directory = self.volume_path().join(name);
+        let mut command = self.command();
+        match directory.join("taskspace.json").exists() {
+            true => command.args(["unshare", "rm", "-rf"]).arg(directory),
+            false => command.args(["volume", "rm", "--force", "--time=0", name]),
+        };
+        command
+    }
+
+    /// Removes volumes, be they Podman's or not.
+    pub fn remove_volumes(&self, names: &[&str]) {
+        for name in names {
+            super::succeed(&mut self.removal_of_volume(name));
+        }
+    }
+
+    /// Whether a volume is there, be it Podman's or not.
+    pub fn has_volume(&self, name: &str) -> bool {
+        let mut exists = self.command();
+        self.volume_path().join(name).join("taskspace.json").exists()
+            || exists.args(["volume", "exists", name]).status().unwrap().success()
+    }
+
     /// Returns a process in the network of a taskspace's pod.
     pub fn process_in_network(&self, id: &str) -> String {
         let ask =
@@ -136,6 +205,44 @@ impl TestPodman {
             command.env("CONTAINERS_CONF_OVERRIDE", configuration);
         }
         command
+    }
+}
+
+/// A Podman with storage of the test's own, which goes with it.
+pub struct AlonePodman {
+    podman: TestPodman,
+    storage: tempfile::TempDir,
+    _run: tempfile::TempDir,
+}
+
+impl Deref for AlonePodman {
+    type Target = TestPodman;
+
+    fn deref(&self) -> &TestPodman {
+        &self.podman
+    }
+}
+
+impl Drop for AlonePodman {
+    fn drop(&mut self) {
+        let run = |arguments: &[&str]| {
+            let mut command = self.podman.command();
+            command.args(arguments).stdout(Stdio::null()).status().ok();
+        };
+        run(&["pod", "rm", "--all", "--force", "--time=0"]);
+        let storage = self.storage.path().display().to_string();
+        // The last command: it is on this storage.
+        run(&[
+            "unshare",
+            "sh",
+            "-c",
+            "umount -l \"$0\"/storage/overlay; rm -rf \"$0\"/*",
+            &storage,
+        ]);
+        if let Some(service) = &mut self.podman._service {
+            service.kill().ok();
+            service.wait().ok();
+        }
     }
 }
 

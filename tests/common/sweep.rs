@@ -69,4 +69,7 @@ fn remove_all(label: &str) {
             super::succeed(podman.command().args(remove).args(names));
         }
     }
+    for name in podman.data_volumes(label.rsplit('=').next().unwrap_or_default()) {
+        podman.remove_volumes(&[&name]);
+    }
 }

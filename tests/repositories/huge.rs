@@ -5,9 +5,9 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::common::User;
 use crate::common::podman::TestPodman;
 use crate::common::repository::Repository;
-use crate::common::{User, succeed};
 
 use super::{create, inside};
 
@@ -27,10 +27,7 @@ fn moved(user: &User) -> u64 {
 fn base_of(user: &User, id: &str) -> PathBuf {
     let project = &user.json(&["show", id])["spec"]["project"];
     let [name, commit] = ["name", "commit"].map(|key| project[key].as_str().unwrap());
-    let volume = format!("project-base-{name}-{commit}");
-    let mut inspect = TestPodman::shared().command();
-    inspect.args(["volume", "inspect", "--format={{.Mountpoint}}", &volume]);
-    PathBuf::from(succeed(&mut inspect).trim())
+    TestPodman::shared().files(&format!("project-base-{name}-{commit}"))
 }
 
 /// The largest file below a directory: its number and size.

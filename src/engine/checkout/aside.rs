@@ -13,10 +13,11 @@ use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use super::super::pods::stands_on_our_volumes;
-use super::super::projects::is_ours;
+use super::super::volumes::is_ours;
 use super::super::{Inner, isolated, problems, restore, verify};
 use crate::fault;
-use crate::model::{Code, ImageRef, Problem, Record, Role, TaskspaceId};
+use crate::model::{Code, Desired, ImageRef, Problem, Record, Role, TaskspaceId};
+use crate::plan::volumes::checkout;
 use crate::plan::{aside, names};
 use crate::podman::{ContainerSpec, ErrorKind, Podman};
 
@@ -63,13 +64,7 @@ impl Inner {
         record: &Record,
     ) -> Result<Aside, Problem> {
         let registry = self.document().await?.registry;
-        let volume = names::project_volume(id);
-        match podman.inspect_volume(&volume).await {
-            Ok(found) if is_ours(&found.labels, registry) => {}
-            Ok(_) => return Err(no_checkout(id)),
-            Err(error) if error.is_not_found() => return Err(no_checkout(id)),
-            Err(error) => return Err(problems::podman(error)),
-        }
+        self.ensure_checkout(registry, id, record).await?;
         // The image that it was made with, which may have another name by now.
         let dev = podman.inspect_container(&names::container(id, Role::Dev)).await;
         let image = match dev {
@@ -95,6 +90,37 @@ impl Inner {
                 Err(problem)
             }
         }
+    }
+
+    /// Makes sure of the checkout of a taskspace that does not run: housekeeping takes the volume when it
+    /// takes the pod, and nothing is in it that is not in its layers.
+    async fn ensure_checkout(
+        &self,
+        registry: Uuid,
+        id: &TaskspaceId,
+        record: &Record,
+    ) -> Result<(), Problem> {
+        let volumes = self.volumes().await?;
+        match volumes.find(&names::project_volume(id)).await? {
+            Some(found) if is_ours(&found.labels, registry) => return Ok(()),
+            Some(_) => return Err(no_checkout(id)),
+            None if record.desired == Desired::Absent => return Err(no_checkout(id)),
+            None => {}
+        }
+        let project = &record.spec.project;
+        let layers = [
+            Some(names::changes_volume(id)),
+            Some(names::base_volume(&project.name, &project.commit)),
+            record.cache.clone(),
+        ];
+        for layer in layers.into_iter().flatten() {
+            if volumes.find(&layer).await?.is_none() {
+                return Err(no_checkout(id));
+            }
+        }
+        let (_, capabilities) = self.link.get().await?;
+        let spec = checkout(registry, id, record, &capabilities);
+        volumes.create(registry, &spec, Code::StateConflict).await
     }
 
     /// Removes what an earlier run of the service left, of those that were found.

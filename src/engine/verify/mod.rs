@@ -63,8 +63,9 @@ pub(super) fn container(spec: &ContainerSpec, made: &Container) -> Result<(), Pr
                  work over)",
                 bind.destination.display()
             )),
-            Some(mount) if mount.rw => {
-                differences.push(format!("{} is writable", bind.destination.display()));
+            Some(mount) if mount.rw == bind.options.iter().any(|option| option == "ro") => {
+                let how = if mount.rw { "is writable" } else { "cannot be written" };
+                differences.push(format!("{} {how}", bind.destination.display()));
             }
             Some(mount) if mount.source != bind.source => {
                 let (at, source) = (bind.destination.display(), mount.source.display());
