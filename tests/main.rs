@@ -9,6 +9,7 @@ mod caches;
 mod common;
 
 mod agreement;
+mod at_once;
 mod bad_input;
 mod bases;
 mod containers;

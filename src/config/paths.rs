@@ -61,6 +61,8 @@ pub struct Paths {
     pub clients: ClientFiles,
     /// `CONTAINER_HOST`, as it is.
     pub container_host: Option<String>,
+    /// Whether `CONTAINERS_CONF_OVERRIDE` is set: then Podman's settings are left as they are.
+    pub overrides_containers_conf: bool,
     /// Podman's socket in its usual place.
     pub podman_socket: PathBuf,
     /// Podman's socket when this program has to start Podman's service itself.
@@ -175,6 +177,7 @@ impl Paths {
             home_dir,
             user_ssh_config: home.join(".ssh/config"),
             container_host,
+            overrides_containers_conf: lookup("CONTAINERS_CONF_OVERRIDE").is_some(),
             podman_socket: runtime_dir.join("podman/podman.sock"),
             own_podman_socket: runtime_dir.join(NAME).join("podman.sock"),
             runtime_dir,

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError};
 
 use futures_util::FutureExt;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OnceCell, mpsc, oneshot};
 
 use super::execute::{Failure, OnFailure};
 use super::fork::Forking;
@@ -269,6 +269,7 @@ impl Context {
             record: self.engine.record(&self.id).await.map_err(untouched)?,
             engine: self.engine.clone(),
             made_base: AtomicBool::new(false),
+            turn: OnceCell::new(),
             podman,
             operation: self.operation,
             lock: self.lock,

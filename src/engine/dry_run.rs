@@ -18,6 +18,7 @@ impl Engine {
         }
         let (_, capabilities) = inner.link.get().await?;
         inner.check_reserve(None).await?;
+        inner.check_headroom().await?;
         let resolved = inner.projects.resolve(&request, drop).await?;
         let uncommitted = inner.projects.uncommitted(&request, &resolved).await?;
         let limits = inner.limits(&request)?;

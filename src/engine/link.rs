@@ -51,6 +51,7 @@ impl Link {
         }
         let places = Places {
             container_host: self.paths.container_host.clone(),
+            has_settings: self.paths.overrides_containers_conf,
             runtime_dir: self.paths.runtime_dir.clone(),
             default_socket: self.paths.podman_socket.clone(),
             own_socket: self.paths.own_podman_socket.clone(),

@@ -32,6 +32,7 @@ const RESUMPTIONS: u32 = 3;
 pub(super) async fn create(context: &Context, request: CreateRequest) -> Result<(), Problem> {
     // Nothing is fetched in vain.
     context.engine.check_reserve(None).await?;
+    context.engine.check_headroom().await?;
     // Until the taskspace is in the registry, and as long as it is not: that of its project goes on.
     let _mirrors = context.engine.projects.use_mirrors().await;
     fault::point(|| "create: fetch the project: before".to_owned());

@@ -13,6 +13,7 @@ mod events;
 mod execute;
 mod fork;
 mod forwarding;
+mod headroom;
 mod health;
 mod images;
 mod isolated;
@@ -99,6 +100,7 @@ struct Inner {
     /// How many taskspaces have to be looked after.
     up: watch::Sender<usize>,
     health: health::Health,
+    turns: headroom::Turns,
     usage: usage::Meter,
     /// How much the taskspaces have written.
     written: storage::Written,
@@ -142,6 +144,7 @@ impl Engine {
                 .await
                 .map_err(problems::registry)?,
             health: health::Health::new(settings.health),
+            turns: headroom::Turns::default(),
             usage: usage::Meter::default(),
             written: storage::Written::default(),
             asides: Mutex::default(),

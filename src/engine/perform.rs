@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::{OnceCell, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
 use super::cache_layout::lay_out_cache;
@@ -39,6 +40,8 @@ pub(super) struct Acting {
     pub(super) record: Record,
     /// Whether the base was made by this operation.
     pub(super) made_base: AtomicBool,
+    /// Its turn among those that make or start pods.
+    pub(super) turn: OnceCell<OwnedSemaphorePermit>,
 }
 
 impl Performer for Acting {
@@ -114,7 +117,10 @@ impl Performer for Acting {
             Act::BeginRefill => self.begin_refill().await,
             Act::Refill { copies, emptied } => self.refill(copies, emptied).await,
             Act::RenameBranch { from, to } => self.rename_branch(from, to).await,
-            Act::CreatePod(spec) => self.create_pod(spec).await,
+            Act::CreatePod(spec) => {
+                self.take_turn().await?;
+                self.create_pod(spec).await
+            }
             Act::RemovePod => self.remove_pod().await,
             Act::CreateContainer(role, spec) => self.create_container(*role, spec).await,
             Act::VerifyContainer(_, spec) => {
@@ -124,7 +130,10 @@ impl Performer for Acting {
             Act::HandOver => self.engine.hand_over_to_user(&self.id).await,
             Act::Pause => self.pause().await,
             Act::Unpause => self.unpause().await,
-            Act::StartInfra => self.start_infra().await,
+            Act::StartInfra => {
+                self.take_turn().await?;
+                self.start_infra().await
+            }
             Act::GuardNetwork => self.guard_network().await,
             Act::StartContainer(role) => self.start_container(*role).await,
             Act::StopContainer(role) => {

@@ -15,6 +15,7 @@ pub mod files;
 pub mod forwarders;
 pub mod git;
 pub mod grant_log;
+pub mod headroom;
 pub mod knock;
 pub mod memory;
 pub mod monitors;

@@ -1,4 +1,8 @@
 //! Podman's socket: found, or brought about.
+//!
+//! Unless `CONTAINER_HOST` names a socket, Podman's service is a child of this one, with settings of its
+//! own over the user's (`CONTAINERS_CONF_OVERRIDE`, containers.conf(5)), on the user's storage. The user's
+//! own socket is used where no child can be started.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,7 +17,7 @@ use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
-use super::files::{FileError, private_dir, remove_tree};
+use super::files::{FileError, private_dir, remove_tree, write_atomic};
 use super::systemd::UserManager;
 
 /// How long a socket may take to appear; the first start of Podman for a user prepares its storage.
@@ -28,6 +32,13 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How many of Podman's last lines an error keeps.
 const LOG_LINES: usize = 10;
 
+/// The variable that names settings over all others.
+const OVERRIDE: &str = "CONTAINERS_CONF_OVERRIDE";
+
+/// The settings of a Podman service that is a child. A user has few kernel keys (keyrings(7)), of which
+/// each container would take one: the 67th taskspace would not start.
+const SETTINGS: &str = "[containers]\nkeyring = false\n";
+
 /// systemd's unit that listens for Podman.
 const UNIT: &str = "podman.socket";
 
@@ -36,6 +47,8 @@ const UNIT: &str = "podman.socket";
 pub struct Places {
     /// `CONTAINER_HOST`, if it is set.
     pub container_host: Option<String>,
+    /// Whether the user has set `CONTAINERS_CONF_OVERRIDE`: then a child gets no settings of its own.
+    pub has_settings: bool,
     /// The user's directory for sockets.
     pub runtime_dir: PathBuf,
     /// The usual place.
@@ -105,6 +118,16 @@ impl PodmanServiceError {
         })
     }
 
+    /// Returns the same error with what was tried besides.
+    fn after(self, others: &[String]) -> Self {
+        let all = |tried: String| [std::slice::from_ref(&tried), others].concat().join("; ");
+        match self {
+            Self::NotInstalled { tried } => Self::NotInstalled { tried: all(tried) },
+            Self::NotStarted { tried, log } => Self::NotStarted { tried: all(tried), log },
+            other => other,
+        }
+    }
+
     /// Returns what Podman wrote last.
     pub fn log(&self) -> &[String] {
         match self {
@@ -131,19 +154,25 @@ async fn find_or_run(places: &Places, program: &Path) -> Result<PodmanService, P
             Err(source) => Err(PodmanServiceError::NoAnswer { path, source }),
         };
     }
+    // One that an earlier service left behind when it was killed.
+    if answers(&places.own_socket) {
+        return Ok(found(&places.own_socket));
+    }
+    let failed = match run(places, program).await {
+        Err(PodmanServiceError::File(error)) => return Err(error.into()),
+        Err(failed) => failed,
+        started => return started,
+    };
+    tracing::warn!("the user's own Podman service is tried: {failed}");
     let mut tried = match UnixStream::connect(&places.default_socket) {
         Ok(_) => return Ok(found(&places.default_socket)),
         Err(error) => vec![format!("{}: {error}", places.default_socket.display())],
     };
     match start_by_systemd(places).await {
         Ok(()) => return Ok(found(&places.default_socket)),
-        Err(failed) => tried.push(failed),
+        Err(error) => tried.push(error),
     }
-    // One that an earlier service left behind when it was killed.
-    if answers(&places.own_socket) {
-        return Ok(found(&places.own_socket));
-    }
-    run(&places.own_socket, program, tried).await
+    Err(failed.after(&tried))
 }
 
 fn found(socket: &Path) -> PodmanService {
@@ -174,18 +203,24 @@ async fn start_by_systemd(places: &Places) -> Result<(), String> {
     Ok(())
 }
 
+/// Writes the settings of a Podman service that is a child, beside its socket.
+fn write_settings(socket: &Path) -> Result<Option<PathBuf>, FileError> {
+    let Some(parent) = socket.parent() else { return Ok(None) };
+    private_dir(parent)?;
+    let path = parent.join("containers.conf");
+    write_atomic(&path, SETTINGS.as_bytes(), 0o600)?;
+    Ok(Some(path))
+}
+
 /// Runs Podman's service as a child.
-async fn run(
-    socket: &Path,
-    program: &Path,
-    mut tried: Vec<String>,
-) -> Result<PodmanService, PodmanServiceError> {
-    if let Some(parent) = socket.parent() {
-        private_dir(parent)?;
-    }
+async fn run(places: &Places, program: &Path) -> Result<PodmanService, PodmanServiceError> {
+    let socket = places.own_socket.as_path();
+    let mut tried = Vec::new();
+    let settings = write_settings(socket)?.filter(|_| !places.has_settings);
     remove_tree(socket)?;
     let spawned = Command::new(program)
         .args(["system", "service", "--time", "0"])
+        .envs(settings.map(|settings| (OVERRIDE, settings)))
         .arg(format!("unix://{}", socket.display()))
         // What systemd says to us is not meant for a child.
         .env_remove("NOTIFY_SOCKET")
@@ -280,6 +315,7 @@ mod tests {
     fn places(root: &Path) -> Places {
         Places {
             container_host: None,
+            has_settings: false,
             runtime_dir: root.to_owned(),
             default_socket: root.join("podman.sock"),
             own_socket: root.join("own/podman.sock"),
@@ -313,15 +349,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_socket_that_answers_is_used() {
+    async fn own_service_is_preferred_and_the_default_socket_is_used_without_one() {
         let root = tempfile::tempdir().unwrap();
         let places = places(root.path());
         let listener = UnixListener::bind(&places.default_socket).unwrap();
-        let found = find_or_start(&places).await.unwrap();
+        let nowhere = Path::new("/nowhere/podman");
+        let found = find_or_run(&places, nowhere).await.unwrap();
         assert!(found.socket == places.default_socket && found.child.is_none());
         // The file alone is not enough.
         drop(listener);
-        let error = find_or_run(&places, Path::new("/nowhere/podman")).await.unwrap_err();
+        let error = find_or_run(&places, nowhere).await.unwrap_err();
         assert!(matches!(error, PodmanServiceError::NotInstalled { .. }));
         let message = error.to_string();
         for part in
@@ -330,7 +367,7 @@ mod tests {
             assert!(message.contains(part), "{message}");
         }
         let _own = UnixListener::bind(&places.own_socket).unwrap();
-        assert_eq!(find_or_start(&places).await.unwrap().socket, places.own_socket);
+        assert_eq!(find_or_run(&places, nowhere).await.unwrap().socket, places.own_socket);
     }
 
     #[tokio::test]
@@ -350,7 +387,8 @@ mod tests {
         let program = script(
             root.path(),
             &format!(
-                "echo \"$$ $*\" > '{}'; trap 'echo end >> \"{0}\"; exit' TERM; sleep 60 & wait",
+                "{{ echo \"$$ $*\"; cat \"$CONTAINERS_CONF_OVERRIDE\"; }} > '{0}.new'; mv '{0}.new' '{0}'; \
+                 trap 'echo end >> \"{0}\"; exit' TERM; sleep 60 & wait",
                 told.display()
             ),
         );
@@ -366,7 +404,8 @@ mod tests {
         assert!(service.socket == places.own_socket && service.child.is_some());
         let _listener = listening.await.unwrap();
         let args = format!(" system service --time 0 unix://{}", places.own_socket.display());
-        assert!(fs::read_to_string(&told).unwrap().contains(&args));
+        let said = fs::read_to_string(&told).unwrap();
+        assert!(said.contains(&args) && said.contains("keyring = false"), "{said}");
         let pid: i32 =
             fs::read_to_string(&told).unwrap().split(' ').next().unwrap().parse().unwrap();
         drop(service);

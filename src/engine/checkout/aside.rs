@@ -110,7 +110,7 @@ impl Inner {
         let project = &record.spec.project;
         let layers = [
             Some(names::changes_volume(id)),
-            Some(names::base_volume(&project.name, &project.commit)),
+            Some(names::base_volume(&project.name, project.base())),
             record.cache.clone(),
         ];
         for layer in layers.into_iter().flatten() {
