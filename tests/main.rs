@@ -12,6 +12,7 @@ mod agreement;
 mod at_once;
 mod bad_input;
 mod bases;
+mod changes;
 mod containers;
 mod coordination;
 mod create;

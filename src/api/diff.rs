@@ -11,7 +11,8 @@ use serde::Deserialize;
 use super::app::App;
 use super::extract::{Id, Parameters};
 use super::problem::{Answer, Failure};
-use crate::model::{Code, DiffFormat, DiffView, Problem};
+use crate::engine::DiffText;
+use crate::model::{Code, DiffFormat, DiffView, LeftOutHeader, Problem};
 
 /// In what form.
 #[derive(Clone, Copy, Debug, Deserialize, utoipa::IntoParams)]
@@ -26,14 +27,18 @@ pub(crate) struct DiffParameters {
 
 /// Show what a taskspace has changed since its base commit
 ///
-/// What is committed, staged, changed and untracked (but not ignored), together. The text is complete
-/// only if the answer's last chunk comes: what fails in the middle ends the connection before. With
-/// `Accept: application/json`, `stat` and `name-status` are the same list of files.
+/// What is committed, staged, changed and untracked (but not ignored), together, with the files of
+/// submodules and of repositories within. What cannot be shown is `left_out` of the list of files, and in
+/// the header `Taskspace-Left-Out` of a text. The text is complete only if the answer's last chunk
+/// comes: what fails in the middle ends the connection before. With `Accept: application/json`, `stat`
+/// and `name-status` are the same list of files.
 #[utoipa::path(get, path = "/v1/taskspaces/{id}/diff", tag = "taskspaces",
     params(("id" = String, Path, description = "The taskspace"), DiffParameters),
     responses(
         (status = 200, description = "The changes",
-            content((String = "text/plain"), (DiffView = "application/json"))),
+            content((String = "text/plain"), (DiffView = "application/json")),
+            headers(("Taskspace-Left-Out" = String, description = "What the text does not have, as JSON: \
+                how many paths (`count`), and the `first` of them with the reasons"))),
         (status = 400, description = "There is no such form", body = Problem),
         (status = 404, body = Problem),
         (status = 409, description = "It has no checkout in this state", body = Problem),
@@ -55,14 +60,14 @@ pub(crate) async fn diff(
             }
         };
     }
-    let changes = engine.diff(&id, format).await?;
+    let DiffText { left_out, text } = engine.diff(&id, format).await?;
     // A part must not look like the whole.
     let closing = app.closing.clone();
     let cut = async move {
         let detail = "the service ends";
         closing.is_cancelled().then(|| Err(Problem::new(Code::ServiceUnavailable, detail)))
     };
-    let changes = changes
+    let changes = text
         .take_until(app.closing.clone().cancelled_owned())
         .chain(stream::once(cut).filter_map(future::ready))
         .inspect(move |piece| {
@@ -70,8 +75,12 @@ pub(crate) async fn diff(
                 tracing::warn!(%id, "the diff breaks off: {problem} {:?}", problem.log);
             }
         });
-    let headers = [(header::CONTENT_TYPE, "text/plain")];
-    Ok((headers, Body::from_stream(changes)).into_response())
+    let mut response =
+        ([(header::CONTENT_TYPE, "text/plain")], Body::from_stream(changes)).into_response();
+    if let Ok(value) = LeftOutHeader::of(&left_out).value().parse() {
+        response.headers_mut().insert(LeftOutHeader::NAME, value);
+    }
+    Ok(response)
 }
 
 /// Whether JSON is asked for, and text is not.

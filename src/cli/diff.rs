@@ -6,9 +6,10 @@ use clap::Args;
 use futures_util::StreamExt;
 
 use super::context::Context;
+use super::output::Output;
 use super::paint_diff::Painter;
 use super::{Exit, Outcome};
-use crate::model::{DiffFormat, TaskspaceId};
+use crate::model::{DiffFormat, LeftOut, LeftOutHeader, TaskspaceId};
 
 /// What `--help` shows at its end.
 const EXAMPLES: &str = "\
@@ -16,7 +17,9 @@ Examples:
   taskspace diff fix-login              all changes, as a patch
   taskspace diff fix-login --stat       the files, with how many lines of each
   taskspace diff fix-login --json       the files, for a program
-  taskspace diff fix-login --commits    what has been committed";
+  taskspace diff fix-login --commits    what has been committed
+What git cannot take (a file that does not fit its encoding, a socket, a gigabyte) is named in a
+warning, and in `left_out` with --json; the exit status is 0 all the same.";
 
 /// `taskspace diff`
 #[derive(Debug, Args)]
@@ -44,6 +47,7 @@ impl Diff {
         if self.json {
             let view = context.call(async |client| client.changed_files(id).await).await?;
             output.json(&view)?;
+            warn_of_left_out(output, &LeftOutHeader::of(&view.left_out));
             return Ok(Exit::Done);
         }
         show(context, id, self.format()).await
@@ -62,7 +66,7 @@ impl Diff {
 /// Shows what a taskspace has changed: as it is, or on a terminal in colours.
 pub(super) async fn show(context: &Context, id: &TaskspaceId, format: DiffFormat) -> Outcome {
     let output = context.output;
-    let changes = context.call(async |client| client.diff(id, format).await).await?;
+    let (left_out, changes) = context.call(async |client| client.diff(id, format).await).await?;
     let mut changes = pin!(changes);
     let mut painter = output.terminal.then(|| Painter::new(format, output.colour));
     while let Some(bytes) = changes.next().await {
@@ -75,5 +79,17 @@ pub(super) async fn show(context: &Context, id: &TaskspaceId, format: DiffFormat
     if let Some(painter) = painter {
         output.print(&painter.end())?;
     }
+    warn_of_left_out(output, &left_out);
     Ok(Exit::Done)
+}
+
+/// Warns of what is not in what was shown.
+pub(super) fn warn_of_left_out(output: Output, left_out: &LeftOutHeader) {
+    for LeftOut { path, reason, .. } in &left_out.first {
+        output.warn(&format!("not shown: {path}: {reason}"));
+    }
+    let more = left_out.count.saturating_sub(left_out.first.len());
+    if more > 0 {
+        output.warn(&format!("{more} more are not shown: `--json` lists them as left_out"));
+    }
 }

@@ -11,8 +11,10 @@ use super::arguments::Json;
 use super::context::Context;
 use super::output::{Output, Stop};
 use super::{Exit, Outcome, internal, storage, usage};
-use crate::host::git::{FetchError, Git, GitError, Source, SshRemote};
-use crate::model::{Code, DetailView, DiffView, GitEnvironment, Problem, TaskspaceId};
+use crate::host::git::{
+    FetchError, FetchedSubmodule, Git, GitError, Source, SshRemote, SubmoduleWork,
+};
+use crate::model::{ChangedFile, Code, DetailView, DiffView, GitEnvironment, Problem, TaskspaceId};
 
 /// What `--help` shows at its end.
 const EXAMPLES: &str = "\
@@ -57,6 +59,61 @@ struct Fetched {
     /// How many files of the taskspace are not committed, and have not come; unknown when git cannot
     /// tell.
     uncommitted: Option<u64>,
+    /// The submodules of which commits came, or should have.
+    submodules: Vec<FetchedInSubmodule>,
+}
+
+/// What came of a submodule.
+#[derive(Debug, Serialize)]
+struct FetchedInSubmodule {
+    /// Where it is in the project.
+    path: String,
+    /// The git directory that its commits were fetched into; null when the repository has none.
+    repository: Option<PathBuf>,
+    /// How many commits came.
+    commits: u64,
+    /// The commits that did not come.
+    missing: Vec<String>,
+    /// Why they did not, if that is known.
+    reason: Option<String>,
+}
+
+impl From<&FetchedSubmodule> for FetchedInSubmodule {
+    fn from(fetched: &FetchedSubmodule) -> Self {
+        let FetchedSubmodule { path, repository, commits, missing, reason } = fetched.clone();
+        let path = path.to_string_lossy().into_owned();
+        Self { path, repository, commits, missing, reason }
+    }
+}
+
+impl FetchedInSubmodule {
+    /// Warns of commits that have not come, with the command that brings them.
+    fn warn(&self, context: &Context, host: &str, repository: &Path) {
+        if self.missing.is_empty() {
+            return;
+        }
+        let Self { path, missing, .. } = self;
+        let (commits, into) = (missing.join(", "), repository.display());
+        let reason = match (&self.reason, &self.repository) {
+            (Some(reason), _) => reason.clone(),
+            (None, Some(_)) => "it was not there".to_owned(),
+            (None, None) => format!(
+                "{into} has no clone of it (`git -C {into} submodule update --init {path}` makes one)"
+            ),
+        };
+        context.output.warn(&format!(
+            "not fetched of the submodule {path}: {commits}: {reason}; in a clone of it, \
+             `GIT_SSH_COMMAND='ssh -F {}' git fetch 'ssh://{host}/workspace/{path}' HEAD` brings its work",
+            context.paths.ssh_config.display()
+        ));
+    }
+}
+
+/// Lists the submodules that have another commit checked out than the taskspace began with.
+fn changed_submodules(view: Option<&DiffView>) -> Vec<PathBuf> {
+    let files = view.map(|view| view.files.as_slice()).unwrap_or_default();
+    let is_link = |file: &&ChangedFile| file.mode.as_deref() == Some("160000");
+    files.iter().filter(is_link).map(|file| PathBuf::from(&file.path)).collect()
 }
 
 /// A ref that was fetched into.
@@ -87,7 +144,7 @@ impl Fetch {
         let remote = SshRemote {
             config: &context.paths.ssh_config,
             host: &detail.ssh_dev,
-            directory: "/workspace",
+            directory: Path::new("/workspace"),
         };
         let fetched = git.fetch_over_ssh(&repository, remote, &[refspec]).await;
         fetched.map_err(|error| self.explain(&repository, error))?;
@@ -97,17 +154,31 @@ impl Fetch {
         let commits = count(&git, &repository, base, &before, &after).await.map_err(told)?;
         // That this cannot be told does not undo what has come.
         let left = context.call(async |client| client.changed_files(id).await).await.ok();
-        let refs = after.into_iter().map(|(name, new)| {
-            let old = before.get(&name).cloned();
-            FetchedRef { name, old, new }
+        let refs = after.iter().map(|(name, new)| {
+            let old = before.get(name).cloned();
+            FetchedRef { name: name.clone(), old, new: new.clone() }
         });
         let uncommitted = left.as_ref().map(|view| view.uncommitted);
-        let fetched = Fetched { repository, refs: refs.collect(), commits, uncommitted };
+        let submodules = SubmoduleWork {
+            repository: &repository,
+            new: &after.values().map(String::as_str).collect::<Vec<_>>(),
+            old: &[base],
+            changed: &changed_submodules(left.as_ref()),
+            remote,
+            refs: &format!("refs/remotes/{id}"),
+        };
+        let submodules = git.fetch_submodules(&submodules).await.map_err(told)?;
+        let submodules = submodules.iter().map(FetchedInSubmodule::from).collect();
+        let refs = refs.collect();
+        let fetched = Fetched { repository, refs, commits, uncommitted, submodules };
         match self.json.json {
             true => context.output.json(&fetched)?,
             false => fetched.tell(context.output)?,
         }
         self.warn(context.output, &detail, left.as_ref());
+        for submodule in &fetched.submodules {
+            submodule.warn(context, &detail.ssh_dev, &fetched.repository);
+        }
         Ok(Exit::Done)
     }
 
@@ -185,6 +256,9 @@ impl Fetch {
             FetchError::CheckedOut(_) => conflict(&error)
                 .hint("`--branch NAME` fetches into another branch, which you can merge")
                 .into(),
+            FetchError::Excluded { .. } => conflict(&error)
+                .hint("`--branch NAME` fetches into a branch of another name")
+                .into(),
             FetchError::NoBranch(_) => Problem::new(Code::RefNotFound, format!("{id}: {error}"))
                 .hint(format!("`taskspace fetch {id} --all` fetches what branches there are"))
                 .into(),
@@ -222,10 +296,25 @@ impl Fetched {
         let changed: Vec<String> =
             self.refs.iter().filter(|it| it.old.as_ref() != Some(&it.new)).map(name).collect();
         if changed.is_empty() {
-            return output.line(&format!("{repository} has all commits already"));
+            output.line(&format!("{repository} has all commits already"))?;
+            return self.tell_submodules(output);
         }
         let commits = counted(self.commits, "commit");
-        output.line(&format!("fetched {commits} into {repository}: {}", changed.join(", ")))
+        output.line(&format!("fetched {commits} into {repository}: {}", changed.join(", ")))?;
+        self.tell_submodules(output)
+    }
+}
+
+impl Fetched {
+    fn tell_submodules(&self, output: Output) -> Result<(), Stop> {
+        for FetchedInSubmodule { path, repository, commits, .. } in &self.submodules {
+            if let (Some(repository), 1..) = (repository, commits) {
+                let commits = counted(*commits, "commit");
+                output
+                    .line(&format!("fetched {commits} of {path} into {}", repository.display()))?;
+            }
+        }
+        Ok(())
     }
 }
 

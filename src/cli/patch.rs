@@ -18,7 +18,7 @@ Examples:
   taskspace patch fix-login | git apply --binary    take the changes over, here
   taskspace patch fix-login -o fix-login.patch      keep them in a file
 The patch is one of the commit that the taskspace began with; `git apply --3way` merges it into
-another one.";
+another one. What git cannot take is named in warnings; the exit status is 0 all the same.";
 
 /// `taskspace patch`
 #[derive(Debug, Args)]
@@ -36,7 +36,7 @@ impl Patch {
         let Some(path) = self.output.filter(|path| path.as_os_str() != "-") else {
             return diff::show(context, &self.id, DiffFormat::Patch).await;
         };
-        let changes =
+        let (left_out, changes) =
             context.call(async |client| client.diff(&self.id, DiffFormat::Patch).await).await?;
         let mut changes = pin!(changes);
         let mut file = Replacement::begin(&path).map_err(unwritten)?;
@@ -44,6 +44,7 @@ impl Patch {
             file.write(&bytes?).map_err(unwritten)?;
         }
         file.finish().map_err(unwritten)?;
+        diff::warn_of_left_out(context.output, &left_out);
         Ok(Exit::Done)
     }
 }

@@ -89,6 +89,7 @@ pub(super) async fn fork(context: &Context, forking: Forking) -> Result<(), Prob
         submodules: project.submodules,
         detected: record.spec.project_type,
         commits: project.commits,
+        branches: names::excluded_by(&project.branch),
     };
     let request = CreateRequest {
         id: Some(context.id.clone()),

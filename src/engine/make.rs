@@ -325,7 +325,7 @@ impl Draft {
             source: resolved.source,
             git_ref: request.git_ref,
             commit: resolved.commit,
-            branch: names::branch(&id),
+            branch: names::branch(&id, &resolved.branches),
             dirty: request.dirty,
             commits: resolved.commits,
             base_key,

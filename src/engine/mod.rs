@@ -65,6 +65,7 @@ use crate::host::files;
 use crate::model::{Event, Operation, OperationState, Problem, TaskspaceId};
 use crate::registry::Registry;
 
+pub use checkout::DiffText;
 pub use coordination::Held;
 pub use operations::Active;
 

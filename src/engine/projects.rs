@@ -40,6 +40,8 @@ pub(crate) struct Resolved {
     pub(crate) base_key: String,
     /// The submodules, at any depth.
     pub(crate) submodules: Vec<SubmoduleSpec>,
+    /// Its branches that may be in the way of a taskspace's.
+    pub(crate) branches: Vec<String>,
 }
 
 /// What there is of a base.
@@ -150,15 +152,16 @@ impl Projects {
         let contents = contents.await.map_err(told)?;
         let base_key = contents.base_key(&commit);
         self.note_users(&mirror, contents.mirrors).await?;
-        let names = git.top_level_names(&mirror, &commit).await.map_err(told)?;
+        let files = git.top_level_names(&mirror, &commit).await.map_err(told)?;
         Ok(Resolved {
             source: source.public(),
             wanted_name: source.project_name(),
             commit,
-            detected: ProjectType::detect(names.iter().map(String::as_str)),
+            detected: ProjectType::detect(files.iter().map(String::as_str)),
             commits: git.commit_settings(&source).await,
             base_key,
             submodules: contents.submodules,
+            branches: git.branches_below(&mirror, names::BRANCHES).await.map_err(told)?,
         })
     }
 
@@ -438,6 +441,7 @@ mod tests {
             commits: CommitSettings::default(),
             base_key: "c".to_owned(),
             submodules: Vec::new(),
+            branches: Vec::new(),
         }
     }
 

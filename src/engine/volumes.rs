@@ -172,12 +172,12 @@ impl Volumes {
 
     /// Removes a volume, unless a container names it.
     pub(crate) async fn remove_unused(&self, name: &str, volume: &Volume) -> Result<(), Problem> {
-        if volume.of_podman.is_none() {
-            if let Some(user) = self.containers_with(name).await?.first() {
-                let detail = format!("the container '{}' uses the volume '{name}'", user.name());
-                return Err(Problem::new(Code::StateConflict, detail)
-                    .hint("remove the container, and try again"));
-            }
+        if volume.of_podman.is_none()
+            && let Some(user) = self.containers_with(name).await?.first()
+        {
+            let detail = format!("the container '{}' uses the volume '{name}'", user.name());
+            return Err(Problem::new(Code::StateConflict, detail)
+                .hint("remove the container, and try again"));
         }
         self.remove_found(name, volume, false).await
     }

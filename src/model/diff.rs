@@ -56,8 +56,67 @@ pub struct DiffView {
     pub added: u64,
     /// How many lines were deleted.
     pub deleted: u64,
-    /// The files, by name.
+    /// The files, by name; before them, the submodules with another commit.
     pub files: Vec<ChangedFile>,
+    /// What is not among the files although it may have been changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A file or directory that a comparison does not have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct LeftOut {
+    /// Its name from the top of the repository; what is not UTF-8 is replaced.
+    pub path: String,
+    /// The bytes of the name in hexadecimal digits, if it is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_hex: Option<String>,
+    /// Why it is left out.
+    pub reason: String,
+}
+
+/// What is left out of a comparison that is answered as text: as much of it as a header may have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOutHeader {
+    /// How many paths there are.
+    pub count: usize,
+    /// The first of them.
+    pub first: Vec<LeftOut>,
+}
+
+impl LeftOutHeader {
+    /// The name of the header.
+    pub const NAME: &str = "taskspace-left-out";
+
+    /// How many bytes of names and reasons it has at most.
+    const SIZE: usize = 4096;
+
+    /// Chooses what of a list the header has.
+    pub fn of(all: &[LeftOut]) -> Self {
+        let mut room = Self::SIZE;
+        let fits = |one: &&LeftOut| {
+            let size =
+                one.path.len() + one.reason.len() + one.path_hex.as_ref().map_or(0, String::len);
+            let left = room.checked_sub(size);
+            room = left.unwrap_or(0);
+            left.is_some()
+        };
+        Self { count: all.len(), first: all.iter().take_while(fits).cloned().collect() }
+    }
+
+    /// Writes the header's value: JSON in printable ASCII.
+    pub fn value(&self) -> String {
+        let text = serde_json::to_string(self).unwrap_or_default();
+        let mut value = String::with_capacity(text.len());
+        for unit in text.encode_utf16() {
+            match u8::try_from(unit) {
+                Ok(byte @ b' '..=b'~') => value.push(byte.into()),
+                // Writing to a string does not fail.
+                _ => drop(write!(value, "\\u{unit:04x}")),
+            }
+        }
+        value
+    }
 }
 
 /// A file that was changed.
@@ -134,6 +193,21 @@ mod tests {
         for format in [Patch, Stat, NameStatus, Commits] {
             assert_eq!(serde_json::to_value(format).unwrap(), format.name());
         }
+    }
+
+    #[test]
+    fn left_out_header_takes_any_name_and_stays_small() {
+        let one = |path: &str| LeftOut {
+            path: path.to_owned(),
+            path_hex: None,
+            reason: "a\u{7f}\nb".to_owned(),
+        };
+        let all = [one("ü \u{1f600}\u{1b}[31m"), one(&"x".repeat(5000)), one("y")];
+        let header = LeftOutHeader::of(&all);
+        assert_eq!((header.count, header.first.len()), (3, 1));
+        let value = header.value();
+        assert!(value.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{value}");
+        assert_eq!(serde_json::from_str::<LeftOutHeader>(&value).unwrap(), header);
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub use coordination::{
     CoordinationView, Lease, LockView, MAX_DESCRIPTION, OperationRequest, OperationUpdate, Outcome,
     Totals,
 };
-pub use diff::{Change, ChangedFile, DiffFormat, DiffView, name_as_text};
+pub use diff::{Change, ChangedFile, DiffFormat, DiffView, LeftOut, LeftOutHeader, name_as_text};
 pub use event::{Event, EventBody, EventQuery, StepOutcome};
 pub use git_environment::GitEnvironment;
 pub use id::{IdError, TaskspaceId};

@@ -189,7 +189,8 @@ pub fn plan(inputs: &Inputs<'_>, again: bool) -> Plan {
     };
     let started = push_pod(&mut plan, inputs, needs);
     if let Some(forked) = &record.forked {
-        let (from, to) = (names::branch(&forked.from), project.branch.clone());
+        let from = names::branch(&forked.from, &names::excluded_by(&project.branch));
+        let to = project.branch.clone();
         let title = format!("branch {to}");
         plan.push(title, Act::RenameBranch { from, to }, None, &[started]);
     }

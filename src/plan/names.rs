@@ -41,6 +41,9 @@ pub const WARM: &str = "warm";
 /// What the names of a taskspace's pod and volumes begin with.
 pub const PREFIX: &str = "taskspace-";
 
+/// What the names of taskspaces' branches begin with.
+pub const BRANCHES: &str = "taskspace";
+
 /// Labels of one object.
 pub type Labels = BTreeMap<String, String>;
 
@@ -143,9 +146,22 @@ pub fn cache_volume(project: &str, unique: Uuid) -> String {
     format!("project-cache-{project}-{}", &unique[..8])
 }
 
-/// Returns the branch that a taskspace works on.
-pub fn branch(id: &TaskspaceId) -> String {
-    format!("taskspace/{id}")
+/// Returns the branch that a taskspace works on: one beside which the branches of the project that begin
+/// with its prefix can be. Git has refs as files and directories, so `a` and `a/b` exclude each other.
+pub fn branch(id: &TaskspaceId, project: &[String]) -> String {
+    let usual = format!("{BRANCHES}/{id}");
+    let excludes =
+        |one: &str, other: &str| other.strip_prefix(one).is_some_and(|rest| rest.starts_with('/'));
+    match project.iter().any(|there| excludes(there, &usual) || excludes(&usual, there)) {
+        true => format!("{BRANCHES}-{id}"),
+        false => usual,
+    }
+}
+
+/// Returns the branches of a project that have a taskspace be on a branch such as this one.
+pub fn excluded_by(branch: &str) -> Vec<String> {
+    let is_usual = branch.starts_with(&format!("{BRANCHES}/"));
+    if is_usual { Vec::new() } else { vec![BRANCHES.to_owned()] }
 }
 
 /// Returns the name by which ssh knows a container.
@@ -156,6 +172,22 @@ pub fn ssh_host(id: &TaskspaceId, role: Role) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn branch_of_a_taskspace_can_be_beside_those_of_its_project() {
+        let id: TaskspaceId = "fix".parse().unwrap();
+        let beside = |there: &[&str]| {
+            branch(&id, &there.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+        };
+        for fine in [&[][..], &["taskspace/fix", "taskspace/fix-2", "taskspaces", "taskspace/a/b"]]
+        {
+            assert_eq!(beside(fine), "taskspace/fix");
+        }
+        assert_eq!(beside(&["taskspace"]), "taskspace-fix");
+        assert_eq!(beside(&["taskspace/fix/part"]), "taskspace-fix");
+        assert_eq!(branch(&id, &excluded_by("taskspace-other")), "taskspace-fix");
+        assert_eq!(branch(&id, &excluded_by("taskspace/other")), "taskspace/fix");
+    }
 
     #[test]
     fn an_agent_state_in_use_elsewhere_keeps_its_name() {

@@ -8,6 +8,7 @@ use super::create::Inputs;
 use super::isolation;
 use super::names::{self, labels};
 use super::volumes::{BUILD_CACHE, build_cache_environment};
+use crate::host::git::OWNER_INSIDE;
 use crate::model::{ImageRef, Role};
 use crate::podman::{
     BindMount, ContainerSpec, IdMap, LogConfiguration, NamedVolume, Namespace, PodSpec,
@@ -15,7 +16,7 @@ use crate::podman::{
 };
 
 /// The uid and gid that the host's user has inside: that of `agent` and `developer` in our images.
-pub(crate) const USER: u32 = 1000;
+pub(crate) const USER: u32 = OWNER_INSIDE;
 
 /// Returns the user namespace of every pod: the host's user is the images' own user, so that a checkout
 /// needs no change of owners.

@@ -1,75 +1,101 @@
-# Run in a container of a taskspace, at the top of its checkout: what has been changed since a commit.
+# What has been changed in a checkout since a commit.
 #
 #   sh -c THIS diff COMMIT FORM END
 #
-# END is written when everything has been: without it, what came before is not all there is. The
-# repository's index and objects stay as they are: what is not committed goes into others, which are
-# removed at the end, whatever the end is; those of a run that was killed are removed by the next one.
-set -eu
-umask 077
+# It begins with what is left out: how many paths, and then each with the reason; a zero byte after each
+# of these. END is written when everything has been: without it, what came before is not all there is.
 commit=$1 form=$2 end=$3
 
 if [ "$form" = commits ]; then
-    git log --no-color --no-decorate --no-show-signature --no-notes --encoding=UTF-8 \
-        --format='%h %as %an: %s' "$commit..HEAD" --
+    # Those of submodules come after.
+    LOG=$(cat <<'LOG'
+place=$0 old=$1 new=$2
+[ "$old" != - ] && [ "$new" != - ] || exit 0
+name=$(printf %s "$place" | tr '[:cntrl:]' '?' | sed 's/%/%%/g')
+GIT_DIR=/workspace/${place:+$place/}.git GIT_WORK_TREE=/workspace/$place git log --no-color --no-decorate \
+    --no-show-signature --no-notes --encoding=UTF-8 --format="%h %as %an: ${name:+$name: }%s" "$old..$new" --
+LOG
+    )
+    printf '0\0'
+    sh -c "$LOG" '' "$commit" HEAD
+    if [ -d /taskspace/base/.git/modules ]; then
+        look "$commit"
+        xargs -0 -r -n 3 sh -c "$LOG" <"$state/links"
+    fi
     printf %s "$end"
     exit
 fi
 
-for former in /tmp/taskspace-diff.*; do
-    process=${former#/tmp/taskspace-diff.}
-    [ -d "/proc/${process%.*}" ] || rm -rf -- "$former"
-done
-temporary=
-trap '[ -z "$temporary" ] || rm -rf -- "$temporary"' EXIT
-trap 'exit 1' HUP INT PIPE TERM
-temporary=$(mktemp -d "/tmp/taskspace-diff.$$.XXXXXX")
+look "$commit"
+export GIT_DIR="$state/git" GIT_WORK_TREE=/workspace GIT_OBJECT_DIRECTORY="$state/objects"
+export GIT_INDEX_FILE="$state/index"
 
-index=$(git rev-parse --git-path index)
-objects=$(git rev-parse --git-path objects)
-if [ -f "$index" ]; then
-    cp -- "$index" "$temporary/index"
-    # By its time git knows what may have changed since it was written.
-    touch -r "$index" -- "$temporary/index"
-fi
-mkdir "$temporary/objects"
-export GIT_INDEX_FILE="$temporary/index"
-export GIT_OBJECT_DIRECTORY="$temporary/objects" GIT_ALTERNATE_OBJECT_DIRECTORIES="$objects"
-# In one pack and as they are: a file for each of thousands of objects takes several times as long.
-git -c core.bigFileThreshold=1 -c pack.compression=0 add --all --sparse >&2
+# Makes one tree of the trees of all repositories: those in field 1 (before) or 2 (now). The tree of the
+# checkout itself is the first.
+WHOLE=$(cat <<'WHOLE'
+set -eu
+# The tree $1 with the tree $3 at the path $2.
+graft() (
+    first=${2%%/*} tree=$3
+    [ "$first" = "$2" ] || tree=$(graft "$(git rev-parse --quiet --verify "$1:$first" || echo "$empty")" "${2#*/}" "$3")
+    name=$(printf %s "$first" | sed -z 's/[][\.*^$/]/\&/g; s/\n/\\n/g')
+    { git ls-tree -z "$1" | sed -z "/^[^\t]*\t$name\$/d"; printf '040000 tree %s\t%s\0' "$tree" "$first"; } |
+        git mktree -z --missing
+)
+place=${0%/} tree=$1
+[ "$field" = 1 ] || tree=$2
+[ "$tree" != - ] || exit 0
+tree=$(git rev-parse --verify "$tree")
+[ -z "$place" ] || tree=$(graft "$(cat "$state/tree-$field")" "$place" "$tree")
+echo "$tree" >"$state/tree-$field"
+WHOLE
+)
+empty=$(git hash-object -w -t tree /dev/null)
+export empty
+whole() {
+    field=$1 xargs -0 -r -n 3 sh -c "$WHOLE" <"$state/trees"
+    cat "$state/tree-$1"
+}
+before=$(whole 1)
+now=$(whole 2)
 
-# Whatever the repository's configuration says of how a diff looks.
+# Shows the changes, first those of submodules' commits, each by itself.
 changes() {
-    git diff --cached --no-color --no-ext-diff --no-textconv --find-renames=50% -l1000 \
-        --no-relative --submodule=short --ignore-submodules=none -O/dev/null "$@" --
+    CHANGES=$* xargs -0 -r -n 3 sh -c '
+        tree() {
+            git read-tree --empty
+            [ "$2" = - ] || printf "160000 %s\t%s\0" "$2" "$1" | git update-index -z --index-info
+            git write-tree --missing-ok
+        }
+        git diff --no-color --no-ext-diff --submodule=short --ignore-submodules=none \
+            $CHANGES "$(tree "$0" "$1")" "$(tree "$0" "$2")" -- |
+            case $CHANGES in --stat*) sed "\$d" ;; *) cat ;; esac' <"$state/links"
+    git diff --no-color --no-ext-diff --no-textconv --find-renames=50% -l1000 --no-relative \
+        --submodule=short --ignore-submodules=none "$@" "$before" "$now" --
 }
 
+uncommitted=$(($(cat "$state/uncommitted" "$state/left-out" | tr -dc '\0' | wc -c) / 2))
+cat "$state/notes" >>"$state/left-out"
+printf '%s\0' "$(($(tr -dc '\0' <"$state/left-out" | wc -c) / 2))"
+cat "$state/left-out"
 case $form in
 patch)
     changes --patch --binary --full-index --src-prefix=a/ --dst-prefix=b/ --unified=3 \
         --inter-hunk-context=0 --diff-algorithm=myers --indent-heuristic \
-        --ws-error-highlight=none "$commit"
+        --ws-error-highlight=none
     ;;
 stat)
-    changes --stat=80 "$commit"
+    changes --stat=80
     ;;
 name-status)
-    changes --name-status "$commit"
+    changes --name-status
     ;;
 files)
-    head=$(git rev-parse --quiet --verify HEAD) || head=
-    branch=$(git symbolic-ref --quiet HEAD) || branch=
-    commits=0
-    if [ -n "$head" ]; then
-        commits=$(git rev-list --count "$commit..HEAD" --)
-        git diff --cached --no-ext-diff --no-textconv --no-renames --no-relative \
-            --ignore-submodules=none --name-only -z HEAD -- >"$temporary/names"
-    else
-        git ls-files --cached -z >"$temporary/names"
-    fi
-    uncommitted=$(tr -dc '\0' <"$temporary/names" | wc -c)
+    head=$(GIT_DIR=/workspace/.git git rev-parse --quiet --verify 'HEAD^{commit}') || head=
+    branch=$(GIT_DIR=/workspace/.git git symbolic-ref --quiet HEAD) || branch=
+    commits=$(unset GIT_OBJECT_DIRECTORY; GIT_DIR=/workspace/.git git rev-list --count "$commit..HEAD" --) || commits=0
     printf '%s\0' "$head" "$branch" "$commits" "$uncommitted"
-    changes --raw --no-abbrev --numstat -z "$commit"
+    changes --raw --no-abbrev --numstat -z
     ;;
 *)
     echo "there is no form '$form'" >&2

@@ -1,5 +1,4 @@
-//! Containers that are made beside a taskspace for a moment, to look at its checkout while it does not
-//! run.
+//! Containers that are made beside a taskspace for a moment, to look at its checkout.
 //!
 //! Nothing of the taskspace is started for it. Podman mounts the checkout once, however many containers
 //! use it, so the taskspace can be started, stopped and removed meanwhile. One that this run of the
@@ -73,7 +72,7 @@ impl Inner {
         };
         let mark = Uuid::new_v4().simple().to_string();
         let (_, capabilities) = self.link.get().await?;
-        let spec = aside::spec(registry, id, &mark[..12], image, &capabilities);
+        let spec = aside::spec(registry, id, record, &mark[..12], image, &capabilities);
         // Known before it is there: what is not known is removed.
         self.asides().insert(spec.name.clone());
         // Asked only now: who replaces the files records that, and then looks who looks at them.

@@ -6,7 +6,7 @@ use hyper::body::Bytes;
 use super::super::{Engine, problems};
 use super::files;
 use super::output::Output;
-use crate::model::{DiffFormat, DiffView, Problem, TaskspaceId};
+use crate::model::{DiffFormat, DiffView, LeftOut, Problem, TaskspaceId};
 
 /// What is run in the container.
 const SCRIPT: &str = include_str!("../../../templates/checkout/diff.sh");
@@ -17,10 +17,16 @@ const FILES: &str = "files";
 /// How long a list of changed files may be; a million of them is not read by anybody.
 const LIST_SIZE: usize = 64 << 20;
 
+/// What a taskspace has changed, as text.
+pub struct DiffText<S> {
+    /// What is not in it.
+    pub left_out: Vec<LeftOut>,
+    /// The text, which is complete when it ends without an error.
+    pub text: S,
+}
+
 impl Engine {
     /// Returns what a taskspace has changed since its base commit, as text.
-    ///
-    /// It is complete when the stream ends without an error.
     ///
     /// # Errors
     /// When there is no such taskspace, or git cannot tell.
@@ -28,16 +34,19 @@ impl Engine {
         &self,
         id: &TaskspaceId,
         format: DiffFormat,
-    ) -> Result<impl Stream<Item = Result<Bytes, Problem>> + Send + use<>, Problem> {
+    ) -> Result<DiffText<impl Stream<Item = Result<Bytes, Problem>> + Send + use<>>, Problem> {
         let (mut output, _) = self.changes(id, format.name()).await?;
         // What fails does so before there is any output, as a rule: then the answer is the error.
-        let first = output.next().await?;
+        let (left_out, mut first) = output.left_out().await?;
+        if first.is_none() {
+            first = output.next().await?;
+        }
         let rest = stream::try_unfold(output, |mut output| async move {
             Ok(output.next().await?.map(|bytes| (bytes, output)))
         });
         // Nothing is asked once more after the end.
         let rest = stream::iter(first.is_some().then_some(rest)).flatten();
-        Ok(stream::iter(first.map(Ok)).chain(rest))
+        Ok(DiffText { left_out, text: stream::iter(first.map(Ok)).chain(rest) })
     }
 
     /// Returns the files that a taskspace has changed since its base commit.
@@ -46,10 +55,12 @@ impl Engine {
     /// When there is no such taskspace, or git cannot tell.
     pub async fn changed_files(&self, id: &TaskspaceId) -> Result<DiffView, Problem> {
         let (mut output, base) = self.changes(id, FILES).await?;
-        let list = output.all(LIST_SIZE).await?;
-        files::read(&base, &list).map_err(|reason| {
+        let (left_out, first) = output.left_out().await?;
+        let list = [first.unwrap_or_default(), output.all(LIST_SIZE).await?.into()].concat();
+        let view = files::read(&base, &list).map_err(|reason| {
             problems::internal(format!("what git says of '{id}' is not understood: {reason}"))
-        })
+        })?;
+        Ok(DiffView { left_out, ..view })
     }
 
     async fn changes(&self, id: &TaskspaceId, form: &str) -> Result<(Output, String), Problem> {

@@ -1,6 +1,6 @@
 //! Reads what git writes about changed files (`--raw --numstat -z`).
 
-use crate::model::{Change, ChangedFile, DiffView, name_as_text};
+use crate::model::{Change, ChangedFile, DiffView, LeftOut, name_as_text};
 
 /// The mode of what is not there.
 const NOTHING: &str = "000000";
@@ -20,16 +20,37 @@ pub(super) fn read(base: &str, output: &[u8]) -> Result<DiffView, String> {
     if let Some(short) = view.branch.as_deref().and_then(|name| name.strip_prefix("refs/heads/")) {
         view.branch = Some(short.to_owned());
     }
+    // The commits of submodules are compared each by itself, and then all files.
     while fields.0.first() == Some(&b':') {
-        view.files.push(fields.file()?);
-    }
-    // All of the first kind of lines come before all of the other one, in the same order.
-    for file in &mut view.files {
-        fields.lines(file)?;
-        view.added += file.added.unwrap_or_default();
-        view.deleted += file.deleted.unwrap_or_default();
+        let first = view.files.len();
+        while fields.0.first() == Some(&b':') {
+            view.files.push(fields.file()?);
+        }
+        // All of the first kind of lines come before all of the other one, in the same order.
+        for file in &mut view.files[first..] {
+            fields.lines(file)?;
+            view.added += file.added.unwrap_or_default();
+            view.deleted += file.deleted.unwrap_or_default();
+        }
     }
     if fields.0.is_empty() { Ok(view) } else { Err("there is more than was expected".to_owned()) }
+}
+
+/// Reads the paths that are left out, each with the reason, and returns what comes after them; none
+/// while not all of them are there.
+pub(super) fn left_out(output: &[u8]) -> Result<Option<(Vec<LeftOut>, &[u8])>, String> {
+    let mut fields = Fields(output);
+    if !output.contains(&0) {
+        return Ok(None);
+    }
+    let count = fields.number()?;
+    let mut all = Vec::new();
+    for _ in 0..count {
+        let (Ok(path), Ok(reason)) = (fields.next(), fields.text()) else { return Ok(None) };
+        let (path, path_hex) = name_as_text(path);
+        all.push(LeftOut { path, path_hex, reason });
+    }
+    Ok(Some((all, fields.0)))
 }
 
 /// Fields with a zero byte after each.
@@ -143,6 +164,29 @@ mod tests {
         assert_eq!(view.files[2].renamed_from.as_deref(), Some("old"));
         assert_eq!(view.files[3].mode, None);
         assert_eq!(view.files[4].mode.as_deref(), Some("120000"));
+    }
+
+    #[test]
+    fn several_comparisons_follow_each_other() {
+        let groups =
+            b":160000 160000 1 2 M\0lib\x001\t1\tlib\0:100644 100644 1 2 M\0lib/f\x003\t0\tlib/f\0";
+        let view = read("base", &[HEAD, groups].concat()).unwrap();
+        assert_eq!(view.files.len(), 2);
+        assert_eq!((view.files[0].mode.as_deref(), view.files[1].added), (Some("160000"), Some(3)));
+    }
+
+    #[test]
+    fn left_out_paths_are_read_once_all_of_them_are_there() {
+        let output = b"2\0a\0too large\0b\xff\0a socket\0diff --git";
+        for end in 0..output.len() - 10 {
+            assert_eq!(left_out(&output[..end]).unwrap(), None, "{end}");
+        }
+        let (paths, rest) = left_out(output).unwrap().unwrap();
+        assert_eq!(rest, b"diff --git");
+        assert_eq!((paths[0].path.as_str(), paths[0].reason.as_str()), ("a", "too large"));
+        assert_eq!(paths[1].path_hex.as_deref(), Some("62ff"));
+        assert_eq!(left_out(b"0\0").unwrap(), Some((Vec::new(), &b""[..])));
+        assert!(left_out(b"many\0").is_err());
     }
 
     #[test]

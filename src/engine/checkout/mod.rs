@@ -1,7 +1,9 @@
-//! Asks git about a taskspace's checkout, in a container of the taskspace.
+//! Asks git about a taskspace's checkout, in a container that is made for that.
 //!
-//! Never on the host: the repository is the agent's, and what its configuration names is run by git,
-//! such as filters. What git says is not relied on either: it is text.
+//! Neither on the host nor in a container of the taskspace: the repository is the agent's, and so may
+//! programs in its containers be. The container for it has the checkout, its base and its changes to
+//! read, and no network, no credentials and no privileges but that to read. `templates/checkout/look.sh`
+//! compares without the repository's settings. What git says is not relied on either: it is text.
 
 mod aside;
 mod diff;
@@ -13,18 +15,21 @@ mod unsaved;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use self::diff::DiffText;
 use self::ending::Ending;
 use self::output::Output;
 use super::{Inner, problems};
-use crate::model::{Code, Problem, Record, Role, Status, TaskspaceId};
-use crate::plan::names;
-use crate::podman::{ErrorKind, ExecSpec, PodmanError};
+use crate::model::{Code, Problem, Record, Status, TaskspaceId};
+use crate::podman::ExecSpec;
 
 /// Where the checkout is.
 const PLACE: &str = "/workspace";
 
-/// Who may read all that is in a container.
+/// The user that may read all that is in the checkout.
 const ROOT: &str = "root";
+
+/// What every script begins with.
+const LOOK: &str = include_str!("../../../templates/checkout/look.sh");
 
 /// Settings that go before those of the repository: nothing is run that git need not run, and nothing
 /// is fetched or written that it need not write.
@@ -44,7 +49,6 @@ const SETTINGS: &[(&str, &str)] = &[
     // What is written is removed soon.
     ("core.fsync", "none"),
     ("core.looseCompression", "1"),
-    ("advice.addEmbeddedRepo", "false"),
     // Whoever made what is in the checkout, it is the taskspace's.
     ("safe.directory", "*"),
     ("diff.noPrefix", "false"),
@@ -61,9 +65,6 @@ const SETTINGS: &[(&str, &str)] = &[
 /// Variables of every run of git.
 const VARIABLES: &[(&str, &str)] = &[
     ("LC_ALL", "C"),
-    // Where the repository is said to be, git does not mind whose it is.
-    ("GIT_DIR", "/workspace/.git"),
-    ("GIT_WORK_TREE", PLACE),
     ("GIT_CONFIG_GLOBAL", "/dev/null"),
     ("GIT_CONFIG_NOSYSTEM", "1"),
     ("GIT_ATTR_NOSYSTEM", "1"),
@@ -75,9 +76,8 @@ const VARIABLES: &[(&str, &str)] = &[
 ];
 
 impl Inner {
-    /// Runs a script at the top of a taskspace's checkout: in the dev container, or beside the
-    /// taskspace when that does not run or is paused. The script's last argument is the word that it has
-    /// to end with.
+    /// Runs a script that looks at a taskspace's checkout. The script's last argument is the word that it
+    /// has to end with.
     async fn ask_git(
         self: &Arc<Self>,
         id: &TaskspaceId,
@@ -93,25 +93,11 @@ impl Inner {
         let (podman, _) = self.link.get().await?;
         let ending = Ending::new();
         let words = [arguments, &[ending.word()]].concat();
-        // Root sees what it made and nobody else may read. The dev container's user may become root there.
-        let spec = command(ROOT, script, &words);
-        let (session, aside) =
-            match podman.exec(&names::container(id, Role::Dev), spec.clone()).await {
-                Ok(session) => (session, None),
-                Err(error) if is_down(&error) => {
-                    let aside = self.make_aside(&podman, id, record).await?;
-                    let session = podman.exec(aside.name(), spec).await;
-                    (session.map_err(problems::podman)?, Some(aside))
-                }
-                Err(error) => return Err(problems::podman(error)),
-            };
+        let spec = command(ROOT, &format!("{LOOK}{script}"), &words);
+        let aside = self.make_aside(&podman, id, record).await?;
+        let session = podman.exec(aside.name(), spec).await.map_err(problems::podman)?;
         Ok(Output::new(question, session, ending, aside))
     }
-}
-
-/// Whether a command could not be started for want of a container that runs.
-fn is_down(error: &PodmanError) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::BadState)
 }
 
 /// Returns what runs a script at the top of a checkout.

@@ -8,12 +8,15 @@ use hyper::body::Bytes;
 use super::super::problems;
 use super::aside::Aside;
 use super::ending::Ending;
-use crate::model::{Code, Problem};
+use super::files;
+use crate::model::{Code, LeftOut, Problem};
 use crate::podman::{ExecSession, LogStream};
 
-/// How long git may be silent: a large checkout takes minutes, and what the repository has git run may
-/// never end.
+/// How long git may be silent: a large checkout takes minutes.
 const SILENCE: Duration = Duration::from_secs(600);
+
+/// How much is read of what is left out.
+const LEFT_OUT_SIZE: usize = 64 << 20;
 
 /// How many lines of an error are told, and how much is kept of it.
 const LOG_LINES: usize = 20;
@@ -37,9 +40,9 @@ impl Output {
         question: String,
         session: ExecSession,
         ending: Ending,
-        aside: Option<Aside>,
+        aside: Aside,
     ) -> Self {
-        Self { question, session, ending, log: Vec::new(), aside }
+        Self { question, session, ending, log: Vec::new(), aside: Some(aside) }
     }
 
     /// Returns the next piece; nothing when that was all.
@@ -72,6 +75,24 @@ impl Output {
                 }
             }
         }
+    }
+
+    /// Reads what is left out, with which every comparison begins: how many paths, and each with the
+    /// reason. Returns it with what came after.
+    pub(super) async fn left_out(&mut self) -> Result<(Vec<LeftOut>, Option<Bytes>), Problem> {
+        let mut begun = Vec::new();
+        while let Some(bytes) = self.next().await? {
+            begun.extend_from_slice(&bytes);
+            let understood = files::left_out(&begun).map_err(|reason| self.failed(&reason))?;
+            if let Some((left_out, rest)) = understood {
+                let rest = Bytes::copy_from_slice(rest);
+                return Ok((left_out, Some(rest).filter(|rest| !rest.is_empty())));
+            }
+            if begun.len() > LEFT_OUT_SIZE {
+                return Err(self.failed("too many paths are left out"));
+            }
+        }
+        Err(self.failed("it says nothing"))
     }
 
     /// Returns everything, unless that is too much.

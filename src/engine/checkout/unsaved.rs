@@ -1,6 +1,7 @@
 //! Work that would be lost with a taskspace.
 
 use std::collections::BTreeSet;
+use std::path::{Component, Path};
 use std::sync::Arc;
 
 use super::super::Inner;
@@ -171,7 +172,7 @@ fn snapshots_of(id: &TaskspaceId, record: &Record) -> Option<String> {
 
 impl Inner {
     /// Forgets the commits that are saved: in the project's mirror, where they came from with tags, or in
-    /// the local repository that the taskspace is from, into which they were fetched.
+    /// the local repository that the taskspace is from, or its submodules, into which they were fetched.
     async fn forget_saved(&self, record: &Record, commits: &mut Vec<Commit>) {
         let Ok(source) = Source::parse(&record.spec.project.source) else { return };
         let mirror = mirror_path(self.projects.mirrors(), &source);
@@ -179,7 +180,7 @@ impl Inner {
             let own = commits.iter().filter(|commit| commit.submodule.is_none());
             let ids: Vec<&str> = own.map(|commit| commit.id.as_str()).collect();
             if ids.is_empty() {
-                return;
+                break;
             }
             let git = Git::new(GitEnvironment::default());
             match git.kept_commits(&repository, &ids).await {
@@ -190,6 +191,29 @@ impl Inner {
                     tracing::debug!(repository = %repository.display(), "cannot be asked: {error}");
                 }
             }
+        }
+        if let Some(repository) = source.directory() {
+            forget_saved_of_submodules(&repository, commits).await;
+        }
+    }
+}
+
+/// Forgets the commits of submodules that the submodules of a local repository have.
+async fn forget_saved_of_submodules(repository: &Path, commits: &mut Vec<Commit>) {
+    let git = Git::new(GitEnvironment::default());
+    let paths: BTreeSet<String> = commits.iter().filter_map(|it| it.submodule.clone()).collect();
+    for path in paths {
+        // It is told from inside, and so must not lead elsewhere.
+        let plain = Path::new(&path).components().all(|part| matches!(part, Component::Normal(_)));
+        let clone = repository.join(&path);
+        let is_it = |commit: &Commit| commit.submodule.as_deref() == Some(path.as_str());
+        let ids: Vec<&str> =
+            commits.iter().filter(|it| is_it(it)).map(|it| it.id.as_str()).collect();
+        if plain
+            && clone.join(".git").exists()
+            && let Ok(kept) = git.kept_commits(&clone, &ids).await
+        {
+            commits.retain(|it| !is_it(it) || !kept.contains(&it.id));
         }
     }
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::super::files::{FileError, remove_tree, sync_dir, sync_file_system, write_atomic};
 use super::error::filling;
 use super::identity;
+use super::index::enter_stats;
 use super::mirror::{HEAD, interrupted, lock};
 use super::partial::Promisor;
 use super::source::is_full_id;
@@ -24,6 +25,11 @@ const MAKING: &str = "make the project's base";
 
 /// The branches that are the default ones in most repositories.
 const USUAL_DEFAULTS: [&str; 2] = ["main", "master"];
+
+/// Settings with which git finds a file unchanged although linking it from another base has changed its
+/// time of change.
+pub(super) const LINKED_FILES: [&str; 4] =
+    ["-c", "core.checkStat=minimal", "-c", "core.trustctime=false"];
 
 /// A base to be made.
 #[derive(Clone, Copy, Debug)]
@@ -130,6 +136,7 @@ impl Git {
         let default = self.default_branch(mirror).await?;
         self.fill(checkout).await?;
         let pointers = self.put_lfs(mirror, commit, dir, git_dir).await?;
+        self.finish_index(dir, git_dir, commit.len() / 2).await?;
         self.forget_branches(dir).await?;
         if let Some(default) = default {
             let mut target = OsString::from("refs/remotes/origin/");
@@ -163,13 +170,28 @@ impl Git {
 
     /// Makes the files be those of a commit; what is so already is not touched.
     async fn check_out(&self, commit: &str, dir: &Path) -> Result<(), GitError> {
-        let run = self.on_this_machine().dir(dir);
+        let run = self.on_this_machine().dir(dir).args(LINKED_FILES);
         run.args(["-c", "checkout.workers=0", "checkout", "--quiet", "--force", "--detach"])
             .args([commit, "--"])
             .output(MAKING)
             .await
             .map(drop)
             .map_err(|error| filling(dir, error))
+    }
+
+    /// Has the index of a base know its files as they are seen inside.
+    async fn finish_index(
+        &self,
+        dir: &Path,
+        git_dir: &Path,
+        id_length: usize,
+    ) -> Result<(), GitError> {
+        let (files, index) = (dir.to_owned(), git_dir.to_owned());
+        let entering = tokio::task::spawn_blocking(move || enter_stats(&files, &index, id_length));
+        entering.await.map_err(|error| interrupted(MAKING, &error))??;
+        // It gets its checksum.
+        let write = ["update-index", "--force-write-index"];
+        self.on_this_machine().dir(dir).args(write).output(MAKING).await.map(drop)
     }
 
     /// Guesses which branch the repository's HEAD is, since fetching tells only the commit.
@@ -223,8 +245,8 @@ fn is_sha256(commit: &str) -> bool {
 
 /// Returns the configuration of a base.
 fn config(sha256: bool, is_partial: bool) -> String {
-    // The overlay gives files other inode numbers and times of change than the index knows, so git
-    // is told to look at sizes and times of modification only.
+    // Git is left to look at everything that tells a changed file from an unchanged one: what is copied
+    // into the upper directory gets another time of change, and so is read.
     let mut extensions = String::new();
     if sha256 {
         extensions += "\tobjectformat = sha256\n";
@@ -238,7 +260,7 @@ fn config(sha256: bool, is_partial: bool) -> String {
     }
     format!(
         "[core]\n\trepositoryformatversion = {version}\n\tfilemode = true\n\tbare = false\n\
-         \tlogallrefupdates = true\n\tcheckStat = minimal\n\ttrustctime = false\n{extensions}\
+         \tlogallrefupdates = true\n{extensions}\
          [remote \"origin\"]\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n"
     )
 }

@@ -15,7 +15,7 @@ pub struct SshRemote<'a> {
     /// The host.
     pub host: &'a str,
     /// The repository's directory there.
-    pub directory: &'a str,
+    pub directory: &'a Path,
 }
 
 /// Settings of a fetch into a repository of the user: what the far end sends is checked, nothing comes
@@ -48,6 +48,14 @@ pub enum FetchError {
     /// The branch to be fetched into is checked out.
     #[error("the branch {0} is checked out")]
     CheckedOut(String),
+    /// A branch cannot be beside another one: one's name goes on where the other's ends.
+    #[error("the branch {wanted} cannot be beside the branch {there}")]
+    Excluded {
+        /// The branch to be fetched into.
+        wanted: String,
+        /// The branch that is there.
+        there: String,
+    },
     /// The far end does not have the branch.
     #[error("there is no branch {0} (any more)")]
     NoBranch(String),
@@ -134,7 +142,7 @@ impl Git {
         from: SshRemote<'_>,
         refspecs: &[String],
     ) -> Result<(), FetchError> {
-        let url = format!("ssh://{}{}", from.host, from.directory);
+        let url = format!("ssh://{}{}", from.host, in_url(from.directory));
         let run = self.as_the_user().variable("GIT_SSH_COMMAND", ssh_command(from.config));
         let run = run.variable("GIT_SSH_VARIANT", "ssh").variable("GIT_ALLOW_PROTOCOL", "ssh");
         let run = SETTINGS.iter().fold(run, |run, setting| run.args(["-c", setting]));
@@ -147,6 +155,22 @@ impl Git {
             .await;
         fetched.map_err(explain)
     }
+}
+
+/// Writes a path as it is in a URL, where git decodes it.
+fn in_url(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+
+    let bytes = path.as_os_str().as_bytes().iter();
+    bytes.fold(String::new(), |mut url, &byte| {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => {
+                url.push(byte.into());
+            }
+            _ => url += &format!("%{byte:02X}"),
+        }
+        url
+    })
 }
 
 /// Returns the command that git has the shell run.
@@ -192,6 +216,13 @@ fn explain(error: GitError) -> FetchError {
             let name = rest.split('\'').next().unwrap_or_default();
             return FetchError::CheckedOut(name.to_owned());
         }
+        if let Some((wanted, rest)) =
+            line.split_once("cannot lock ref '").and_then(|(_, rest)| rest.split_once("': '"))
+            && let Some((there, _)) = rest.split_once("' exists; cannot create")
+        {
+            let short = |name: &str| name.trim_start_matches("refs/heads/").to_owned();
+            return FetchError::Excluded { wanted: short(wanted), there: short(there) };
+        }
         if let Some(name) = after(line, "couldn't find remote ref ") {
             return FetchError::NoBranch(name);
         }
@@ -206,6 +237,11 @@ mod tests {
     fn failed(lines: &[&str]) -> FetchError {
         let log = lines.iter().map(|line| (*line).to_owned()).collect();
         explain(super::super::error::remote("ssh://h/w".to_owned(), log))
+    }
+
+    #[test]
+    fn paths_are_encoded_for_a_url() {
+        assert_eq!(in_url(Path::new("/workspace/a b/ü%#?")), "/workspace/a%20b/%C3%BC%25%23%3F");
     }
 
     #[test]
@@ -229,6 +265,10 @@ mod tests {
         assert_eq!(names, ["taskspace/x", "x/y"]);
         let line = "fatal: refusing to fetch into branch 'refs/heads/x' checked out at '/r'";
         assert!(matches!(failed(&[line]), FetchError::CheckedOut(name) if name == "x"));
+        let line = "error: cannot lock ref 'refs/heads/t/x': 'refs/heads/t' exists; cannot create \
+            'refs/heads/t/x'";
+        let FetchError::Excluded { wanted, there } = failed(&[line]) else { panic!() };
+        assert_eq!((wanted.as_str(), there.as_str()), ("t/x", "t"));
         let line = "fatal: couldn't find remote ref refs/heads/x";
         assert!(matches!(failed(&[line]), FetchError::NoBranch(name) if name == "x"));
         assert!(matches!(failed(&["fatal: early EOF"]), FetchError::Git(_)));

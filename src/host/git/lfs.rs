@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::super::files::FileError;
+use super::base::LINKED_FILES;
 use super::mirror::{interrupted, lock};
 use super::run::Run;
 use super::sibling::{is_plain, split};
@@ -275,7 +276,7 @@ impl Git {
             enter.output(doing).await?;
             // Quiet, since it is no error that git takes other files for changed.
             let refresh = ["-c", KNOWN_POINTER, "update-index", "-q", "--refresh"];
-            run().args(refresh).output(doing).await?;
+            run().args(LINKED_FILES).args(refresh).output(doing).await?;
         }
         Ok(lacking)
     }

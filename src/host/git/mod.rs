@@ -11,6 +11,7 @@ mod error;
 mod fetch;
 mod freshness;
 mod identity;
+mod index;
 mod lfs;
 mod local;
 mod mirror;
@@ -33,10 +34,12 @@ pub use base::{BaseSpec, SeedSpec};
 pub use carry::Carried;
 pub use error::GitError;
 pub use fetch::{FetchError, SshRemote};
+pub use index::OWNER_INSIDE;
 pub use mirror::mirror_path;
 pub use sibling::Sibling;
 pub use source::Source;
 pub use submodules::Contents;
+pub use submodules::{FetchedSubmodule, SubmoduleWork};
 pub use users::{Users, list_mirrors, note_user, remove_mirror};
 pub use work_tree::Uncommitted;
 
@@ -92,6 +95,14 @@ impl Git {
             .filter(|name| !name.is_empty())
             .map(|name| String::from_utf8_lossy(name).into_owned())
             .collect())
+    }
+
+    /// Returns the branches of a mirror that are called `name`, or are below that.
+    pub async fn branches_below(&self, mirror: &Path, name: &str) -> Result<Vec<String>, GitError> {
+        let pattern = format!("refs/heads/{name}");
+        let list = ["for-each-ref", "--format=%(refname:lstrip=2)", &pattern];
+        let output = self.on_this_machine().dir(mirror).args(list).output("list branches").await?;
+        Ok(String::from_utf8_lossy(&output).lines().map(str::to_owned).collect())
     }
 }
 

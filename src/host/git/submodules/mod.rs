@@ -9,6 +9,7 @@ mod base;
 mod clone;
 mod fetch;
 mod list;
+mod work;
 
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,8 @@ use crate::model::SubmoduleSpec;
 
 pub(super) use clone::LocalClone;
 pub use fetch::Contents;
+
+pub use work::{FetchedSubmodule, SubmoduleWork};
 
 /// A checkout may have so many, all levels together; more are an attack or a mistake.
 const MOST: usize = 1000;
