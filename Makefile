@@ -33,10 +33,11 @@ cargo:
 build: cargo ## build the program, for debugging
 	$(CARGO) build --locked
 
-check: cargo ## formatting, lints, documentation, dependencies
+check: cargo ## formatting, lints, documentation, dependencies, the description of the API
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --features $(TEST_FEATURES) --locked -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --no-deps --document-private-items --locked
+	@environment=$$(tests/api/environment); set -x; "$$environment/bin/openapi-spec-validator" openapi.json
 	@if $(CARGO) deny --version >/dev/null 2>&1; then \
 		set -x; $(CARGO) deny --offline --locked check bans licenses sources; \
 	else \

@@ -274,15 +274,15 @@ fn a_port_that_somebody_has_is_refused_and_one_that_was_taken_is_told_and_had_ag
     assert_eq!(user.run(&["port", "p-taken", "3000", "--to", &text]), format!("127.0.0.1:{to}\n"));
     user.run(&["port", "p-taken", "3000", "--to", &text]);
     // Two want the same.
-    let refused = user.fail(1, &["port", "p-other", "3000", "--to", &text]);
+    let refused = user.fail(4, &["port", "p-other", "3000", "--to", &text]);
     assert!(refused.contains("is the taskspace 'p-taken''s"), "{refused}");
     let ssh = host_port(&user, "p-other", "dev_port").to_string();
-    user.fail(1, &["port", "p-taken", "80", "--to", &ssh]);
+    user.fail(4, &["port", "p-taken", "80", "--to", &ssh]);
     let program = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = program.local_addr().unwrap().port().to_string();
-    let refused = user.fail(1, &["port", "p-other", "80", "--to", &taken]);
+    let refused = user.fail(4, &["port", "p-other", "80", "--to", &taken]);
     assert!(refused.contains("another program has it"), "{refused}");
-    let refused = user.fail(1, &["port", "p-other", "80", "--to", "80"]);
+    let refused = user.fail(4, &["port", "p-other", "80", "--to", "80"]);
     assert!(refused.contains("not to be had"), "{refused}");
     // Published otherwise, and published anyway.
     user.fail(4, &["port", "p-taken", "3000", "--to", &taken]);
@@ -365,7 +365,7 @@ fn programs_publish_list_and_close_by_the_api() {
         assert_eq!(status("PUT", "p-api/ports/3001", body), 400, "{body}");
     }
     let (refused, problem) = call(&user, "PUT", "p-api/ports/3001", "{\"to\": 1}");
-    assert_eq!((refused, &problem["code"]), (503, &json!("NETWORK_PORT_UNAVAILABLE")));
+    assert_eq!((refused, &problem["code"]), (409, &json!("NETWORK_PORT_UNAVAILABLE")));
     assert_eq!(status("PUT", "p-api/ports/2222", "{}"), 409);
     assert_eq!(status("PUT", "p-gone/ports/3000", "{}"), 404);
     assert_eq!(status("DELETE", "p-api/ports/3001", ""), 404);

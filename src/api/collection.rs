@@ -28,24 +28,26 @@ pub(crate) struct CollectParameters {
 
 /// List the states of agents whose taskspaces are gone
 #[utoipa::path(get, path = "/v1/states", tag = "retention",
-    responses((status = 200, body = Vec<AgentStateView>), (status = 500, body = Problem)))]
+    operation_id = "list_agent_states",
+    responses((status = 200, description = "The agent states", body = Vec<AgentStateView>)))]
 pub(crate) async fn states(State(app): State<App>) -> Answer<Json<Vec<AgentStateView>>> {
     Ok(Json(app.engine()?.agent_states().await?))
 }
 
 /// Show the state of the agent of a former taskspace
 #[utoipa::path(get, path = "/v1/states/{id}", tag = "retention",
+    operation_id = "show_agent_state",
     params(("id" = String, Path, description = "The former taskspace")),
-    responses((status = 200, body = AgentStateView), (status = 404, body = Problem)))]
+    responses((status = 200, description = "The agent state", body = AgentStateView)))]
 pub(crate) async fn state(State(app): State<App>, Id(id): Id) -> Answer<Json<AgentStateView>> {
     Ok(Json(app.engine()?.agent_state(&id).await?))
 }
 
 /// Remove the state of the agent of a former taskspace
 #[utoipa::path(delete, path = "/v1/states/{id}", tag = "retention",
+    operation_id = "purge_agent_state",
     params(("id" = String, Path, description = "The former taskspace"), Wait),
     responses(Started,
-        (status = 404, body = Problem),
         (status = 503, description = "Podman is not available", body = Problem)))]
 pub(crate) async fn purge(
     State(app): State<App>,
@@ -59,9 +61,10 @@ pub(crate) async fn purge(
 ///
 /// The answer lists what is out of use, also what is kept for some more time. What cannot be removed has
 /// a `problem`, and keeps nothing else from being removed.
-#[utoipa::path(post, path = "/v1/gc", tag = "retention", params(CollectParameters),
+#[utoipa::path(post, path = "/v1/gc", tag = "retention",
+    operation_id = "collect_garbage", params(CollectParameters),
     responses(
-        (status = 200, body = CollectionView),
+        (status = 200, description = "What is out of use", body = CollectionView),
         (status = 404, description = "There is nothing of a name", body = Problem),
         (status = 409, description = "What is named is in the registry", body = Problem),
         (status = 503, description = "Podman is not available", body = Problem)))]

@@ -10,7 +10,8 @@ use crate::model::{Problem, RegisterRequest, RegisteredContainer};
 
 /// List the registered containers
 #[utoipa::path(get, path = "/v1/containers", tag = "containers",
-    responses((status = 200, body = Vec<RegisteredContainer>), (status = 500, body = Problem)))]
+    operation_id = "list_containers",
+    responses((status = 200, description = "The containers", body = Vec<RegisteredContainer>)))]
 pub(crate) async fn list(State(app): State<App>) -> Answer<Json<Vec<RegisteredContainer>>> {
     Ok(Json(app.engine()?.registered().await))
 }
@@ -19,11 +20,11 @@ pub(crate) async fn list(State(app): State<App>) -> Answer<Json<Vec<RegisteredCo
 ///
 /// What was registered by a call under the same name is replaced. For one name a call goes before the
 /// settings, and these before the labels of containers.
-#[utoipa::path(post, path = "/v1/containers", tag = "containers", request_body = RegisterRequest,
+#[utoipa::path(post, path = "/v1/containers", tag = "containers",
+    operation_id = "register_containers", request_body = RegisterRequest,
     responses(
         (status = 200, description = "They are registered", body = Vec<RegisteredContainer>),
-        (status = 400, body = Problem),
-        (status = 422, description = "The dependencies would be a circle", body = Problem)))]
+        (status = 409, description = "The dependencies would be a circle", body = Problem)))]
 pub(crate) async fn register(
     State(app): State<App>,
     Document(request): Document<RegisterRequest>,
@@ -33,8 +34,9 @@ pub(crate) async fn register(
 
 /// Show a registered container
 #[utoipa::path(get, path = "/v1/containers/{name}", tag = "containers",
+    operation_id = "show_container",
     params(("name" = String, Path, description = "The container")),
-    responses((status = 200, body = RegisteredContainer), (status = 404, body = Problem)))]
+    responses((status = 200, description = "The container", body = RegisteredContainer)))]
 pub(crate) async fn show(
     State(app): State<App>,
     Name(name): Name,
@@ -44,10 +46,10 @@ pub(crate) async fn show(
 
 /// Forget a container that was registered by a call
 #[utoipa::path(delete, path = "/v1/containers/{name}", tag = "containers",
+    operation_id = "unregister_container",
     params(("name" = String, Path, description = "The container")),
     responses(
         (status = 200, description = "How it was", body = RegisteredContainer),
-        (status = 404, body = Problem),
         (status = 409, description = "It was registered otherwise", body = Problem)))]
 pub(crate) async fn forget(
     State(app): State<App>,

@@ -33,6 +33,7 @@ pub(crate) struct DiffParameters {
 /// comes: what fails in the middle ends the connection before. With `Accept: application/json`, `stat`
 /// and `name-status` are the same list of files.
 #[utoipa::path(get, path = "/v1/taskspaces/{id}/diff", tag = "taskspaces",
+    operation_id = "diff_taskspace",
     params(("id" = String, Path, description = "The taskspace"), DiffParameters),
     responses(
         (status = 200, description = "The changes",
@@ -40,9 +41,8 @@ pub(crate) struct DiffParameters {
             headers(("Taskspace-Left-Out" = String, description = "What the text does not have, as JSON: \
                 how many paths (`count`), and the `first` of them with the reasons"))),
         (status = 400, description = "There is no such form", body = Problem),
-        (status = 404, body = Problem),
         (status = 409, description = "It has no checkout in this state", body = Problem),
-        (status = 422, description = "Git cannot tell", body = Problem)))]
+        (status = 404, description = "There is no such taskspace, or Git cannot tell", body = Problem)))]
 pub(crate) async fn diff(
     State(app): State<App>,
     Id(id): Id,

@@ -25,6 +25,7 @@ const LAST_EVENT_ID: &str = "last-event-id";
 
 /// Watch what happens
 #[utoipa::path(get, path = "/v1/events", tag = "system",
+    operation_id = "watch_events",
     params(EventQuery,
         ("Last-Event-ID" = Option<u64>, Header, description = "Resume after this event")),
     responses(

@@ -27,21 +27,19 @@ use crate::model::{Code, ExecRequest, Problem};
 /// standard output, 2 standard error, 3 exit status (i32 big-endian), 5 a problem document. The
 /// last frame is of type 3 or 5.
 #[utoipa::path(post, path = "/v1/taskspaces/{id}/exec", tag = "taskspaces",
+    operation_id = "exec_command",
     params(("id" = String, Path, description = "The taskspace"),
         ("Upgrade" = String, Header, description = "`taskspace-exec`")),
     request_body = ExecRequest,
     responses(
         (status = 101, description = "Frames follow"),
-        (status = 404, body = Problem),
-        (status = 409, description = "It does not run", body = Problem),
-        (status = 426, description = "No upgrade was asked for", body = Problem)))]
+        (status = 409, description = "It does not run", body = Problem)))]
 pub(crate) async fn exec(State(app): State<App>, Id(id): Id, request: Request) -> Answer<Response> {
     let upgrade = request.headers().get(header::UPGRADE).map(HeaderValue::as_bytes);
     let asked = upgrade.is_some_and(|value| value.eq_ignore_ascii_case(PROTOCOL.as_bytes()));
     let (mut parts, body) = request.into_parts();
     let Some(upgrade) = parts.extensions.remove::<OnUpgrade>().filter(|_| asked) else {
-        let failure = Failure::bad_request(format!("exec needs the header 'Upgrade: {PROTOCOL}'"));
-        return Err(failure.with_status(StatusCode::UPGRADE_REQUIRED));
+        return Err(Failure::bad_request(format!("exec needs the header 'Upgrade: {PROTOCOL}'")));
     };
     let request = Request::from_parts(parts, body);
     let Document(request) = Document::<ExecRequest>::from_request(request, &app).await?;

@@ -4,8 +4,9 @@ use std::str::FromStr;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 
 use super::problem::Failure;
@@ -91,16 +92,18 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> 
     }
 }
 
-/// The body, a JSON document.
-///
-/// Its `Content-Type` is not looked at: the peer is the user's own process, and a plain
-/// `curl --data` should work.
+/// The media types with which a JSON document is taken: its own, and the one that a plain `curl --data`
+/// gives to whatever it sends.
+const DOCUMENT_TYPES: [&str; 2] = ["application/json", "application/x-www-form-urlencoded"];
+
+/// The body, a JSON document; without `Content-Type` it is taken for one.
 pub(crate) struct Document<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Document<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        check_media_type(request.headers())?;
         let body = Bytes::from_request(request, state).await.map_err(|rejection| {
             let failure = Failure::bad_request(rejection.body_text());
             let too_large = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
@@ -115,4 +118,16 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Document<T> {
             .map(Self)
             .map_err(|error| Failure::bad_request(format!("the request's body: {error}")))
     }
+}
+
+/// Refuses a body that says of itself that it is no JSON document.
+fn check_media_type(headers: &HeaderMap) -> Result<(), Failure> {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let given = value.to_str().unwrap_or_default();
+    let media_type = given.split(';').next().unwrap_or_default().trim();
+    if DOCUMENT_TYPES.iter().any(|known| media_type.eq_ignore_ascii_case(known)) {
+        return Ok(());
+    }
+    let failure = Failure::bad_request(format!("the request's body is {given:?}, and not JSON"));
+    Err(failure.with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE))
 }

@@ -11,16 +11,17 @@ use crate::model::{BuildRequest, ImageView, Problem};
 
 /// List the images
 #[utoipa::path(get, path = "/v1/images", tag = "images",
-    responses((status = 200, body = Vec<ImageView>), (status = 503, body = Problem)))]
+    operation_id = "list_images",
+    responses((status = 200, description = "The images", body = Vec<ImageView>)))]
 pub(crate) async fn list(State(app): State<App>) -> Answer<Json<Vec<ImageView>>> {
     Ok(Json(app.engine()?.images().await?))
 }
 
 /// Build images
-#[utoipa::path(post, path = "/v1/images/build", tag = "images", params(Wait),
+#[utoipa::path(post, path = "/v1/images/build", tag = "images",
+    operation_id = "build_images", params(Wait),
     request_body = BuildRequest,
     responses(Started,
-        (status = 400, body = Problem),
         (status = 502, description = "A build failed; `log` has its last lines", body = Problem)))]
 pub(crate) async fn build(
     State(app): State<App>,

@@ -6,19 +6,17 @@ use super::app::App;
 use super::extract::{By, Document, Id, Parameters};
 use super::operations::{Started, Wait, started};
 use super::problem::Answer;
-use crate::model::{Problem, ResizeRequest};
+use crate::model::ResizeRequest;
 
 /// Change how much a taskspace may use
 ///
 /// What is absent stays as it is. What was done to it because it was full is taken back when there is
 /// room again.
 #[utoipa::path(patch, path = "/v1/taskspaces/{id}", tag = "taskspaces",
+    operation_id = "resize_taskspace",
     request_body = ResizeRequest,
     params(("id" = String, Path, description = "The taskspace"), Wait),
-    responses(Started,
-        (status = 400, body = Problem),
-        (status = 404, body = Problem),
-        (status = 409, body = Problem)))]
+    responses(Started))]
 pub(crate) async fn resize(
     State(app): State<App>,
     Id(id): Id,

@@ -7,12 +7,13 @@ use super::app::App;
 use super::extract::{By, Document, Id, Parameters};
 use super::operations::{Started, Wait, started};
 use super::problem::Answer;
-use crate::model::{Blocked, NetworkChange, NetworkRequest, NetworkView, Problem};
+use crate::model::{Blocked, NetworkChange, NetworkRequest, NetworkView};
 
 /// Show what a taskspace may reach
 #[utoipa::path(get, path = "/v1/taskspaces/{id}/network", tag = "taskspaces",
+    operation_id = "show_network",
     params(("id" = String, Path, description = "The taskspace")),
-    responses((status = 200, body = NetworkView), (status = 404, body = Problem)))]
+    responses((status = 200, description = "The network policy", body = NetworkView)))]
 pub(crate) async fn show(State(app): State<App>, Id(id): Id) -> Answer<Json<NetworkView>> {
     Ok(Json(app.engine()?.network(&id).await?))
 }
@@ -21,13 +22,10 @@ pub(crate) async fn show(State(app): State<App>, Id(id): Id) -> Answer<Json<Netw
 ///
 /// What is absent stays as it is. Connections that the new policy does not let through are cut.
 #[utoipa::path(patch, path = "/v1/taskspaces/{id}/network", tag = "taskspaces",
+    operation_id = "change_network",
     request_body = NetworkChange,
     params(("id" = String, Path, description = "The taskspace"), Wait),
-    responses(Started,
-        (status = 400, body = Problem),
-        (status = 404, body = Problem),
-        (status = 409, body = Problem),
-        (status = 422, body = Problem)))]
+    responses(Started))]
 pub(crate) async fn change(
     State(app): State<App>,
     Id(id): Id,
@@ -43,13 +41,10 @@ pub(crate) async fn change(
 /// Nothing of what was allowed and denied before stays; `policy` has to be given. Connections that the policy
 /// does not let through are cut.
 #[utoipa::path(put, path = "/v1/taskspaces/{id}/network", tag = "taskspaces",
+    operation_id = "replace_network",
     request_body = NetworkRequest,
     params(("id" = String, Path, description = "The taskspace"), Wait),
-    responses(Started,
-        (status = 400, body = Problem),
-        (status = 404, body = Problem),
-        (status = 409, body = Problem),
-        (status = 422, body = Problem)))]
+    responses(Started))]
 pub(crate) async fn replace(
     State(app): State<App>,
     Id(id): Id,
@@ -64,8 +59,9 @@ pub(crate) async fn replace(
 ///
 /// Since it was started, or since the service was; the latest first.
 #[utoipa::path(get, path = "/v1/taskspaces/{id}/network/blocked", tag = "taskspaces",
+    operation_id = "list_blocked",
     params(("id" = String, Path, description = "The taskspace")),
-    responses((status = 200, body = [Blocked]), (status = 404, body = Problem)))]
+    responses((status = 200, description = "What was refused", body = [Blocked])))]
 pub(crate) async fn blocked(State(app): State<App>, Id(id): Id) -> Answer<Json<Vec<Blocked>>> {
     Ok(Json(app.engine()?.blocked(&id).await?))
 }

@@ -69,7 +69,8 @@ pub(crate) async fn started(
 
 /// List the operations of this run of the service
 #[utoipa::path(get, path = "/v1/operations", tag = "operations",
-    responses((status = 200, body = Vec<Operation>), (status = 500, body = Problem)))]
+    operation_id = "list_operations",
+    responses((status = 200, description = "The operations", body = Vec<Operation>)))]
 pub(crate) async fn list(State(app): State<App>) -> Answer<Json<Vec<Operation>>> {
     Ok(Json(app.engine()?.operations()))
 }
@@ -78,8 +79,9 @@ pub(crate) async fn list(State(app): State<App>) -> Answer<Json<Vec<Operation>>>
 ///
 /// The answer is 200 also for an operation that failed; its `problem` says why.
 #[utoipa::path(get, path = "/v1/operations/{number}", tag = "operations",
+    operation_id = "show_operation",
     params(("number" = u64, Path, description = "The operation"), Wait),
-    responses((status = 200, body = Operation), (status = 404, body = Problem)))]
+    responses((status = 200, description = "The operation", body = Operation)))]
 pub(crate) async fn show(
     State(app): State<App>,
     Number(number): Number,
@@ -108,7 +110,8 @@ pub(crate) struct RequestParameters {
 ///
 /// It is held, waiting or running, for as long as its lease is renewed, or with `hold` for as long as
 /// the answer is read.
-#[utoipa::path(post, path = "/v1/operations", tag = "operations", params(RequestParameters,
+#[utoipa::path(post, path = "/v1/operations", tag = "operations",
+    operation_id = "request_operation", params(RequestParameters,
         ("taskspace-lock" = Option<String>, Header,
             description = "Done under this held operation: its number and token, as `12:7`")),
     request_body = OperationRequest,
@@ -117,7 +120,6 @@ pub(crate) struct RequestParameters {
             body = Event, content_type = "text/event-stream"),
         (status = 202, description = "It waits or has begun", body = Operation,
             headers(("Location" = String, description = "The operation"))),
-        (status = 400, body = Problem),
         (status = 404, description = "No such container or taskspace", body = Problem),
         (status = 409, description = "Another operation is in the way", body = Problem),
         (status = 429, description = "Too many operations wait", body = Problem)))]
@@ -153,12 +155,12 @@ pub(crate) struct HoldParameters {
 ///
 /// For who asked for it by another connection that is gone, such as when the service was restarted.
 #[utoipa::path(get, path = "/v1/operations/{number}/hold", tag = "operations",
+    operation_id = "hold_operation",
     params(("number" = u64, Path, description = "The operation"), HoldParameters,
         ("Last-Event-ID" = Option<u64>, Header, description = "Resume after this event")),
     responses(
         (status = 200, description = "Server-sent events; the data of each is an Event",
             body = Event, content_type = "text/event-stream"),
-        (status = 404, body = Problem),
         (status = 409, description = "It is not held (any more)", body = Problem)))]
 pub(crate) async fn hold(
     State(app): State<App>,
@@ -182,10 +184,10 @@ fn held_events(app: &App, held: Held, after: Option<u64>) -> Response {
 
 /// Renew or end an operation that one holds
 #[utoipa::path(put, path = "/v1/operations/{number}", tag = "operations",
+    operation_id = "update_operation",
     params(("number" = u64, Path, description = "The operation")),
     request_body = OperationUpdate,
-    responses((status = 200, body = Operation), (status = 400, body = Problem),
-        (status = 404, body = Problem),
+    responses((status = 200, description = "The operation as it is now", body = Operation),
         (status = 409, description = "It is not held (any more)", body = Problem)))]
 pub(crate) async fn update(
     State(app): State<App>,
@@ -199,8 +201,9 @@ pub(crate) async fn update(
 ///
 /// One that waits, or that an agent holds. The service's own go on once they have begun.
 #[utoipa::path(delete, path = "/v1/operations/{number}", tag = "operations",
+    operation_id = "cancel_operation",
     params(("number" = u64, Path, description = "The operation")),
-    responses((status = 200, body = Operation), (status = 404, body = Problem),
+    responses((status = 200, description = "The operation as it is now", body = Operation),
         (status = 409, description = "It is over, or cannot be cancelled", body = Problem)))]
 pub(crate) async fn cancel(
     State(app): State<App>,
@@ -211,7 +214,8 @@ pub(crate) async fn cancel(
 
 /// List what is held
 #[utoipa::path(get, path = "/v1/locks", tag = "operations",
-    responses((status = 200, body = Vec<LockView>), (status = 500, body = Problem)))]
+    operation_id = "list_locks",
+    responses((status = 200, description = "The locks", body = Vec<LockView>)))]
 pub(crate) async fn locks(State(app): State<App>) -> Answer<Json<Vec<LockView>>> {
     Ok(Json(app.engine()?.locks()))
 }

@@ -31,8 +31,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Port {
 
 /// List the published ports of a taskspace
 #[utoipa::path(get, path = "/v1/taskspaces/{id}/ports", tag = "taskspaces",
+    operation_id = "list_ports",
     params(("id" = String, Path, description = "The taskspace")),
-    responses((status = 200, body = [PortView]), (status = 404, body = Problem)))]
+    responses((status = 200, description = "The published ports", body = [PortView])))]
 pub(crate) async fn list(State(app): State<App>, Id(id): Id) -> Answer<Json<Vec<PortView>>> {
     Ok(Json(app.engine()?.ports(&id).await?))
 }
@@ -42,17 +43,16 @@ pub(crate) async fn list(State(app): State<App>, Id(id): Id) -> Answer<Json<Vec<
 /// The service forwards connections to the pod's own loopback. A port that is published already stays
 /// as it is.
 #[utoipa::path(put, path = "/v1/taskspaces/{id}/ports/{port}", tag = "taskspaces",
+    operation_id = "publish_port",
     request_body = PublishRequest,
     params(
         ("id" = String, Path, description = "The taskspace"),
         ("port" = u16, Path, minimum = 1, description = "The pod's port")),
     responses(
         (status = 200, description = "It is published", body = PortView),
-        (status = 400, body = Problem),
-        (status = 404, body = Problem),
-        (status = 409, description = "It is published otherwise", body = Problem),
-        (status = 422, description = "Too many are published", body = Problem),
-        (status = 503, description = "Somebody has the host's port", body = Problem)))]
+        (status = 409, description = "It is published otherwise, or the host's port is taken",
+            body = Problem),
+        (status = 403, description = "Too many are published", body = Problem)))]
 pub(crate) async fn publish(
     State(app): State<App>,
     Port(id, port): Port,
@@ -63,13 +63,12 @@ pub(crate) async fn publish(
 
 /// End the publication of a port, with the connections to it
 #[utoipa::path(delete, path = "/v1/taskspaces/{id}/ports/{port}", tag = "taskspaces",
+    operation_id = "close_port",
     params(
         ("id" = String, Path, description = "The taskspace"),
         ("port" = u16, Path, minimum = 1, description = "The pod's port")),
     responses(
-        (status = 200, description = "How it was", body = PortView),
-        (status = 400, body = Problem),
-        (status = 404, body = Problem)))]
+        (status = 200, description = "How it was", body = PortView)))]
 pub(crate) async fn close(State(app): State<App>, Port(id, port): Port) -> Answer<Json<PortView>> {
     Ok(Json(app.engine()?.close_port(&id, port).await?))
 }

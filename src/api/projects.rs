@@ -11,7 +11,8 @@ use crate::model::{Problem, ProjectView, RefreshRequest};
 
 /// List the projects
 #[utoipa::path(get, path = "/v1/projects", tag = "projects",
-    responses((status = 200, body = Vec<ProjectView>), (status = 500, body = Problem)))]
+    operation_id = "list_projects",
+    responses((status = 200, description = "The projects", body = Vec<ProjectView>)))]
 pub(crate) async fn list(State(app): State<App>) -> Answer<Json<Vec<ProjectView>>> {
     Ok(Json(app.engine()?.projects().await?))
 }
@@ -20,8 +21,9 @@ pub(crate) async fn list(State(app): State<App>) -> Answer<Json<Vec<ProjectView>
 ///
 /// Its containers are paused while it is copied.
 #[utoipa::path(post, path = "/v1/taskspaces/{id}/cache", tag = "projects",
+    operation_id = "promote_cache",
     params(("id" = String, Path, description = "The taskspace"), Wait),
-    responses(Started, (status = 404, body = Problem), (status = 409, body = Problem)))]
+    responses(Started))]
 pub(crate) async fn promote(
     State(app): State<App>,
     Id(id): Id,
@@ -35,10 +37,10 @@ pub(crate) async fn promote(
 ///
 /// Taskspaces that began with one keep it; it goes with the last of them.
 #[utoipa::path(delete, path = "/v1/projects/{name}/cache", tag = "projects",
+    operation_id = "withdraw_cache",
     params(("name" = String, Path, description = "The project")),
     responses(
-        (status = 200, description = "How the project is now", body = ProjectView),
-        (status = 404, body = Problem)))]
+        (status = 200, description = "How the project is now", body = ProjectView)))]
 pub(crate) async fn withdraw(
     State(app): State<App>,
     Path(name): Path<String>,
@@ -50,12 +52,12 @@ pub(crate) async fn withdraw(
 ///
 /// What the caller needs to fetch it is used and not kept.
 #[utoipa::path(post, path = "/v1/projects/{name}/refresh", tag = "projects",
+    operation_id = "refresh_project",
     params(("name" = String, Path, description = "The project"), Wait),
     request_body = RefreshRequest,
     responses(Started,
-        (status = 400, body = Problem),
-        (status = 404, body = Problem),
-        (status = 422, description = "It cannot be fetched", body = Problem)))]
+        (status = 404, description = "There is no such project, or it cannot be fetched",
+            body = Problem)))]
 pub(crate) async fn refresh(
     State(app): State<App>,
     Path(name): Path<String>,

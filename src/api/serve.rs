@@ -266,7 +266,7 @@ mod tests {
             (Method::GET, "/v1/taskspaces/a/logs?x=1", b"", 400, Code::MessageFormatInvalid),
             (Method::GET, "/v1/taskspaces/..%2Fx", b"", 400, Code::MessageFormatInvalid),
             (Method::GET, "/v1/operations/x", b"", 400, Code::MessageFormatInvalid),
-            (Method::POST, "/v1/taskspaces/a/exec", b"{}", 426, Code::MessageFormatInvalid),
+            (Method::POST, "/v1/taskspaces/a/exec", b"{}", 400, Code::MessageFormatInvalid),
             (Method::GET, "/v1/taskspaces", b"", 500, Code::RegistryUnusable),
         ];
         for (method, path, body, status, code) in cases {
@@ -275,6 +275,12 @@ mod tests {
             assert_eq!((reply.status.as_u16(), problem.code), (status, code), "{method} {path}");
             assert_eq!(problem.status, status);
         }
+        let http = UnixHttp::new(socket.clone(), Duration::from_secs(1));
+        let xml = [("content-type", "text/xml")];
+        let body = Bytes::from_static(b"<project/>");
+        let reply = http.fetch(Method::POST, "/v1/taskspaces", &xml, body, None).await.unwrap();
+        let problem: Problem = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!((reply.status.as_u16(), problem.code), (415, Code::MessageFormatInvalid));
         let reply = fetch(&socket, Method::POST, "/v1/taskspaces", b"{\n\"project\": 7}").await;
         let problem: Problem = serde_json::from_slice(&reply.body).unwrap();
         assert!(problem.detail.contains("line 2 column 12"), "{problem}");

@@ -46,8 +46,9 @@ pub(crate) struct RestoreParameters {
 
 /// List the snapshots of a taskspace, the oldest first
 #[utoipa::path(get, path = "/v1/taskspaces/{id}/snapshots", tag = "taskspaces",
+    operation_id = "list_snapshots",
     params(("id" = String, Path, description = "The taskspace")),
-    responses((status = 200, body = Vec<SnapshotView>), (status = 404, body = Problem)))]
+    responses((status = 200, description = "The snapshots", body = Vec<SnapshotView>)))]
 pub(crate) async fn list(State(app): State<App>, Id(id): Id) -> Answer<Json<Vec<SnapshotView>>> {
     Ok(Json(app.engine()?.snapshots(&id).await?))
 }
@@ -58,11 +59,10 @@ pub(crate) async fn list(State(app): State<App>, Id(id): Id) -> Answer<Json<Vec<
 /// `agent_state` of the agent's state. The taskspace is paused meanwhile. The operation's description
 /// is the snapshot's name.
 #[utoipa::path(post, path = "/v1/taskspaces/{id}/snapshots", tag = "taskspaces",
+    operation_id = "take_snapshot",
     request_body = SnapshotRequest,
     params(("id" = String, Path, description = "The taskspace"), Wait),
     responses(Started,
-        (status = 400, body = Problem),
-        (status = 404, body = Problem),
         (status = 409, description = "The name is taken", body = Problem)))]
 pub(crate) async fn take(
     State(app): State<App>,
@@ -78,6 +78,7 @@ pub(crate) async fn take(
 ///
 /// Its containers are stopped, its changes and build cache replaced, and it runs again if it ran.
 #[utoipa::path(post, path = "/v1/taskspaces/{id}/snapshots/{name}/restore", tag = "taskspaces",
+    operation_id = "restore_snapshot",
     request_body = RestoreRequest,
     params(
         ("id" = String, Path, description = "The taskspace"),
@@ -87,8 +88,6 @@ pub(crate) async fn take(
         (status = 200, description = "Done; with `dry_run` the plan", body = OperationOrPlan),
         (status = 202, description = "Under way", body = Operation,
             headers(("Location" = String, description = "The operation"))),
-        (status = 400, body = Problem),
-        (status = 404, body = Problem),
         (status = 409, description = "What there is now would be lost", body = Problem)))]
 pub(crate) async fn restore(
     State(app): State<App>,
@@ -107,14 +106,12 @@ pub(crate) async fn restore(
 
 /// Delete a snapshot of a taskspace
 #[utoipa::path(delete, path = "/v1/taskspaces/{id}/snapshots/{name}", tag = "taskspaces",
+    operation_id = "delete_snapshot",
     params(
         ("id" = String, Path, description = "The taskspace"),
         ("name" = String, Path, description = "The snapshot"),
         Wait),
-    responses(Started,
-        (status = 400, body = Problem),
-        (status = 404, body = Problem),
-        (status = 409, body = Problem)))]
+    responses(Started))]
 pub(crate) async fn delete(
     State(app): State<App>,
     Named(id, name): Named,

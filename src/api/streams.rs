@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::app::App;
 use super::extract::{Id, Parameters};
 use super::problem::Answer;
-use crate::model::{Problem, Role};
+use crate::model::Role;
 
 /// Which part of which log.
 #[derive(Clone, Copy, Debug, Deserialize, utoipa::IntoParams)]
@@ -34,10 +34,10 @@ const fn agent() -> Role {
 
 /// Read what a container wrote
 #[utoipa::path(get, path = "/v1/taskspaces/{id}/logs", tag = "taskspaces",
+    operation_id = "read_logs",
     params(("id" = String, Path, description = "The taskspace"), LogParameters),
     responses(
-        (status = 200, description = "The log", body = String, content_type = "text/plain"),
-        (status = 404, body = Problem)))]
+        (status = 200, description = "The log", body = String, content_type = "text/plain")))]
 pub(crate) async fn logs(
     State(app): State<App>,
     Id(id): Id,

@@ -8,14 +8,15 @@ use utoipa::openapi::OpenApi;
 
 use super::app::App;
 use super::problem::Answer;
-use crate::model::{Problem, StatusView, VersionView};
+use crate::model::{StatusView, VersionView};
 
 /// The media type of what Prometheus reads.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Tell the program's and the API's version
 #[utoipa::path(get, path = "/v1/version", tag = "system",
-    responses((status = 200, body = VersionView)))]
+    operation_id = "show_version",
+    responses((status = 200, description = "The versions", body = VersionView)))]
 pub(crate) async fn version() -> Json<VersionView> {
     Json(VersionView {
         name: env!("CARGO_PKG_NAME").to_owned(),
@@ -26,7 +27,8 @@ pub(crate) async fn version() -> Json<VersionView> {
 
 /// Tell how the service is
 #[utoipa::path(get, path = "/v1/status", tag = "system",
-    responses((status = 200, body = StatusView), (status = 500, body = Problem)))]
+    operation_id = "show_status",
+    responses((status = 200, description = "How the service is", body = StatusView)))]
 pub(crate) async fn status(State(app): State<App>) -> Answer<Json<StatusView>> {
     let clients = app.clients.count();
     Ok(Json(app.engine()?.status(clients).await))
@@ -34,10 +36,10 @@ pub(crate) async fn status(State(app): State<App>) -> Answer<Json<StatusView>> {
 
 /// Tell how the service does, in numbers for Prometheus
 #[utoipa::path(get, path = "/metrics", tag = "system",
+    operation_id = "read_metrics",
     responses(
         (status = 200, description = "Metrics in the text format of OpenMetrics 1.0",
-            body = String, content_type = "application/openmetrics-text"),
-        (status = 500, body = Problem)))]
+            body = String, content_type = "application/openmetrics-text")))]
 pub(crate) async fn metrics(State(app): State<App>) -> Answer<impl IntoResponse> {
     let text = app.engine()?.metrics(app.clients.count()).await;
     Ok(([(header::CONTENT_TYPE, OPENMETRICS)], text))
@@ -45,6 +47,7 @@ pub(crate) async fn metrics(State(app): State<App>) -> Answer<impl IntoResponse>
 
 /// Describe the API
 #[utoipa::path(get, path = "/v1/openapi.json", tag = "system",
+    operation_id = "describe_api",
     responses((status = 200, description = "This document")))]
 pub(crate) async fn openapi() -> Json<OpenApi> {
     Json(super::document())

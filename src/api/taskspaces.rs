@@ -48,22 +48,22 @@ pub(crate) struct CreateParameters {
 
 /// List the taskspaces
 #[utoipa::path(get, path = "/v1/taskspaces", tag = "taskspaces",
-    responses((status = 200, body = Vec<Recorded>), (status = 500, body = Problem)))]
+    operation_id = "list_taskspaces",
+    responses((status = 200, description = "The taskspaces", body = Vec<Recorded>)))]
 pub(crate) async fn list(State(app): State<App>) -> Answer<Json<Vec<Recorded>>> {
     Ok(Json(app.engine()?.list().await?))
 }
 
 /// Create a taskspace
-#[utoipa::path(post, path = "/v1/taskspaces", tag = "taskspaces", params(CreateParameters),
+#[utoipa::path(post, path = "/v1/taskspaces", tag = "taskspaces",
+    operation_id = "create_taskspace", params(CreateParameters),
     request_body = CreateRequest,
     responses(
         (status = 200, description = "Done; with `dry_run` the plan", body = OperationOrPlan),
         (status = 202, description = "Under way", body = Operation,
             headers(("Location" = String, description = "The operation"))),
-        (status = 400, body = Problem),
         (status = 409, description = "The id is taken", body = Problem),
-        (status = 422, description = "No such repository or ref", body = Problem),
-        (status = 503, description = "Podman is not available", body = Problem)))]
+        (status = 404, description = "No such repository or ref", body = Problem)))]
 pub(crate) async fn create(
     State(app): State<App>,
     Parameters(CreateParameters { wait, dry_run }): Parameters<CreateParameters>,
@@ -80,28 +80,30 @@ pub(crate) async fn create(
 
 /// Show a taskspace
 #[utoipa::path(get, path = "/v1/taskspaces/{id}", tag = "taskspaces",
+    operation_id = "show_taskspace",
     params(("id" = String, Path, description = "The taskspace")),
-    responses((status = 200, body = DetailView), (status = 404, body = Problem)))]
+    responses((status = 200, description = "The taskspace", body = DetailView)))]
 pub(crate) async fn show(State(app): State<App>, Id(id): Id) -> Answer<Json<DetailView>> {
     Ok(Json(app.engine()?.show(&id).await?))
 }
 
 /// Tell how a taskspace is
 #[utoipa::path(get, path = "/v1/taskspaces/{id}/health", tag = "taskspaces",
+    operation_id = "show_health",
     params(("id" = String, Path, description = "The taskspace")),
-    responses((status = 200, body = HealthView), (status = 404, body = Problem)))]
+    responses((status = 200, description = "The health of the taskspace", body = HealthView)))]
 pub(crate) async fn health(State(app): State<App>, Id(id): Id) -> Answer<Json<HealthView>> {
     Ok(Json(app.engine()?.health(&id).await?))
 }
 
 /// Delete a taskspace
 #[utoipa::path(delete, path = "/v1/taskspaces/{id}", tag = "taskspaces",
+    operation_id = "delete_taskspace",
     params(("id" = String, Path, description = "The taskspace"), DeleteParameters),
     responses(
         (status = 200, description = "Done; with `dry_run` the plan", body = OperationOrPlan),
         (status = 202, description = "Under way", body = Operation,
             headers(("Location" = String, description = "The operation"))),
-        (status = 404, body = Problem),
         (status = 409, description = "It has work that would be lost", body = Problem)))]
 pub(crate) async fn delete(
     State(app): State<App>,
@@ -123,11 +125,10 @@ pub(crate) async fn delete(
 /// It has a copy of the other's changes and build cache as they are at one moment, and with
 /// `agent_state` of the agent's state. The other one is paused meanwhile.
 #[utoipa::path(post, path = "/v1/taskspaces/{id}/fork", tag = "taskspaces",
+    operation_id = "fork_taskspace",
     request_body = ForkRequest,
     params(("id" = String, Path, description = "The taskspace that is copied"), Wait),
     responses(Started,
-        (status = 400, body = Problem),
-        (status = 404, body = Problem),
         (status = 409, description = "The id is taken", body = Problem)))]
 pub(crate) async fn fork(
     State(app): State<App>,
@@ -141,8 +142,9 @@ pub(crate) async fn fork(
 
 /// Start a taskspace's containers
 #[utoipa::path(post, path = "/v1/taskspaces/{id}/start", tag = "taskspaces",
+    operation_id = "start_taskspace",
     params(("id" = String, Path, description = "The taskspace"), Wait),
-    responses(Started, (status = 404, body = Problem), (status = 409, body = Problem)))]
+    responses(Started))]
 pub(crate) async fn start(
     State(app): State<App>,
     Id(id): Id,
@@ -154,8 +156,9 @@ pub(crate) async fn start(
 
 /// Stop a taskspace's containers
 #[utoipa::path(post, path = "/v1/taskspaces/{id}/stop", tag = "taskspaces",
+    operation_id = "stop_taskspace",
     params(("id" = String, Path, description = "The taskspace"), Wait),
-    responses(Started, (status = 404, body = Problem), (status = 409, body = Problem)))]
+    responses(Started))]
 pub(crate) async fn stop(
     State(app): State<App>,
     Id(id): Id,
@@ -167,8 +170,9 @@ pub(crate) async fn stop(
 
 /// Stop and start a taskspace's containers
 #[utoipa::path(post, path = "/v1/taskspaces/{id}/restart", tag = "taskspaces",
+    operation_id = "restart_taskspace",
     params(("id" = String, Path, description = "The taskspace"), Wait),
-    responses(Started, (status = 404, body = Problem), (status = 409, body = Problem)))]
+    responses(Started))]
 pub(crate) async fn restart(
     State(app): State<App>,
     Id(id): Id,

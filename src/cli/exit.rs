@@ -15,7 +15,7 @@ pub enum Exit {
     Usage,
     /// 3: there is no such taskspace, ref, image or operation.
     NotFound,
-    /// 4: the id is taken, the state does not allow it, work would be lost, another operation is in
+    /// 4: the id or port is taken, the state does not allow it, work would be lost, another operation is in
     /// the way, or a lock is lost.
     Conflict,
     /// 5: refused by policy.
@@ -35,8 +35,8 @@ Exit status:
   1    failed
   2    wrong usage
   3    not found
-  4    conflict: the id is taken, the state does not allow it, work would be lost, another
-       operation is in the way, or a lock is lost
+  4    conflict: the id or port is taken, the state does not allow it, work would be lost,
+       another operation is in the way, or a lock is lost
   5    refused by policy
   6    Podman is not available
   130  interrupted while waiting; the operation goes on in the service
@@ -73,6 +73,7 @@ impl Exit {
             | Code::AgentStateExists
             | Code::AgentStateUnavailable
             | Code::StateConflict
+            | Code::NetworkPortUnavailable
             | Code::OperationConflict
             | Code::LeaseLost
             | Code::OperationCancelled
@@ -86,7 +87,6 @@ impl Exit {
             Code::RepositoryUnavailable
             | Code::ImageBuildFailed
             | Code::InsufficientResources
-            | Code::NetworkPortUnavailable
             | Code::PodmanFailed
             | Code::RegistryUnusable
             | Code::SettingsInvalid

@@ -78,7 +78,11 @@ impl Code {
     pub const fn status(self) -> u16 {
         match self {
             Self::MessageFormatInvalid => 400,
-            Self::TaskspaceNotFound | Self::NotFound => 404,
+            Self::PolicyUnenforceable | Self::PolicyForbids | Self::QuotaExceeded => 403,
+            Self::TaskspaceNotFound
+            | Self::NotFound
+            | Self::RepositoryUnavailable
+            | Self::RefNotFound => 404,
             Self::TaskspaceExists
             | Self::AgentStateExists
             | Self::AgentStateUnavailable
@@ -86,18 +90,12 @@ impl Code {
             | Self::OperationConflict
             | Self::LeaseLost
             | Self::OperationCancelled
-            | Self::UnsavedWork => 409,
-            Self::RepositoryUnavailable
-            | Self::RefNotFound
+            | Self::NetworkPortUnavailable
             | Self::DependencyCycle
-            | Self::PolicyUnenforceable
-            | Self::PolicyForbids
-            | Self::QuotaExceeded => 422,
+            | Self::UnsavedWork => 409,
             Self::QueueFull => 429,
             Self::PodmanFailed | Self::ImageBuildFailed | Self::OperationFailed => 502,
-            Self::PodmanUnavailable | Self::ServiceUnavailable | Self::NetworkPortUnavailable => {
-                503
-            }
+            Self::PodmanUnavailable | Self::ServiceUnavailable => 503,
             Self::NotReady | Self::OperationTimeout => 504,
             Self::InsufficientResources => 507,
             Self::RegistryUnusable | Self::SettingsInvalid | Self::Internal => 500,

@@ -1,12 +1,15 @@
 //! The document that describes the API, generated from the handlers.
 
+mod problems;
+
 use utoipa::OpenApi;
 
+use self::problems::Problems;
 use super::{
     collection, containers, diff, events, exec, images, limits, networks, operations, ports,
     projects, snapshots, streams, system, taskspaces,
 };
-use crate::model::{Event, ExecRequest};
+use crate::model::{Event, ExecRequest, Problem};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -32,7 +35,8 @@ use crate::model::{Event, ExecRequest};
         collection::states, collection::state, collection::purge, collection::collect,
         images::list, images::build,
     ),
-    components(schemas(Event, ExecRequest)),
+    components(schemas(Event, ExecRequest, Problem)),
+    modifiers(&Problems),
     tags(
         (name = "taskspaces", description = "Make, watch, use and remove taskspaces"),
         (name = "operations", description = "What is being done"),
@@ -52,6 +56,10 @@ pub fn document() -> utoipa::openapi::OpenApi {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
@@ -65,19 +73,46 @@ mod tests {
         );
     }
 
+    /// Returns the operations of the document, with their method and path.
+    fn operations(document: &Value) -> impl Iterator<Item = (String, &Value)> {
+        document["paths"].as_object().unwrap().iter().flat_map(|(path, methods)| {
+            methods
+                .as_object()
+                .unwrap()
+                .iter()
+                .map(move |(method, it)| (format!("{method} {path}"), it))
+        })
+    }
+
     #[test]
-    fn every_answer_that_is_an_error_is_a_problem() {
-        let json = serde_json::to_value(document()).unwrap();
-        for (path, methods) in json["paths"].as_object().unwrap() {
-            for (method, operation) in methods.as_object().unwrap() {
-                for (status, response) in operation["responses"].as_object().unwrap() {
-                    if status.starts_with(['4', '5']) {
-                        let schema = response["content"].as_object().unwrap().values().next();
-                        let reference = &schema.unwrap()["schema"]["$ref"];
-                        assert_eq!(reference, "#/components/schemas/Problem", "{method} {path}");
-                    }
+    fn each_response_is_described_and_each_error_is_a_problem_document() {
+        let document = serde_json::to_value(document()).unwrap();
+        for (name, operation) in operations(&document) {
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                assert_ne!(
+                    response["description"].as_str().unwrap_or_default(),
+                    "",
+                    "{name} {status}"
+                );
+                if status.starts_with(['4', '5']) {
+                    let schema = &response["content"]["application/problem+json"]["schema"];
+                    assert_eq!(schema["$ref"], "#/components/schemas/Problem", "{name} {status}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn operation_ids_are_unique_and_operations_document_their_problems() {
+        let document = serde_json::to_value(document()).unwrap();
+        let mut ids = HashSet::new();
+        for (name, operation) in operations(&document) {
+            assert!(ids.insert(operation["operationId"].as_str().unwrap()), "{name}");
+        }
+        let create = &document["paths"]["/v1/taskspaces"]["post"]["responses"];
+        for status in ["400", "403", "404", "409", "413", "415", "429", "500", "503", "507"] {
+            assert!(create[status].is_object(), "{status}");
+        }
+        assert!(document["paths"]["/v1/version"]["get"]["responses"]["500"].is_null());
     }
 }
