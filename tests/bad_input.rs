@@ -115,7 +115,7 @@ fn ports_that_others_have_are_left_alone() {
     user.settings("settings.yaml", &format!("ports:\n  dev: {port}-{free}\n"));
     user.run(&["create", "--project", repository.as_str(), "ports"]);
     assert_eq!(user.json(&["show", "ports"])["dev_port"], free);
-    let text = user.fail(1, &["create", "--project", repository.as_str(), "more-ports"]);
+    let text = user.fail(4, &["create", "--project", repository.as_str(), "more-ports"]);
     assert!(text.contains(&format!("between {port} and {free}")), "{text}");
     assert_eq!(user.json(&["list"]).as_array().unwrap().len(), 1);
 

@@ -21,6 +21,7 @@ mod events;
 mod failure;
 mod fault_walk;
 mod fork;
+mod hang;
 mod housekeeping;
 mod interference;
 mod isolation;

@@ -149,6 +149,21 @@ impl Socket {
     }
 }
 
+/// Returns the number of the process that serves a socket, or is about to; none where there is none.
+///
+/// That is told by the lock of the instance, so a process that does not answer is found as well.
+pub fn instance(socket: &Path) -> Option<i32> {
+    let mut lock = File::open(lock_path(socket)).ok()?;
+    match fs4::FileExt::try_lock_shared(&lock) {
+        Err(TryLockError::WouldBlock) => {}
+        // Let go of with the file.
+        Ok(()) | Err(TryLockError::Error(_)) => return None,
+    }
+    let mut text = String::new();
+    lock.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok().filter(|pid| *pid > 1)
+}
+
 fn lock_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");

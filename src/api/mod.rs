@@ -32,7 +32,7 @@ mod streams;
 mod system;
 mod taskspaces;
 
-pub use listen::{Claim, ListenError, Socket, claim};
+pub use listen::{Claim, ListenError, Socket, claim, instance};
 pub use openapi::document;
 pub use serve::{Ended, ServeError, Service};
 

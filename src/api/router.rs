@@ -23,6 +23,7 @@ const BODY_LIMIT: usize = 1 << 20;
 pub(crate) fn router(app: App) -> Router {
     Router::new()
         .route("/v1/version", get(system::version))
+        .route("/v1/liveness", get(system::liveness))
         .route("/v1/status", get(system::status))
         .route("/metrics", get(system::metrics))
         .route("/v1/openapi.json", get(system::openapi))

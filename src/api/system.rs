@@ -8,7 +8,8 @@ use utoipa::openapi::OpenApi;
 
 use super::app::App;
 use super::problem::Answer;
-use crate::model::{StatusView, VersionView};
+use crate::engine::Engine;
+use crate::model::{LivenessView, StatusView, VersionView};
 
 /// The media type of what Prometheus reads.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -23,6 +24,17 @@ pub(crate) async fn version() -> Json<VersionView> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         api: super::VERSION.to_owned(),
     })
+}
+
+/// Tell that the service is alive, and what it waits for
+///
+/// This is answered at once, whatever the service and Podman are doing.
+#[utoipa::path(get, path = "/v1/liveness", tag = "system",
+    operation_id = "show_liveness",
+    responses((status = 200, description = "It is alive", body = LivenessView)))]
+pub(crate) async fn liveness(State(app): State<App>) -> Json<LivenessView> {
+    let podman = app.engine().ok().and_then(Engine::unanswered);
+    Json(LivenessView { pid: std::process::id(), podman })
 }
 
 /// Tell how the service is

@@ -8,8 +8,8 @@ use super::asking::Asking;
 use super::{
     cache, completions, containers, create, delete, diff, events, exec, exit, fetch, fork, gc,
     images, lifecycle, list, locks, logs, network, operations, patch, policy, port, projects,
-    quota, resize, restore, run_op, serve, show, snapshot, snapshots, ssh, ssh_config, states,
-    status,
+    quota, resize, restore, run_op, serve, service, show, snapshot, snapshots, ssh, ssh_config,
+    states, status,
 };
 
 /// Make, use and remove taskspaces
@@ -147,6 +147,8 @@ pub enum Verb {
     Images(images::Images),
     /// Show how the service is
     Status(status::Status),
+    /// Show, stop or restart the service, or read its log; it need not answer for that
+    Service(service::Service),
     /// Run the service in the foreground
     Serve(serve::Serve),
     /// Write a shell's completion script to standard output
@@ -187,7 +189,7 @@ mod tests {
 
     #[test]
     fn what_is_understood() {
-        let good: [&[&str]; 87] = [
+        let good: [&[&str]; 91] = [
             &["create"],
             &["create", "fix-1", "--project", "https://host/x.git", "--ref", "main"],
             &["create", "--type", "auto", "--agent", "my-agent --fast", "--no-wait", "--json"],
@@ -296,6 +298,10 @@ mod tests {
             &["port", "a", "--json"],
             &["port", "a", "3000", "--to", "8080"],
             &["port", "a", "3000", "--close", "--json"],
+            &["service", "status", "--json"],
+            &["service", "stop"],
+            &["service", "restart"],
+            &["service", "logs", "-f", "--lines", "10"],
             &["policy", "list", "--json"],
             &["policy", "show", "restricted", "--json"],
         ];
@@ -303,7 +309,7 @@ mod tests {
             let words = ["taskspace"].iter().chain(words);
             assert!(Arguments::from_words(words.clone()).is_ok(), "{words:?}");
         }
-        let bad: [&[&str]; 65] = [
+        let bad: [&[&str]; 66] = [
             &["create", "Fix"],
             &["create", "--type", "cobol"],
             &["create", "a", "b"],
@@ -367,6 +373,7 @@ mod tests {
             &["port", "a", "--close"],
             &["port", "a", "3000", "--to", "8080", "--close"],
             &["policy"],
+            &["service"],
             &["policy", "check"],
             &["policy", "show", "Open"],
         ];

@@ -23,7 +23,7 @@ pub(super) async fn each(
     loop {
         let mut events = context.call(async |client| client.watch(query, seen).await).await?;
         let broken = loop {
-            match events.next().await {
+            match context.attend(events.next()).await {
                 Some(Ok(event)) => {
                     seen = Some(event.id);
                     if take(event).await?.is_break() {

@@ -5,11 +5,12 @@ use comfy_table::{Cell, Color};
 use jiff::Timestamp;
 
 use super::arguments::Json;
-use super::context::Context;
+use super::context::{Context, Reading};
 use super::output::{plain, span};
 use super::table::{self, Column};
 use super::{Exit, Outcome, network, storage};
-use crate::model::{NetworkPolicy, Record, Recorded, Status};
+use crate::host::terminal;
+use crate::model::{Document, NetworkPolicy, Record, Recorded, Status};
 
 /// `taskspace list`
 #[derive(Debug, Args)]
@@ -43,17 +44,32 @@ const NOTE: Column = Column::new("NOTE").at_least(NOTE_WIDTH).rank(0);
 
 impl List {
     pub(super) async fn run(self, context: &Context) -> Outcome {
-        let taskspaces = context.call(async |client| client.list().await).await?;
+        let read =
+            context.read(async |client| client.list().await, |document| Ok(recorded(document)));
+        let Reading { answer: taskspaces, is_stale } = read.await?;
         let output = context.output;
         if taskspaces.is_empty() && !self.json.json {
             output.note("There are no taskspaces yet; `taskspace create` makes one.");
             return Ok(Exit::Done);
         }
-        output.table(self.json.json, &taskspaces, |width| {
-            text(&taskspaces, Timestamp::now(), width, output.colour)
-        })?;
+        if self.json.json {
+            output.json_read(&taskspaces, is_stale)?;
+        } else {
+            let width = terminal::size().map(|(columns, _)| columns);
+            output.print(&text(&taskspaces, Timestamp::now(), width, output.colour))?;
+        }
         Ok(Exit::Done)
     }
+}
+
+/// Returns the taskspaces as the registry has them.
+pub(super) fn recorded(document: &Document) -> Vec<Recorded> {
+    let taskspaces = document.taskspaces.iter();
+    let recorded = taskspaces.map(|(id, record)| {
+        let record = Record::clone(record);
+        Recorded { id: id.clone(), record, written: None }
+    });
+    recorded.collect()
 }
 
 /// Returns the table.

@@ -26,6 +26,7 @@ mod images;
 mod lifecycle;
 mod limits;
 mod list;
+mod liveness;
 mod locks;
 mod logs;
 mod network;
@@ -138,6 +139,7 @@ async fn dispatch(arguments: Arguments, output: Output) -> Outcome {
         Verb::Quota(quota) => quota.run(&context).await,
         Verb::Images(images) => images.run(&context).await,
         Verb::Status(status) => status.run(&context).await,
+        Verb::Service(service) => service.run(&context).await,
         Verb::Serve(_) | Verb::Completions(_) | Verb::Openapi | Verb::Policy(_) => Ok(Exit::Done),
     }
 }

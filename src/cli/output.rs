@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write as _};
 
 use clap::builder::styling::{AnsiColor, Style};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::client::ClientError;
 use crate::host::terminal;
@@ -75,6 +76,26 @@ impl Output {
         let text = serde_json::to_string_pretty(document)
             .map_err(|error| super::internal("write JSON", &error))?;
         self.line(&text)
+    }
+
+    /// Writes a document to standard output; with `stale` set in it, or in each of a list, where it is from
+    /// the registry and not from the service.
+    pub(super) fn json_read(self, document: &impl Serialize, is_stale: bool) -> Result<(), Stop> {
+        if !is_stale {
+            return self.json(document);
+        }
+        let mut value = serde_json::to_value(document)
+            .map_err(|error| super::internal("write JSON", &error))?;
+        let mark = |value: &mut Value| {
+            if let Value::Object(object) = value {
+                object.insert("stale".to_owned(), Value::Bool(true));
+            }
+        };
+        match &mut value {
+            Value::Array(items) => items.iter_mut().for_each(mark),
+            value => mark(value),
+        }
+        self.json(&value)
     }
 
     /// Writes what is in a table to standard output: as a document, or as a text for the width of the

@@ -149,7 +149,7 @@ async fn watch(
             }
             Err(stop) => return Err(stop),
         };
-        while let Some(event) = events.next().await {
+        while let Some(event) = context.attend(events.next()).await {
             match event {
                 Ok(Event { body: EventBody::OperationFinished { problem, .. }, .. }) => {
                     return Ok(problem);

@@ -6,11 +6,15 @@ use clap::Args;
 use jiff::Timestamp;
 
 use super::arguments::Json;
-use super::context::Context;
+use super::context::{Context, Reading};
 use super::events::how;
 use super::output::{plain, span};
 use super::{Exit, Outcome, network, storage};
-use crate::model::{DetailView, Ending, PublishedPort, Recorded, Role, Status, TaskspaceId, Usage};
+use crate::model::{
+    Code, DetailView, Document, Ending, Problem, PublishedPort, Record, Recorded, Role, Status,
+    TaskspaceId, Usage,
+};
+use crate::plan::detail::detail;
 
 /// `taskspace show`
 #[derive(Debug, Args)]
@@ -23,14 +27,31 @@ pub struct Show {
 
 impl Show {
     pub(super) async fn run(self, context: &Context) -> Outcome {
-        let detail = context.call(async |client| client.show(&self.id).await).await?;
+        let read = context.read(
+            async |client| client.show(&self.id).await,
+            |document| recorded(document, &self.id),
+        );
+        let Reading { answer: detail, is_stale } = read.await?;
         if self.json.json {
-            context.output.json(&detail)?;
+            context.output.json_read(&detail, is_stale)?;
         } else {
             context.output.print(&text(&detail, Timestamp::now()))?;
         }
         Ok(Exit::Done)
     }
+}
+
+/// Returns a taskspace as the registry has it.
+///
+/// # Errors
+/// When there is none of this id.
+pub(super) fn recorded(document: &Document, id: &TaskspaceId) -> Result<DetailView, Problem> {
+    let record = document.taskspaces.get(id).ok_or_else(|| {
+        Problem::new(Code::TaskspaceNotFound, format!("there is no taskspace '{id}'"))
+            .hint("`taskspace list` shows what there is")
+    })?;
+    let record = Record::clone(record);
+    Ok(detail(Recorded { id: id.clone(), record, written: None }))
 }
 
 /// Returns everything about a taskspace, in sections.

@@ -8,7 +8,7 @@ use super::arguments::Json;
 use super::context::Context;
 use super::output::{plain, size, span};
 use super::table::{self, Column};
-use super::{Exit, Outcome};
+use super::{Exit, Outcome, list};
 use crate::model::{BaseState, Recorded, SnapshotView, TaskspaceId};
 
 /// `taskspace snapshots`
@@ -46,7 +46,13 @@ impl Snapshots {
                 let row = |snapshot| Row { taskspace: id.clone(), snapshot };
                 views.into_iter().map(row).collect()
             }
-            None => of_all(context.call(async |client| client.list().await).await?),
+            None => {
+                let read = context.read(
+                    async |client| client.list().await,
+                    |document| Ok(list::recorded(document)),
+                );
+                of_all(read.await?.answer)
+            }
         };
         let output = context.output;
         output.table(self.json.json, &rows, |width| {

@@ -6,7 +6,7 @@ use std::process::Command;
 use clap::Args;
 
 use super::context::Context;
-use super::{Outcome, internal, storage};
+use super::{Outcome, internal, show, storage};
 use crate::model::{Code, Problem, TaskspaceId};
 
 const EXAMPLES: &str = "\
@@ -43,7 +43,12 @@ pub struct Ssh {
 
 impl Ssh {
     pub(super) async fn run(self, context: &Context) -> Outcome {
-        let detail = context.call(async |client| client.show(&self.id).await).await?;
+        // sshd is asked and not the service.
+        let read = context.read(
+            async |client| client.show(&self.id).await,
+            |document| show::recorded(document, &self.id),
+        );
+        let detail = read.await?.answer;
         let (id, record) = (&self.id, &detail.recorded.record);
         let status = record.status;
         if !status.is_up() {

@@ -1,6 +1,7 @@
 //! Why a call of the service does not succeed.
 
 use std::error::Error;
+use std::io;
 
 use crate::model::{Code, Problem};
 use crate::uds::UdsError;
@@ -25,6 +26,20 @@ pub enum ClientError {
         /// What is wrong with the answer.
         reason: String,
     },
+}
+
+impl ClientError {
+    /// Whether no answer came in time.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Broken(UdsError::Timeout { .. }))
+    }
+
+    /// Whether the socket has a listener that lets nobody in: it accepts no connection, and as many wait
+    /// as the kernel keeps (connect(2), EAGAIN).
+    pub fn is_full(&self) -> bool {
+        let Self::Unreachable(error) = self else { return false };
+        error.connect_kind() == Some(io::ErrorKind::WouldBlock)
+    }
 }
 
 impl From<UdsError> for ClientError {

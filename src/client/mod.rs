@@ -23,7 +23,8 @@ use serde::de::DeserializeOwned;
 use crate::frames::PROTOCOL;
 use crate::model::{
     Asker, Blocked, BuildRequest, ContainerName, CreateRequest, DeleteOptions, DetailView, Event,
-    EventQuery, ExecRequest, ForkRequest, HealthView, ImageView, NetworkChange, NetworkView,
+    EventQuery, ExecRequest, ForkRequest, HealthView, ImageView, LivenessView, NetworkChange,
+    NetworkView,
     Operation, PlanView, ProjectView, Recorded, RegisterRequest, RegisteredContainer,
     ResizeRequest, Role, StatusView, TaskspaceId, VersionView,
 };
@@ -63,6 +64,17 @@ impl Client {
     /// Asks for the service's version.
     pub async fn version(&self) -> Result<VersionView> {
         self.get("/v1/version").await
+    }
+
+    /// Asks whether the service is alive, on a connection of its own.
+    ///
+    /// # Errors
+    /// When it does not answer within `patience`.
+    pub async fn liveness(&self, patience: Duration) -> Result<LivenessView> {
+        let path = "/v1/liveness";
+        let http = UnixHttp::new(self.http.socket().to_owned(), POOL_IDLE);
+        let reply = http.fetch(Method::GET, path, &[], Bytes::new(), Some(patience)).await?;
+        understand(path, &reply)
     }
 
     /// Asks how the service is.

@@ -10,9 +10,9 @@ use tokio::time::timeout;
 use super::problems;
 use crate::config::Paths;
 use crate::host::podman_service::{self, Places, PodmanService};
-use crate::model::{Code, PodmanView, Problem};
+use crate::model::{Code, PodmanView, Problem, UnansweredView};
 use crate::plan::capability::Capabilities;
-use crate::podman::Podman;
+use crate::podman::{Podman, Unanswered};
 
 /// How long whoever only looks waits for Podman.
 const VIEW: Duration = Duration::from_secs(2);
@@ -22,6 +22,7 @@ const VIEW: Duration = Duration::from_secs(2);
 pub(crate) struct Link {
     paths: Arc<Paths>,
     linked: Mutex<Option<Linked>>,
+    unanswered: Unanswered,
 }
 
 #[derive(Debug)]
@@ -34,7 +35,7 @@ struct Linked {
 
 impl Link {
     pub(crate) fn new(paths: Arc<Paths>) -> Self {
-        Self { paths, linked: Mutex::new(None) }
+        Self { paths, linked: Mutex::new(None), unanswered: Unanswered::default() }
     }
 
     /// Returns Podman and what it can do.
@@ -56,10 +57,12 @@ impl Link {
             default_socket: self.paths.podman_socket.clone(),
             own_socket: self.paths.own_podman_socket.clone(),
         };
+        let waiting = self.unanswered.enter("the first question after its version", Duration::ZERO);
         let service = podman_service::find_or_start(&places)
             .await
             .map_err(|error| problems::podman_service(&error))?;
-        let podman = Podman::new(service.socket.clone());
+        drop(waiting);
+        let podman = Podman::new(service.socket.clone()).entering(self.unanswered.clone());
         let info = podman.info().await.map_err(problems::podman)?;
         let capabilities =
             Arc::new(Capabilities::new(&info).map_err(|error| problems::unsuitable(&error))?);
@@ -75,6 +78,12 @@ impl Link {
     /// behind the same socket when it is back.
     pub(crate) async fn ask_again(&self) {
         *self.linked.lock().await = None;
+    }
+
+    /// Returns what Podman has not answered for the longest time.
+    pub(crate) fn unanswered(&self) -> Option<UnansweredView> {
+        let (request, overdue) = self.unanswered.longest()?;
+        Some(UnansweredView { request, seconds: overdue.as_secs() })
     }
 
     /// Tells how Podman is.

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use super::{Engine, problems};
 use crate::model::{
     Code, ContainerView, DetailView, ExecRequest, HealthView, ImageView, Problem, Record, Recorded,
-    Role, Shared, Status, StatusView, TaskspaceId, VolumeView,
+    Role, Shared, Status, StatusView, TaskspaceId, UnansweredView,
 };
+use crate::plan::detail::detail;
 use crate::plan::names;
 use crate::podman::{ErrorKind, ExecSession, ExecSpec, LogOptions, Podman, PodmanError};
 
@@ -41,32 +42,14 @@ impl Engine {
             tracing::debug!(%id, "cannot look at its project quota: {problem}");
         }
         let record = self.inner.record(id).await?;
-        let volume = |name: String, role: &str| VolumeView { name, role: role.to_owned() };
-        let project = &record.spec.project;
-        let volumes = vec![
-            volume(names::project_volume(id), "project"),
-            volume(names::changes_volume(id), "changes"),
-            volume(names::build_cache_volume(id), "build-cache"),
-            volume(record.agent_state_volume.clone(), "agent-state"),
-            volume(names::base_volume(&project.name, project.base()), "base"),
-        ];
-        let snapshots = record.snapshots.keys();
-        let snapshots = snapshots.map(|name| volume(names::snapshot_volume(id, name), "snapshot"));
-        let volumes = volumes.into_iter().chain(snapshots).collect();
+        let (network_state, written) = (self.inner.network_state(&record).1, self.inner.written.of(id));
+        let record = self.inner.shown(record);
         Ok(DetailView {
-            ssh_dev: names::ssh_host(id, Role::Dev),
-            ssh_agent: names::ssh_host(id, Role::Agent),
-            pod: names::pod(id),
             health: self.inner.health.of(id),
             usage: self.inner.usage.of(id),
             containers,
-            volumes,
-            network_state: self.inner.network_state(&record).1,
-            recorded: Recorded {
-                id: id.clone(),
-                record: self.inner.shown(record),
-                written: self.inner.written.of(id),
-            },
+            network_state,
+            ..detail(Recorded { id: id.clone(), record, written })
         })
     }
 
@@ -91,6 +74,11 @@ impl Engine {
             Ok((podman, _)) => containers(&podman, id).await,
             Err(_) => Vec::new(),
         }
+    }
+
+    /// Returns what Podman has not answered for the longest time.
+    pub fn unanswered(&self) -> Option<UnansweredView> {
+        self.inner.link.unanswered()
     }
 
     /// Tells how the service is; `clients` are connected to it.

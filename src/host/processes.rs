@@ -67,6 +67,34 @@ impl Process {
         owner.is_ok_and(|owner| owner.uid() == geteuid().as_raw()) && self.runs()
     }
 
+    /// Says in words what it does, by its state in proc_pid_stat(5); none when it is gone.
+    pub fn activity(self) -> Option<&'static str> {
+        let stat = fs::read_to_string(place(self.number).join("stat")).ok()?;
+        // The name of the program before it may have anything in it.
+        let state = stat.rsplit_once(')')?.1.trim_start().chars().next()?;
+        self.runs().then_some(match state {
+            'T' => "stopped by a signal",
+            't' => "stopped by a debugger",
+            'D' => "waiting for a disk",
+            'R' => "running",
+            _ => "idle",
+        })
+    }
+
+    /// Asks it to end, as soon as it goes on if it is stopped.
+    ///
+    /// # Errors
+    /// When that is not allowed.
+    pub fn terminate(self) -> io::Result<()> {
+        for signal in [Signal::SIGTERM, Signal::SIGCONT] {
+            match kill(Pid::from_raw(self.number), signal) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
     /// Returns its arguments, the program first; none when it is gone.
     pub fn arguments(self) -> Vec<String> {
         let bytes = fs::read(place(self.number).join("cmdline")).unwrap_or_default();

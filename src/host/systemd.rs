@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::unistd::getuid;
 use zbus::connection::Builder;
 use zbus::zvariant::DynamicType;
-use zbus::{Connection, Message, OwnedVariant};
+use zbus::{Connection, Message, OwnedObjectPath, OwnedVariant};
 
 /// How long systemd may take to answer; it does so in milliseconds, or something is wrong with it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -17,6 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const NAME: &str = "org.freedesktop.systemd1";
 const OBJECT: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const SERVICE: &str = "org.freedesktop.systemd1.Service";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// Why systemd did not do what it was asked for.
@@ -69,6 +70,27 @@ impl UserManager {
     /// Starts a unit; that it is up is for the caller to see.
     pub async fn start_unit(&self, name: &str) -> Result<(), SystemdError> {
         self.call(MANAGER, "StartUnit", &(name, "replace")).await.map(|_| ())
+    }
+
+    /// Stops a unit; that it is down is for the caller to see.
+    pub async fn stop_unit(&self, name: &str) -> Result<(), SystemdError> {
+        self.call(MANAGER, "StopUnit", &(name, "replace")).await.map(drop)
+    }
+
+    /// Returns the object of a unit that is loaded.
+    async fn unit(&self, name: &str) -> Result<OwnedObjectPath, SystemdError> {
+        let reply = self.call(MANAGER, "GetUnit", &(name,)).await?;
+        Ok(reply.body().deserialize()?)
+    }
+
+    /// Returns the main process of a service that is loaded, if it has one.
+    pub async fn main_process(&self, name: &str) -> Option<i32> {
+        let unit = self.unit(name).await.ok()?;
+        let asked = (SERVICE, "MainPID");
+        let call = self.connection.call_method(Some(NAME), &unit, Some(PROPERTIES), "Get", &asked);
+        let value: OwnedVariant = within(call).await.ok()?.body().deserialize().ok()?;
+        let process = u32::try_from(value).ok()?;
+        i32::try_from(process).ok().filter(|process| *process > 0)
     }
 
     /// Has it forget that a unit failed, and with that the unit, if it has no file.

@@ -21,6 +21,25 @@ pub struct VersionView {
     pub api: String,
 }
 
+/// That the service is alive, and what it waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct LivenessView {
+    /// The service's process.
+    pub pid: u32,
+    /// What Podman has not answered for the longest time; absent where there is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub podman: Option<UnansweredView>,
+}
+
+/// A request that Podman has not answered yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct UnansweredView {
+    /// What was asked for.
+    pub request: String,
+    /// For how long the answer has been overdue, in seconds.
+    pub seconds: u64,
+}
+
 /// How the service is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StatusView {

@@ -9,6 +9,7 @@ pub mod collect;
 pub mod create;
 pub mod delete;
 mod describe;
+pub mod detail;
 pub mod fork;
 mod hold;
 pub mod isolation;

@@ -11,6 +11,7 @@ mod objects;
 mod spec;
 mod streams;
 mod transport;
+mod unanswered;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub use streams::{
     LogOptions, LogStream, PullPolicy,
 };
 
+pub use unanswered::Unanswered;
+
 use crate::uds::UnixHttp;
 
 /// How long an idle connection is kept.
@@ -47,6 +50,7 @@ pub struct Podman {
     http: UnixHttp,
     /// Held while a volume is removed; see [`Podman::remove_volume`].
     volume_removal: Arc<Mutex<()>>,
+    unanswered: Unanswered,
 }
 
 /// Returns the units of systemd in which a container and its monitor run.
@@ -57,7 +61,17 @@ pub fn scopes(container: &str) -> [String; 2] {
 impl Podman {
     /// Returns the Podman behind a socket; nothing is sent yet.
     pub fn new(socket: PathBuf) -> Self {
-        Self { http: UnixHttp::new(socket, POOL_IDLE), volume_removal: Arc::default() }
+        Self {
+            http: UnixHttp::new(socket, POOL_IDLE),
+            volume_removal: Arc::default(),
+            unanswered: Unanswered::default(),
+        }
+    }
+
+    /// Enters its requests among those without an answer.
+    #[must_use]
+    pub fn entering(self, unanswered: Unanswered) -> Self {
+        Self { unanswered, ..self }
     }
 
     /// Returns the socket.

@@ -118,6 +118,10 @@ impl Call<'_> {
         let request = self.name();
         let path = full_path(&self.path);
         let body = self.body?;
+        // What ends when it ends is not waited for.
+        let lasting = self.timeout.map(|timeout| timeout.saturating_sub(ANSWER));
+        let _waiting =
+            lasting.map(|lasting| self.podman.unanswered.enter(request.clone(), lasting));
         let reply = self
             .podman
             .http

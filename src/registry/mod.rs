@@ -18,6 +18,16 @@ pub use error::RegistryError;
 use file::Store;
 use writer::Writer;
 
+/// Returns the document as it is in the file now, without a lock, and without making anything.
+///
+/// The file is only ever replaced as a whole, so what is read is one state of it.
+///
+/// # Errors
+/// When there is no file, or none that can be used.
+pub fn peek(path: PathBuf) -> Result<Arc<Document>, RegistryError> {
+    Store::new(path).load()
+}
+
 /// A handle on the registry; clones share one cache and one writer.
 #[derive(Clone, Debug)]
 pub struct Registry {

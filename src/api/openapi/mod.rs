@@ -20,7 +20,7 @@ use crate::model::{Event, ExecRequest, Problem};
             is over. Every error is an RFC 9457 problem document with a stable `code`.",
     ),
     paths(
-        system::version, system::status, system::metrics, system::openapi,
+        system::version, system::liveness, system::status, system::metrics, system::openapi,
         taskspaces::list, taskspaces::create, taskspaces::show, taskspaces::health,
         taskspaces::delete, taskspaces::fork, limits::resize, networks::show, networks::change, networks::replace, networks::blocked,
         ports::list, ports::publish, ports::close,

@@ -10,7 +10,7 @@ use crate::api::problem::PROBLEM_JSON;
 const PROBLEM: &str = "#/components/schemas/Problem";
 
 /// The path of the calls that need no engine, and so cannot fail for lack of one.
-const INDEPENDENT: [&str; 2] = ["/v1/version", "/v1/openapi.json"];
+const INDEPENDENT: [&str; 3] = ["/v1/version", "/v1/liveness", "/v1/openapi.json"];
 
 /// Adds the problems that follow from what an operation takes and does to those that its handler names,
 /// and gives all of them their media type (RFC 9457, section 3).

@@ -1,20 +1,30 @@
-//! Starts the service where nobody answers: through the user's systemd, or as a process of its own.
+//! `taskspace service`, and how the service is started where nobody listens: through the user's systemd, or
+//! as a process of its own.
+
+mod control;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::net::{UnixDatagram, UnixStream};
 use tokio::process::{Child, Command};
 
+pub use control::Service;
+
+use super::context::Context;
 use super::internal;
 use crate::config::Paths;
 use crate::host::files::{FileError, private_dir};
 use crate::host::systemd::UserManager;
 use crate::model::{Code, Problem};
+
+/// The unit that serves.
+const SERVICE_UNIT: &str = "taskspaced.service";
 
 /// The unit that listens.
 const SOCKET_UNIT: &str = "taskspaced.socket";
@@ -28,6 +38,9 @@ const UNIT_POLL: Duration = Duration::from_millis(5);
 /// How long the service may take to be ready. It takes up what a crash left only afterwards.
 const READY_TIMEOUT: Duration = Duration::from_secs(150);
 
+/// After how long a start that is not over is told.
+const SLOW_START: Duration = Duration::from_secs(3);
+
 /// A log that has grown longer is put aside when the service starts.
 const LOG_LIMIT: u64 = 4 << 20;
 
@@ -35,8 +48,8 @@ const LOG_LIMIT: u64 = 4 << 20;
 const LOG_LINES: usize = 15;
 
 /// Makes the service answer.
-pub(super) async fn start(paths: &Paths, allow_root: bool) -> Result<(), Problem> {
-    if by_systemd(paths).await { Ok(()) } else { by_ourselves(paths, allow_root).await }
+pub(super) async fn start(context: &Context) -> Result<(), Problem> {
+    if by_systemd(&context.paths).await { Ok(()) } else { by_ourselves(context).await }
 }
 
 /// Makes the directory of the socket, for nobody but the user.
@@ -98,15 +111,30 @@ async fn by_systemd(paths: &Paths) -> bool {
 }
 
 /// Starts the service as a process of its own, and waits until it says that it is ready.
-async fn by_ourselves(paths: &Paths, allow_root: bool) -> Result<(), Problem> {
+async fn by_ourselves(context: &Context) -> Result<(), Problem> {
+    let Context { paths, allow_root, output, .. } = context;
     make_socket_directory(paths)?;
     let directory = paths.socket.parent().unwrap_or(Path::new("/"));
     let ready = ReadySocket::bind(directory)
         .map_err(|error| internal("make a socket for the service's word", &error))?;
     let (log, offset) = open_log(&paths.service_log)?;
-    let child = spawn(&log, &ready.path, allow_root)
+    let child = spawn(&log, &ready.path, *allow_root)
         .map_err(|error| internal("start the service", &error))?;
-    wait(child, &ready, &paths.service_log, offset).await
+    let slow = match child.id() {
+        Some(pid) => format!(
+            "the service (process {pid}) is not ready yet; waiting for it. Its log is {}",
+            paths.service_log.display()
+        ),
+        None => "the service is not ready yet; waiting for it".to_owned(),
+    };
+    let mut started = pin!(wait(child, &ready, &paths.service_log, offset));
+    match tokio::time::timeout(SLOW_START, &mut started).await {
+        Ok(started) => started,
+        Err(_) => {
+            output.warn(&slow);
+            started.await
+        }
+    }
 }
 
 fn spawn(log: &File, ready: &Path, allow_root: bool) -> io::Result<Child> {
