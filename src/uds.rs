@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures_util::stream::{self, Stream};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::HOST;
+use hyper::header::{HOST, HeaderMap};
 use hyper::http::uri::{InvalidUri, PathAndQuery};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy::{self, Client};
@@ -42,6 +42,8 @@ pub struct UnixHttp {
 pub struct Reply {
     /// The status.
     pub status: StatusCode,
+    /// The head.
+    pub headers: HeaderMap,
     /// The whole body.
     pub body: Bytes,
 }
@@ -167,9 +169,9 @@ impl UnixHttp {
         let name = describe(&method, path_and_query);
         let exchange = async {
             let response = self.request(method, path_and_query, headers, body).await?;
-            let status = response.status();
-            let body = collect(response.into_body(), &name).await?;
-            Ok(Reply { status, body })
+            let (head, body) = response.into_parts();
+            let body = collect(body, &name).await?;
+            Ok(Reply { status: head.status, headers: head.headers, body })
         };
         match timeout {
             None => exchange.await,

@@ -42,6 +42,7 @@ mod retention;
 mod rooms;
 mod run_op;
 mod service;
+mod settings;
 mod snapshot;
 mod soak;
 mod ssh;

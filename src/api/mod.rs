@@ -34,7 +34,7 @@ mod taskspaces;
 
 pub use listen::{Claim, ListenError, Socket, claim, instance};
 pub use openapi::document;
-pub use serve::{Ended, ServeError, Service};
+pub use serve::{BROKEN_TIMEOUT, Ended, ServeError, Service};
 
 /// The API's version, the first part of every path.
 pub const VERSION: &str = "v1";

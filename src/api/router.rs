@@ -1,8 +1,8 @@
 //! The routes, and what holds for every one of them.
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{Method, StatusCode};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
@@ -19,6 +19,9 @@ use crate::model::{Code, Problem};
 /// The longest body of a request: a prompt of a few hundred pages.
 const BODY_LIMIT: usize = 1 << 20;
 
+/// The header in which an answer says what is wrong with the settings.
+pub(crate) const WARNING_HEADER: &str = "taskspace-warning";
+
 /// Makes the router.
 pub(crate) fn router(app: App) -> Router {
     Router::new()
@@ -26,6 +29,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/liveness", get(system::liveness))
         .route("/v1/status", get(system::status))
         .route("/metrics", get(system::metrics))
+        .route("/v1/settings/reload", post(system::reload))
         .route("/v1/openapi.json", get(system::openapi))
         .route("/v1/taskspaces", get(taskspaces::list).post(taskspaces::create))
         .route(
@@ -72,6 +76,7 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn_with_state(app.clone(), with_settings_of_now))
         .layer(middleware::from_fn(in_a_task_of_its_own))
         .with_state(app)
 }
@@ -85,6 +90,23 @@ async fn unknown_path(request: Request) -> Failure {
 async fn wrong_method(request: Request) -> Failure {
     let detail = format!("{:?} does not take {}", request.uri().path(), request.method());
     Failure::bad_request(detail).with_status(StatusCode::METHOD_NOT_ALLOWED)
+}
+
+/// Has the settings be what their files say before a call is answered; where these are wrong, the answer says
+/// so in a header.
+async fn with_settings_of_now(State(app): State<App>, request: Request, next: Next) -> Response {
+    let engine = app.engine().ok().filter(|_| request.uri().path() != "/v1/liveness");
+    let Some(engine) = engine else { return next.run(request).await };
+    engine.follow_settings().await;
+    let mut response = next.run(request).await;
+    if let Some(problem) = engine.settings_problem() {
+        // Only visible ASCII stands in a header.
+        let text: String = problem.detail.escape_default().collect();
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            response.headers_mut().insert(WARNING_HEADER, value);
+        }
+    }
+    response
 }
 
 /// Runs the handler in a task of its own, for two reasons: a panic is answered instead of cutting

@@ -1,6 +1,7 @@
 //! Serves until it is told to stop, or has had nothing to do for a while.
 
-use std::io;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,13 +14,14 @@ use super::door::Door;
 use super::listen::Socket;
 use super::notify::Notifier;
 use super::router::router;
+use crate::config::settings::Fingerprint;
 use crate::engine::{Active, Engine};
 use crate::model::Problem;
 
 /// How long a service that cannot work tells its clients so: short, because the user mends the cause
 /// and tries again, and long enough that systemd does not count it as flapping. However many clients
 /// come: one that asks again and again is to learn that the cause is mended.
-const BROKEN_TIMEOUT: Duration = Duration::from_secs(5);
+pub const BROKEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// When to try again to give up a socket that a client was just coming in by.
 const TRY_AGAIN: Duration = Duration::from_millis(20);
@@ -40,8 +42,11 @@ pub struct Service {
     pub socket: Socket,
     /// With what; a service without an engine answers with the reason.
     pub engine: Result<Engine, Problem>,
-    /// After how long with nothing to do it ends.
-    pub idle_timeout: Duration,
+    /// For how long it tells its clients so, if it cannot work.
+    pub told_for: Duration,
+    /// The directories of settings, when the service turned out not to be able to work with them: it ends as soon
+    /// as their files are others, so that the next instance takes these.
+    pub broken_by: Option<Vec<PathBuf>>,
 }
 
 /// Why serving ended.
@@ -86,6 +91,7 @@ impl Service {
             Door::open(self.socket, clients.clone(), unheard.clone(), retirements, closed.clone())
                 .map_err(failed("watch the socket"))?;
         let mut terminate = signal(SignalKind::terminate()).map_err(failed("watch for SIGTERM"))?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(failed("watch for SIGHUP"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed("watch for SIGINT"))?;
 
         let engine = self.engine.as_ref().ok().cloned();
@@ -98,14 +104,32 @@ impl Service {
 
         let over = async {
             match &engine {
-                Some(engine) => idle(engine, &clients, self.idle_timeout, &retire).await,
-                None => broken(self.idle_timeout.min(BROKEN_TIMEOUT), &retire).await,
+                Some(engine) => idle(engine, &clients, &retire).await,
+                None => {
+                    tokio::select! {
+                        () = tokio::time::sleep(self.told_for) => {}
+                        () = mended(self.broken_by.as_deref()) => {}
+                    }
+                    broken(&retire).await;
+                }
+            }
+        };
+        let hung_up = async {
+            // The terminal that a person started it in is gone; without one, it is what daemons are told to
+            // read their settings by.
+            while hangup.recv().await.is_some() && !io::stdin().is_terminal() {
+                if let Some(engine) = &engine
+                    && let Err(problem) = engine.reload_settings().await
+                {
+                    tracing::warn!("{problem}");
+                }
             }
         };
         let ended = tokio::select! {
             () = over => Ended::Idle,
             _ = terminate.recv() => Ended::Stopped,
             _ = interrupt.recv() => Ended::Stopped,
+            () = hung_up => Ended::Stopped,
             never = notifier.keep_telling(engine.as_ref(), &clients) => match never {},
         };
         notifier.stopping();
@@ -142,12 +166,7 @@ impl Service {
 }
 
 /// Returns once there has been nothing to do for `idle_timeout` and the socket is given up.
-async fn idle(
-    engine: &Engine,
-    clients: &Clients,
-    idle_timeout: Duration,
-    retire: &mpsc::Sender<oneshot::Sender<bool>>,
-) {
+async fn idle(engine: &Engine, clients: &Clients, retire: &mpsc::Sender<oneshot::Sender<bool>>) {
     let mut change = Change::of(Some(engine), clients);
     loop {
         let idle = clients.count() == 0 && engine.is_idle();
@@ -155,7 +174,7 @@ async fn idle(
             change.wait().await;
             continue;
         }
-        if timeout(idle_timeout, change.wait()).await.is_ok() {
+        if timeout(engine.idle_timeout(), change.wait()).await.is_ok() {
             continue;
         }
         if give_up_socket(retire).await {
@@ -164,10 +183,17 @@ async fn idle(
     }
 }
 
-/// Returns once clients were told for long enough that the service cannot work; between two of them,
-/// if there is such a moment soon.
-async fn broken(told_for: Duration, retire: &mpsc::Sender<oneshot::Sender<bool>>) {
-    tokio::time::sleep(told_for).await;
+/// Returns once the files of settings are others.
+async fn mended(config_dirs: Option<&[PathBuf]>) {
+    let Some(config_dirs) = config_dirs else { return std::future::pending().await };
+    let before = Fingerprint::of(config_dirs);
+    while Fingerprint::of(config_dirs) == before {
+        tokio::time::sleep(TRY_AGAIN).await;
+    }
+}
+
+/// Gives up the socket of a service that cannot work: between two clients, if there is such a moment soon.
+async fn broken(retire: &mpsc::Sender<oneshot::Sender<bool>>) {
     let given_up = async {
         while !give_up_socket(retire).await {
             tokio::time::sleep(TRY_AGAIN).await;
@@ -228,12 +254,12 @@ mod tests {
     use crate::uds::{Reply, UdsError, UnixHttp};
 
     /// Starts a service that has no engine: what does not need one works, the rest says why not.
-    async fn start(socket: &Path, idle_timeout: Duration) -> JoinHandle<Ended> {
+    async fn start(socket: &Path, told_for: Duration) -> JoinHandle<Ended> {
         let Claim::Ours(socket) = claim(None, socket).await.unwrap() else {
             panic!("the socket is taken");
         };
         let engine = Err(Problem::new(Code::RegistryUnusable, "not JSON").hint("mend it"));
-        let service = Service { socket, engine, idle_timeout };
+        let service = Service { socket, engine, told_for, broken_by: None };
         tokio::spawn(async { service.run().await.unwrap() })
     }
 

@@ -9,7 +9,7 @@ use utoipa::openapi::OpenApi;
 use super::app::App;
 use super::problem::Answer;
 use crate::engine::Engine;
-use crate::model::{LivenessView, StatusView, VersionView};
+use crate::model::{LivenessView, SettingsView, StatusView, VersionView};
 
 /// The media type of what Prometheus reads.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -44,6 +44,17 @@ pub(crate) async fn liveness(State(app): State<App>) -> Json<LivenessView> {
 pub(crate) async fn status(State(app): State<App>) -> Answer<Json<StatusView>> {
     let clients = app.clients.count();
     Ok(Json(app.engine()?.status(clients).await))
+}
+
+/// Take in the files of settings
+///
+/// The service does so by itself when they have changed. Where they are wrong, those of before stay in
+/// force.
+#[utoipa::path(post, path = "/v1/settings/reload", tag = "system",
+    operation_id = "reload_settings",
+    responses((status = 200, description = "They are in force", body = SettingsView)))]
+pub(crate) async fn reload(State(app): State<App>) -> Answer<Json<SettingsView>> {
+    Ok(Json(app.engine()?.reload_settings().await?))
 }
 
 /// Tell how the service does, in numbers for Prometheus

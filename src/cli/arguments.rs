@@ -8,8 +8,8 @@ use super::asking::Asking;
 use super::{
     cache, completions, containers, create, delete, diff, events, exec, exit, fetch, fork, gc,
     images, lifecycle, list, locks, logs, network, operations, patch, policy, port, projects,
-    quota, resize, restore, run_op, serve, service, show, snapshot, snapshots, ssh, ssh_config,
-    states, status,
+    quota, reload, resize, restore, run_op, serve, service, show, snapshot, snapshots, ssh,
+    ssh_config, states, status,
 };
 
 /// Make, use and remove taskspaces
@@ -147,6 +147,8 @@ pub enum Verb {
     Images(images::Images),
     /// Show how the service is
     Status(status::Status),
+    /// Have the service take in the files of settings; it does so by itself when they have changed
+    Reload(reload::Reload),
     /// Show, stop or restart the service, or read its log; it need not answer for that
     Service(service::Service),
     /// Run the service in the foreground
@@ -189,7 +191,7 @@ mod tests {
 
     #[test]
     fn what_is_understood() {
-        let good: [&[&str]; 91] = [
+        let good: [&[&str]; 92] = [
             &["create"],
             &["create", "fix-1", "--project", "https://host/x.git", "--ref", "main"],
             &["create", "--type", "auto", "--agent", "my-agent --fast", "--no-wait", "--json"],
@@ -298,6 +300,7 @@ mod tests {
             &["port", "a", "--json"],
             &["port", "a", "3000", "--to", "8080"],
             &["port", "a", "3000", "--close", "--json"],
+            &["reload", "--json"],
             &["service", "status", "--json"],
             &["service", "stop"],
             &["service", "restart"],

@@ -2,6 +2,8 @@
 
 use std::fs::Metadata;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::unistd::geteuid;
@@ -33,13 +35,15 @@ pub(super) struct Context {
     pub(super) output: Output,
     client: Client,
     pub(super) allow_root: bool,
+    /// Something that answers warned of was told.
+    has_warned: Arc<AtomicBool>,
 }
 
 impl Context {
     pub(super) fn new(paths: Paths, output: Output, allow_root: bool) -> Result<Self, Problem> {
         check_owner(&paths)?;
         let client = Client::new(paths.socket.clone());
-        Ok(Self { paths, output, client, allow_root })
+        Ok(Self { paths, output, client, allow_root, has_warned: Arc::default() })
     }
 
     /// Returns the same for calls by somebody.
@@ -61,7 +65,18 @@ impl Context {
         &self,
         call: impl AsyncFn(&Client) -> client::Result<T>,
     ) -> Result<T, Stop> {
-        self.attend(self.answer(call)).await
+        let answer = self.attend(self.answer(call)).await;
+        self.tell_warning();
+        answer
+    }
+
+    /// Passes on what an answer warned of; once for a command, however many calls it makes.
+    fn tell_warning(&self) {
+        if let Some(warning) = self.client.take_warning()
+            && !self.has_warned.swap(true, Ordering::Relaxed)
+        {
+            self.output.warn(&warning);
+        }
     }
 
     /// Calls the service for something that the registry tells as well, and asks the registry where the
@@ -75,6 +90,7 @@ impl Context {
         recorded: impl FnOnce(&Document) -> Result<T, Problem>,
     ) -> Result<Reading<T>, Stop> {
         if let Some(answer) = self.unless_silent(self.answer(call)).await {
+            self.tell_warning();
             return Ok(Reading { answer: answer?, is_stale: false });
         }
         let silent = self.silent_service();

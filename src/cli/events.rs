@@ -147,6 +147,14 @@ pub(super) fn what(body: &EventBody, operation: u64) -> String {
         EventBody::NetworkEnforced { policy } => {
             format!("the time to observe is over: the network policy '{policy}' is enforced again")
         }
+        EventBody::SettingsReloaded { files, notes } => {
+            let notes: String = notes.iter().map(|note| format!("; {note}")).collect();
+            match files.as_slice() {
+                [] => format!("the settings are as they were read{notes}"),
+                files => format!("other settings are in force: {}{notes}", files.join(", ")),
+            }
+        }
+        EventBody::SettingsRefused { reason } => reason.clone(),
         EventBody::Missed => {
             "some events are no longer known; `taskspace list` tells how everything is".to_owned()
         }

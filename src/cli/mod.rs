@@ -42,6 +42,7 @@ mod progress;
 mod projects;
 mod quota;
 mod refresh;
+mod reload;
 mod resize;
 mod restore;
 mod run_op;
@@ -139,6 +140,7 @@ async fn dispatch(arguments: Arguments, output: Output) -> Outcome {
         Verb::Quota(quota) => quota.run(&context).await,
         Verb::Images(images) => images.run(&context).await,
         Verb::Status(status) => status.run(&context).await,
+        Verb::Reload(reload) => reload.run(&context).await,
         Verb::Service(service) => service.run(&context).await,
         Verb::Serve(_) | Verb::Completions(_) | Verb::Openapi | Verb::Policy(_) => Ok(Exit::Done),
     }

@@ -228,6 +228,8 @@ impl Steps {
             | EventBody::NetworkRefused { .. }
             | EventBody::NetworkEnforced { .. }
             | EventBody::HealthChanged { .. }
+            | EventBody::SettingsReloaded { .. }
+            | EventBody::SettingsRefused { .. }
             | EventBody::Missed
             | EventBody::OperationFinished { .. } => None,
         }

@@ -1,14 +1,12 @@
 //! `taskspace serve`
 
-use std::time::Duration;
-
 use clap::Args;
 use nix::unistd::setsid;
 
 use super::output::Output;
 use super::service::make_socket_directory;
 use super::{Exit, Outcome, internal};
-use crate::api::{self, Claim, Ended, Service};
+use crate::api::{self, BROKEN_TIMEOUT, Claim, Ended, Service};
 use crate::config::{Paths, Settings};
 use crate::engine::Engine;
 use crate::host::{activation, open_files};
@@ -48,12 +46,16 @@ impl Serve {
             }
         };
         tracing::info!("listening on {}", paths.socket.display());
-        let (engine, idle_timeout) = open(paths).await;
+        let config_dirs = paths.config_dirs.clone();
+        let engine = open(paths).await;
         if let Err(problem) = &engine {
             // It goes on, so that every client is told.
             output.report(problem);
         }
-        let ended = Service { socket, engine, idle_timeout }.run().await;
+        let ended =
+            Service { socket, engine, told_for: BROKEN_TIMEOUT, broken_by: Some(config_dirs) }
+                .run()
+                .await;
         match ended.map_err(|error| internal("serve", &error))? {
             Ended::Idle => tracing::info!("nothing to do: ending until the next call"),
             Ended::Stopped => tracing::info!("told to end"),
@@ -62,17 +64,11 @@ impl Serve {
     }
 }
 
-async fn open(paths: Paths) -> (Result<Engine, Problem>, Duration) {
-    match Settings::load(&paths.config_dirs) {
-        Ok(settings) => {
-            let idle_timeout = settings.service.idle_timeout;
-            (Engine::open(paths, settings).await, idle_timeout)
-        }
-        Err(error) => {
-            let problem = Problem::new(Code::SettingsInvalid, error.to_string());
-            (Err(problem.hint(error.hint())), Duration::MAX)
-        }
-    }
+async fn open(paths: Paths) -> Result<Engine, Problem> {
+    let settings = Settings::load(&paths.config_dirs).map_err(|error| {
+        Problem::new(Code::SettingsInvalid, error.to_string()).hint(error.hint())
+    })?;
+    Engine::open(paths, settings).await
 }
 
 /// Leaves the caller's session and directory: neither its terminal's end nor its file system is

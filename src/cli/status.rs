@@ -5,10 +5,10 @@ use jiff::Timestamp;
 
 use super::arguments::Json;
 use super::context::Context;
-use super::output::span;
+use super::output::{plain, span};
 use super::show::Page;
 use super::{Exit, Outcome};
-use crate::model::{CoordinationView, LockView, PodmanView, StatusView, Totals};
+use crate::model::{CoordinationView, LockView, PodmanView, SettingsView, StatusView, Totals};
 
 /// `taskspace status`
 #[derive(Debug, Args)]
@@ -39,6 +39,7 @@ fn text(status: &StatusView, now: Timestamp) -> String {
     page.line("Ends after", format!("{}s without anything to do", status.idle_timeout_seconds));
     page.line("Registry", &status.registry);
     page.line("SSH config", &status.ssh_config);
+    settings(&mut page, &status.settings, now);
     page.lines("Strays", &status.strays);
     match &status.podman {
         PodmanView::Available { socket, version, warnings } => {
@@ -51,6 +52,16 @@ fn text(status: &StatusView, now: Timestamp) -> String {
     }
     coordination(&mut page, &status.coordination, now);
     page.0
+}
+
+/// Adds which settings are in force.
+fn settings(page: &mut Page, settings: &SettingsView, now: Timestamp) {
+    let read = span(now.as_second() - settings.read.as_second());
+    page.line("Settings", format!("{}, read {read} ago", settings.directories.join(", ")));
+    if let Some(problem) = &settings.problem {
+        page.line("", format!("not those of the files now: {}", plain(&problem.detail)));
+    }
+    page.lines("", &settings.pending);
 }
 
 /// Adds who acts on what.

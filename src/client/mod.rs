@@ -11,11 +11,13 @@ mod sse;
 mod work;
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
+use hyper::header::HeaderMap;
 use hyper::{Method, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -24,9 +26,8 @@ use crate::frames::PROTOCOL;
 use crate::model::{
     Asker, Blocked, BuildRequest, ContainerName, CreateRequest, DeleteOptions, DetailView, Event,
     EventQuery, ExecRequest, ForkRequest, HealthView, ImageView, LivenessView, NetworkChange,
-    NetworkView,
-    Operation, PlanView, ProjectView, Recorded, RegisterRequest, RegisteredContainer,
-    ResizeRequest, Role, StatusView, TaskspaceId, VersionView,
+    NetworkView, Operation, PlanView, ProjectView, Recorded, RegisterRequest, RegisteredContainer,
+    ResizeRequest, Role, SettingsView, StatusView, TaskspaceId, VersionView,
 };
 use crate::uds::{self, Reply, UdsError, UnixHttp};
 
@@ -47,18 +48,36 @@ pub type Result<T> = std::result::Result<T, ClientError>;
 pub struct Client {
     http: UnixHttp,
     asker: Asker,
+    /// What an answer warned of; clones share it.
+    warning: Arc<Mutex<Option<String>>>,
 }
 
 impl Client {
     /// Returns a client of the service behind `socket`; nothing is sent yet.
     pub fn new(socket: PathBuf) -> Self {
-        Self { http: UnixHttp::new(socket, POOL_IDLE), asker: Asker::default() }
+        Self {
+            http: UnixHttp::new(socket, POOL_IDLE),
+            asker: Asker::default(),
+            warning: Arc::default(),
+        }
     }
 
     /// Says with every call that changes something who it is that calls.
     #[must_use]
     pub fn asking(self, asker: Asker) -> Self {
         Self { asker, ..self }
+    }
+
+    /// Returns what answers have warned of since it was asked for last.
+    pub fn take_warning(&self) -> Option<String> {
+        self.warning.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn note_warning(&self, headers: &HeaderMap) {
+        if let Some(text) = headers.get("taskspace-warning").and_then(|value| value.to_str().ok()) {
+            let mut warning = self.warning.lock().unwrap_or_else(PoisonError::into_inner);
+            *warning = Some(text.to_owned());
+        }
     }
 
     /// Asks for the service's version.
@@ -75,6 +94,11 @@ impl Client {
         let http = UnixHttp::new(self.http.socket().to_owned(), POOL_IDLE);
         let reply = http.fetch(Method::GET, path, &[], Bytes::new(), Some(patience)).await?;
         understand(path, &reply)
+    }
+
+    /// Has the service take in the files of settings.
+    pub async fn reload_settings(&self) -> Result<SettingsView> {
+        self.call(Method::POST, "/v1/settings/reload", NOTHING).await
     }
 
     /// Asks how the service is.
@@ -288,6 +312,7 @@ impl Client {
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         let reply =
             self.http.fetch(Method::GET, path, &[], Bytes::new(), Some(READ_TIMEOUT)).await?;
+        self.note_warning(&reply.headers);
         understand(path, &reply)
     }
 
@@ -308,6 +333,7 @@ impl Client {
             None => Bytes::new(),
         };
         let reply = self.http.fetch(method, path, &headers, body, None).await?;
+        self.note_warning(&reply.headers);
         understand(path, &reply)
     }
 
@@ -318,6 +344,7 @@ impl Client {
         response: Response<Incoming>,
     ) -> Result<Response<Incoming>> {
         let status = response.status();
+        self.note_warning(response.headers());
         if status.is_success() {
             return Ok(response);
         }
@@ -371,7 +398,11 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_none_is_told_with_its_call() {
-        let reply = Reply { status: StatusCode::OK, body: Bytes::from_static(b"<html>") };
+        let reply = Reply {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            body: Bytes::from_static(b"<html>"),
+        };
         let error = understand::<VersionView>("/v1/version", &reply).unwrap_err();
         assert!(error.to_string().contains("/v1/version"), "{error}");
         let error = refused("/v1/status", StatusCode::BAD_GATEWAY, b"<html>");

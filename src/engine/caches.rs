@@ -81,7 +81,7 @@ pub(super) async fn promote(context: &Context) -> Result<(), Problem> {
         id: &context.id,
         record: &record,
         capabilities: &capabilities,
-        directories: &engine.settings.cache.directories,
+        directories: &engine.settings().cache.directories,
         unique: Uuid::new_v4(),
     });
     lifecycle::run(context, &plan).await
@@ -92,7 +92,7 @@ pub(super) async fn promote(context: &Context) -> Result<(), Problem> {
 pub(super) async fn promote_before_removal(context: &Context, record: &Record) {
     let engine = &context.engine;
     let is_whole = matches!(record.status, Status::Running | Status::Stopped);
-    if engine.settings.cache.promote == Promote::Delete
+    if engine.settings().cache.promote == Promote::Delete
         && is_whole
         && let Err(problem) = promote(context).await
     {
@@ -172,7 +172,7 @@ impl Inner {
         project: &str,
         volume: &str,
     ) -> Result<bool, Problem> {
-        let (of, retention) = (volume.to_owned(), self.settings.retention.clone());
+        let (of, retention) = (volume.to_owned(), self.settings().retention.clone());
         self.drop_cache(project, volume, move |document| {
             collect::cache_is_due(document, &retention, Timestamp::now(), &of)
         })

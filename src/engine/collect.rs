@@ -66,8 +66,8 @@ impl Engine {
 impl Inner {
     /// Collects what comes due, until the service ends.
     pub(super) async fn watch_retention(self: Arc<Self>) {
-        let interval = self.settings.retention.interval;
         loop {
+            let interval = self.settings().retention.interval;
             let mut begun = Timestamp::now();
             let pause = match self.collect_by_itself().await {
                 Ok(()) => interval,
@@ -94,7 +94,8 @@ impl Inner {
     /// Returns how long it is until something comes due whose time is over later than `after`.
     async fn next_due(&self, after: Timestamp) -> Option<Duration> {
         let document = self.document().await.ok()?;
-        let retention = &self.settings.retention;
+        let settings = self.settings();
+        let retention = &settings.retention;
         let unused = self.unused_of(&document);
         let astray = document
             .astray
@@ -174,7 +175,8 @@ impl Inner {
 
     /// Returns what the registry has and nobody uses.
     fn unused_of(&self, document: &Document) -> Vec<Collectable> {
-        let (retention, now) = (&self.settings.retention, Timestamp::now());
+        let settings = self.settings();
+        let (retention, now) = (&settings.retention, Timestamp::now());
         collect::of_document(document, retention, now, &Busy::default())
     }
 
@@ -233,7 +235,7 @@ impl Inner {
         let projects = self.mirrors_of_projects(&document);
         let items = collect::plan(&Inputs {
             document: &document,
-            retention: &self.settings.retention,
+            retention: &self.settings().retention,
             now: Timestamp::now(),
             objects: &objects,
             mirrors: &mirrors,
@@ -301,7 +303,7 @@ impl Inner {
         document: &Document,
         item: &Collectable,
     ) -> Result<bool, Problem> {
-        let retention = self.settings.retention.clone();
+        let retention = self.settings().retention.clone();
         let project = item.project.as_deref().unwrap_or_default();
         match item.kind {
             CollectableKind::Base => {

@@ -26,7 +26,7 @@ impl Engine {
             id: id.clone(),
             wanted: make::Wanted { request, resolved, origin: None, limits },
             warnings: capabilities.warnings.clone(),
-            settings: inner.settings.clone(),
+            settings: inner.settings(),
             quotas: inner.prepared_quotas(&capabilities).await?,
             operation: 0,
         };

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::stream::{self, StreamExt};
 use jiff::Timestamp;
-use tokio::time::MissedTickBehavior;
+use tokio::time::Instant;
 
 use super::Inner;
 use crate::config::settings::HealthSettings;
@@ -16,17 +16,12 @@ use crate::model::{EventBody, Ports, Role, SshHealth, Status, TaskspaceId};
 const AT_A_TIME: usize = 16;
 
 /// What is known of the sshds.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Health {
-    settings: HealthSettings,
     known: Mutex<HashMap<TaskspaceId, BTreeMap<Role, SshHealth>>>,
 }
 
 impl Health {
-    pub(super) fn new(settings: HealthSettings) -> Self {
-        Self { settings, known: Mutex::default() }
-    }
-
     fn lock(&self) -> MutexGuard<'_, HashMap<TaskspaceId, BTreeMap<Role, SshHealth>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -48,12 +43,14 @@ impl Health {
         self.lock().remove(id);
     }
 
-    /// Takes in what one sshd said; returns the news, if it changes how the sshd is seen.
+    /// Takes in what one sshd said, which may be silent `retries` times; returns the news, if it changes how
+    /// the sshd is seen.
     fn take(
         &self,
         id: &TaskspaceId,
         role: Role,
         answer: Result<(), String>,
+        retries: u32,
         now: Timestamp,
     ) -> Option<EventBody> {
         let mut known = self.lock();
@@ -74,7 +71,7 @@ impl Health {
             Err(reason) => {
                 health.failures += 1;
                 health.reason = Some(reason);
-                health.healthy = health.failures < self.settings.retries;
+                health.healthy = health.failures < retries;
             }
         }
         let (healthy, reason) = (health.healthy, health.reason.clone());
@@ -85,19 +82,17 @@ impl Health {
 impl Inner {
     /// Asks the sshds until the service ends.
     pub(super) async fn watch_health(self: Arc<Self>) {
-        let mut ticks = tokio::time::interval(self.settings.health.interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let next = Instant::now() + self.settings().health.interval;
+            self.ask_all().await;
+            self.measure_all().await;
+            self.confirm_quotas().await;
+            self.follow_addresses().await;
+            self.hold_used_addresses().await;
+            self.tell_refusals().await;
             tokio::select! {
                 () = self.closing.cancelled() => return,
-                _ = ticks.tick() => {
-                    self.ask_all().await;
-                    self.measure_all().await;
-                    self.confirm_quotas().await;
-                    self.follow_addresses().await;
-                    self.hold_used_addresses().await;
-                    self.tell_refusals().await;
-                }
+                () = tokio::time::sleep_until(next) => {}
             }
         }
     }
@@ -114,8 +109,9 @@ impl Inner {
             .filter(|(id, record)| up(record.status) && !record.is_frozen() && !self.is_driven(id))
             .flat_map(|(id, record)| Role::ALL.map(|role| (id.clone(), role, record.ports())))
             .collect();
+        let HealthSettings { timeout, retries, .. } = self.settings().health;
         let ask = |(id, role, ports): (TaskspaceId, Role, Ports)| async move {
-            let answer = banner::probe(ports.of(role), self.settings.health.timeout).await;
+            let answer = banner::probe(ports.of(role), timeout).await;
             (id, role, answer.map(drop).map_err(|error| error.to_string()))
         };
         let mut answers = stream::iter(sshds).map(ask).buffer_unordered(AT_A_TIME);
@@ -124,7 +120,7 @@ impl Inner {
             if self.is_driven(&id) {
                 continue;
             }
-            if let Some(news) = self.health.take(&id, role, answer, Timestamp::now()) {
+            if let Some(news) = self.health.take(&id, role, answer, retries, Timestamp::now()) {
                 self.bus.publish(None, Some(id), news);
                 self.look.notify_one();
             }
@@ -134,18 +130,15 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
     fn an_sshd_is_deaf_after_so_many_failures_in_a_row() {
-        let second = Duration::from_secs(1);
-        let health = Health::new(HealthSettings { interval: second, timeout: second, retries: 3 });
+        let health = Health::default();
         let id: TaskspaceId = "a".parse().unwrap();
         let now = Timestamp::UNIX_EPOCH;
-        let fails = || health.take(&id, Role::Dev, Err("no".to_owned()), now);
-        let answers = || health.take(&id, Role::Dev, Ok(()), now);
+        let fails = || health.take(&id, Role::Dev, Err("no".to_owned()), 3, now);
+        let answers = || health.take(&id, Role::Dev, Ok(()), 3, now);
         assert_eq!((fails(), fails(), answers()), (None, None, None));
         assert_eq!((fails(), fails()), (None, None));
         assert!(health.deaf(&id).is_empty());

@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, OnceCell};
 use uuid::Uuid;
 
 use super::problems;
-use crate::config::Settings;
+use super::settings::LiveSettings;
 use crate::model::{Code, ImageRef, ImageState, ImageView, Problem};
 use crate::plan::capability::Capabilities;
 use crate::plan::names::{self, Labels};
@@ -38,7 +38,7 @@ const CA_BUNDLES: &[&str] = &[
 /// Builds images; one build of an image at a time.
 #[derive(Debug)]
 pub(crate) struct Images {
-    settings: Arc<Settings>,
+    settings: Arc<LiveSettings>,
     registry: Uuid,
     building: Mutex<HashMap<ImageRef, Arc<Mutex<()>>>>,
     /// Done once what an interrupted preparation left is removed.
@@ -54,7 +54,7 @@ struct Recipe {
 }
 
 impl Images {
-    pub(crate) fn new(settings: Arc<Settings>, registry: Uuid) -> Self {
+    pub(crate) fn new(settings: Arc<LiveSettings>, registry: Uuid) -> Self {
         let (building, swept) = (Mutex::default(), OnceCell::new());
         Self { settings, registry, building, swept, warming: std::sync::Mutex::default() }
     }
@@ -126,11 +126,12 @@ impl Images {
     }
 
     fn base_of(&self, image: ImageRef) -> String {
-        image.parent().map_or_else(|| self.settings.images.base.clone(), ImageRef::full_name)
+        image.parent().map_or_else(|| self.settings.get().images.base.clone(), ImageRef::full_name)
     }
 
     async fn recipe(&self, image: ImageRef, base: &str, base_id: &str) -> Result<Recipe, Problem> {
-        let images = &self.settings.images;
+        let settings = self.settings.get();
+        let images = &settings.images;
         let ca_bundle = match images.trust_host_ca {
             true => read_ca_bundle(images.ca_bundle.as_deref()).await?,
             false => None,

@@ -73,8 +73,8 @@ impl Inner {
         Ok(Limits { tier: Some(name.to_owned()), storage: Some(storage) })
     }
 
-    fn tier(&self, name: &str) -> Result<&Tier, Problem> {
-        self.settings.resources.tier(name).map_err(|error| no_tier(&error))
+    fn tier(&self, name: &str) -> Result<Tier, Problem> {
+        self.settings().resources.tier(name).cloned().map_err(|error| no_tier(&error))
     }
 }
 

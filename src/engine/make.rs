@@ -262,7 +262,7 @@ async fn enter(
         id: context.id.clone(),
         wanted: wanted.clone(),
         warnings: capabilities.warnings.clone(),
-        settings: context.engine.settings.clone(),
+        settings: context.engine.settings(),
         quotas: context.engine.prepared_quotas(capabilities).await?,
         operation: context.operation,
     };

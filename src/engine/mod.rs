@@ -39,6 +39,7 @@ mod refresh;
 mod request;
 mod restore;
 mod seed;
+mod settings;
 mod settle;
 mod snapshots;
 mod ssh;
@@ -79,7 +80,7 @@ pub struct Engine {
 
 struct Inner {
     paths: Arc<Paths>,
-    settings: Arc<Settings>,
+    settings: Arc<settings::LiveSettings>,
     registry: Registry,
     bus: Arc<events::EventBus>,
     operations: operations::Operations,
@@ -130,7 +131,9 @@ impl Engine {
     /// # Errors
     /// When the registry cannot be used.
     pub async fn open(paths: Paths, settings: Settings) -> Result<Self, Problem> {
-        let (paths, settings) = (Arc::new(paths), Arc::new(settings));
+        let paths = Arc::new(paths);
+        let live = Arc::new(settings::LiveSettings::new(paths.config_dirs.clone(), settings));
+        let settings = live.get();
         let file = paths.registry.clone();
         let registry =
             ssh::blocking(move || Registry::open(file).map_err(problems::registry)).await?;
@@ -144,7 +147,7 @@ impl Engine {
             operations: operations::Operations::new(bus.clone(), registry.clone())
                 .await
                 .map_err(problems::registry)?,
-            health: health::Health::new(settings.health),
+            health: health::Health::default(),
             turns: headroom::Turns::default(),
             usage: usage::Meter::default(),
             written: storage::Written::default(),
@@ -169,7 +172,7 @@ impl Engine {
             link: link::Link::new(paths.clone()),
             networks: network::Networks::new(&settings.nameservers)?,
             publishing: tokio::sync::Mutex::default(),
-            images: images::Images::new(settings.clone(), document.registry),
+            images: images::Images::new(live.clone(), document.registry),
             projects: projects::Projects::new(paths.mirrors.clone(), registry.clone()),
             ssh: ssh::Ssh::new(paths.clone(), registry.clone()),
             drivers: Mutex::default(),
@@ -179,7 +182,7 @@ impl Engine {
             up: watch::Sender::new(0),
             started: Timestamp::now(),
             paths,
-            settings,
+            settings: live,
             registry,
             bus,
         });
@@ -208,6 +211,7 @@ impl Engine {
         tokio::spawn(inner.clone().watch_storage());
         tokio::spawn(inner.clone().watch_containers());
         tokio::spawn(inner.clone().watch_ports());
+        tokio::spawn(inner.clone().watch_settings());
         Ok(Self { inner })
     }
 

@@ -40,7 +40,7 @@ impl Inner {
             if let Err(problem) = self.end_left_monitors(&mut suspects).await {
                 tracing::debug!("cannot look for monitors: {problem}");
             }
-            let interval = self.settings.reconcile_interval;
+            let interval = self.settings().reconcile_interval;
             let pause = if suspects.is_empty() { interval } else { interval.min(SOON) };
             tokio::select! {
                 () = self.closing.cancelled() => return,

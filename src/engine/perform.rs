@@ -195,7 +195,7 @@ impl Acting {
 
     async fn await_ssh(&self, role: Role) -> Result<(), Problem> {
         let port = self.record.ports().of(role);
-        let patience: Duration = self.engine.settings.ready_timeout;
+        let patience: Duration = self.engine.settings().ready_timeout;
         let name = names::container(&self.id, role);
         let answered = banner::await_banner(port, Instant::now() + patience);
         let result = tokio::select! {
@@ -285,7 +285,7 @@ impl Inner {
         id: &TaskspaceId,
         keep_state_as: Option<TaskspaceId>,
     ) -> Result<(), Problem> {
-        let (gone, settings) = (id.clone(), self.settings.clone());
+        let (gone, settings) = (id.clone(), self.settings());
         let updated = self.registry.update(move |document| {
             let Some(record) = document.taskspaces.get(&gone).cloned() else { return Ok(None) };
             let (now, project) = (Timestamp::now(), &record.spec.project.name);

@@ -65,10 +65,10 @@ impl Inner {
 
     /// Watches over the taskspaces until the service ends.
     pub(super) async fn watch_over(self: Arc<Self>) {
-        let interval = self.settings.reconcile_interval;
         let mut pause = FIRST_PAUSE;
         let mut found = Found::default();
         loop {
+            let interval = self.settings().reconcile_interval;
             let next = match self.compare(&mut found).await {
                 Ok(due) => {
                     pause = FIRST_PAUSE;
@@ -111,7 +111,7 @@ impl Inner {
                     Ok(()) => pause = FIRST_PAUSE,
                     Err(problem) => {
                         tracing::debug!("no events: {problem}");
-                        pause = (pause * 2).min(self.settings.reconcile_interval);
+                        pause = (pause * 2).min(self.settings().reconcile_interval);
                     }
                 }
             }
@@ -205,7 +205,7 @@ impl Inner {
                 }
                 Verdict::Unsettled => {
                     let since = found.since(id, verdict);
-                    let stuck = since + self.settings.stop_timeout * STUCK;
+                    let stuck = since + self.settings().stop_timeout * STUCK;
                     is_stuck = stuck <= Instant::now();
                     let next = if since.elapsed() < LONG { SOON } else { LATER };
                     Some((Instant::now() + next).min(stuck)).filter(|_| !is_stuck)
@@ -239,7 +239,7 @@ impl Inner {
     /// Returns when a recovery is tried next, unless that is now or never.
     fn next_attempt(&self, record: &Record) -> Option<Instant> {
         let now = Timestamp::now();
-        match self.settings.restart.next(&record.attempts, now) {
+        match self.settings().restart.next(&record.attempts, now) {
             Next::At(due) => Some(Instant::now() + due.duration_since(now).unsigned_abs()),
             Next::Now | Next::Never => None,
         }

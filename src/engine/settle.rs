@@ -225,7 +225,7 @@ async fn recover(
             Ok(())
         })
         .await?;
-    match engine.settings.restart.next(&record.attempts, Timestamp::now()) {
+    match engine.settings().restart.next(&record.attempts, Timestamp::now()) {
         Next::At(_) => {
             // What is recorded now waits for its time.
             engine.look.notify_one();
@@ -246,7 +246,7 @@ async fn recover(
 /// Tries once to recover a taskspace.
 async fn attempt(context: &Context, cure: Cure) -> Result<(), Problem> {
     let engine = &context.engine;
-    let policy = engine.settings.restart;
+    let policy = engine.settings().restart;
     let from_the_network_up = matches!(cure, Cure::Revive { .. });
     let begun = engine
         .enter_state(context, OperationKind::Recover, move |record| {
@@ -334,7 +334,7 @@ async fn probe_both(
     engine: &Inner,
     ports: Ports,
 ) -> (Result<String, BannerError>, Result<String, BannerError>) {
-    let patience = engine.settings.health.timeout;
+    let patience = engine.settings().health.timeout;
     tokio::join!(banner::probe(ports.dev, patience), banner::probe(ports.agent, patience))
 }
 
@@ -353,7 +353,7 @@ async fn give_up(
     record: &Record,
 ) -> Result<(), Problem> {
     let reason = record.failure.as_ref().map_or("", |failure| failure.detail.as_str());
-    let policy = engine.settings.restart;
+    let policy = engine.settings().restart;
     let minutes = policy.window.as_secs().div_ceil(60);
     let detail = match policy.limit {
         0 => format!("{reason}, and nothing is to be recovered by itself"),

@@ -27,7 +27,7 @@ impl Inner {
 
     /// Returns how long a container may take to stop, in seconds.
     pub(super) fn stop_seconds(&self) -> u32 {
-        self.settings.stop_timeout.as_secs().try_into().unwrap_or(u32::MAX)
+        self.settings().stop_timeout.as_secs().try_into().unwrap_or(u32::MAX)
     }
 
     /// Returns what is the same in all containers that are made now.

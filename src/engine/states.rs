@@ -48,7 +48,8 @@ impl Inner {
         states: &[(&TaskspaceId, &AgentStateRecord)],
     ) -> Vec<AgentStateView> {
         let sizes = self.sizes_of_states(states).await;
-        let (retention, now) = (&self.settings.retention, Timestamp::now());
+        let settings = self.settings();
+        let (retention, now) = (&settings.retention, Timestamp::now());
         let sizes = sizes.into_iter().map(Some).chain(std::iter::repeat(None));
         let view = |((id, state), bytes): (&(&TaskspaceId, &AgentStateRecord), Option<u64>)| {
             let AgentStateRecord { volume, since, project, agent, going } = (*state).clone();

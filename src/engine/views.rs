@@ -42,7 +42,8 @@ impl Engine {
             tracing::debug!(%id, "cannot look at its project quota: {problem}");
         }
         let record = self.inner.record(id).await?;
-        let (network_state, written) = (self.inner.network_state(&record).1, self.inner.written.of(id));
+        let (network_state, written) =
+            (self.inner.network_state(&record).1, self.inner.written.of(id));
         let record = self.inner.shown(record);
         Ok(DetailView {
             health: self.inner.health.of(id),
@@ -101,10 +102,11 @@ impl Engine {
             running: count(|record| record.status == Status::Running).await,
             operations,
             clients,
-            idle_timeout_seconds: inner.settings.service.idle_timeout.as_secs(),
+            idle_timeout_seconds: inner.settings().service.idle_timeout.as_secs(),
             registry: inner.paths.registry.display().to_string(),
             ssh_config: inner.paths.ssh_config.display().to_string(),
             strays,
+            settings: inner.settings_view(),
             coordination: self.coordination(),
             podman: inner.link.view().await,
         }

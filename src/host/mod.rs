@@ -34,3 +34,4 @@ pub mod sshkeys;
 pub mod systemd;
 pub mod terminal;
 pub mod unshared;
+pub mod watch;

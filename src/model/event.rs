@@ -114,6 +114,18 @@ pub enum EventBody {
     },
     /// A container ended without having been asked to.
     ContainerEnded(Ending),
+    /// Other settings are in force: their files have changed.
+    SettingsReloaded {
+        /// The files, or kinds of files, that say something else than before.
+        files: Vec<String>,
+        /// What of it is in force later, and when.
+        notes: Vec<String>,
+    },
+    /// A file of settings is wrong, so the settings that were read before stay in force.
+    SettingsRefused {
+        /// What is wrong, and where.
+        reason: String,
+    },
     /// A container's sshd began to answer, or no longer does.
     HealthChanged {
         /// Which container's.
@@ -242,6 +254,8 @@ impl EventBody {
             Self::Warning { .. } => "warning",
             Self::StatusChanged { .. } => "status-changed",
             Self::ContainerEnded(_) => "container-ended",
+            Self::SettingsReloaded { .. } => "settings-reloaded",
+            Self::SettingsRefused { .. } => "settings-refused",
             Self::HealthChanged { .. } => "health-changed",
             Self::StorageChanged { .. } => "storage-changed",
             Self::NetworkRefused { .. } => "network-refused",

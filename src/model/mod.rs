@@ -85,6 +85,6 @@ pub use target::{ContainerName, Target};
 pub use uses::{Standing, Uses};
 pub use view::{
     BuildRequest, ContainerView, DeleteOptions, DetailView, ExecRequest, HealthView, ImageState,
-    ImageView, LivenessView, OperationOrPlan, PlanView, PodmanView, SshHealth, StatusView,
-    StepView, UnansweredView, Usage, VersionView, VolumeView,
+    ImageView, LivenessView, OperationOrPlan, PlanView, PodmanView, SettingsView, SshHealth,
+    StatusView, StepView, UnansweredView, Usage, VersionView, VolumeView,
 };

@@ -21,6 +21,22 @@ pub struct VersionView {
     pub api: String,
 }
 
+/// The settings in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SettingsView {
+    /// The directories that their files are in; later ones go before earlier ones.
+    pub directories: Vec<String>,
+    /// When they were read.
+    #[schema(value_type = String, format = DateTime)]
+    pub read: Timestamp,
+    /// Why the files as they are now are not in force; absent where they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
+    /// What of them is not in force yet, and when it will be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<String>,
+}
+
 /// That the service is alive, and what it waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LivenessView {
@@ -68,6 +84,8 @@ pub struct StatusView {
     pub ssh_config: String,
     /// What in Podman is of this registry and of no taskspace in it.
     pub strays: Vec<String>,
+    /// The settings in force.
+    pub settings: SettingsView,
     /// How the coordination of operations goes.
     #[serde(default)]
     pub coordination: CoordinationView,

@@ -17,10 +17,12 @@ use crate::model::{Event, ExecRequest, Problem};
         title = "taskspace",
         description = "Rootless Podman taskspaces. Served on a Unix socket, to its owner only. \
             What changes something answers 202 with an operation, or with `?wait=true` once it \
-            is over. Every error is an RFC 9457 problem document with a stable `code`.",
+            is over. Every error is an RFC 9457 problem document with a stable `code`. \
+            The header `Taskspace-Warning` of an answer tells that files of settings are wrong, and that \
+            those read before are in force.",
     ),
     paths(
-        system::version, system::liveness, system::status, system::metrics, system::openapi,
+        system::version, system::liveness, system::status, system::reload, system::metrics, system::openapi,
         taskspaces::list, taskspaces::create, taskspaces::show, taskspaces::health,
         taskspaces::delete, taskspaces::fork, limits::resize, networks::show, networks::change, networks::replace, networks::blocked,
         ports::list, ports::publish, ports::close,

@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 pub use self::containers::ContainerSettings;
 use self::fragment::SettingsFragment;
+pub use self::read::Fingerprint;
 use self::read::Sources;
 use crate::policy::coordination::{Coordination, CoordinationError, CoordinationFragment};
 use crate::policy::images::{Images, ImagesError, ImagesFragment};
@@ -249,6 +250,27 @@ impl Settings {
         )?;
         settings.check_bounds()?;
         Ok(settings)
+    }
+
+    /// Returns the names of the files by which they differ from other settings.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let rest = |settings: &Self| Self {
+            images: other.images.clone(),
+            coordination: other.coordination.clone(),
+            retention: other.retention.clone(),
+            resources: other.resources.clone(),
+            networks: other.networks.clone(),
+            ..settings.clone()
+        };
+        let files = [
+            ("settings.yaml", rest(self) != *other),
+            ("images.yaml", self.images != other.images),
+            ("coordination.yaml", self.coordination != other.coordination),
+            ("retention.yaml", self.retention != other.retention),
+            ("resource-policies.yaml", self.resources != other.resources),
+            ("network policies", self.networks != other.networks),
+        ];
+        files.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }
 
     /// Returns who says something about the network policies of a taskspace: its project, which has the

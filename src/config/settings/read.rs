@@ -1,6 +1,7 @@
 //! The files that settings are read from.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -21,6 +22,47 @@ const NAMES: [&str; 6] = [
     "resource-policies.yaml",
     GROUPS,
 ];
+
+/// Which files of settings there are in directories, and what tells each from another one of its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint(Vec<(PathBuf, Stamp)>);
+
+/// Device, inode, size, and the times of the last change of content and of anything: a file that has all of
+/// these in common with another one has its content, too.
+type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
+
+impl Fingerprint {
+    /// Looks at the files; none of them is read.
+    pub fn of(config_dirs: &[PathBuf]) -> Self {
+        let stamped = |path: PathBuf| {
+            let found = std::fs::metadata(&path).ok()?;
+            let (content, any) =
+                ((found.mtime(), found.mtime_nsec()), (found.ctime(), found.ctime_nsec()));
+            Some((path, (found.dev(), found.ino(), found.size(), content, any)))
+        };
+        Self(files_in(config_dirs).into_iter().filter_map(stamped).collect())
+    }
+
+    /// Returns the files and directories whose changes may change the settings.
+    pub fn watched(config_dirs: &[PathBuf]) -> Vec<PathBuf> {
+        let mut watched = files_in(config_dirs);
+        for directory in config_dirs {
+            watched.extend([directory.clone(), directory.join(NETWORKS)]);
+        }
+        watched
+    }
+}
+
+/// Returns the places of all files of settings, whether they are there or not, and of the policies that are.
+fn files_in(config_dirs: &[PathBuf]) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for directory in config_dirs {
+        files.extend(NAMES.map(|name| directory.join(name)));
+        // A directory that cannot be read is told when the files are.
+        files.extend(policies_in(&directory.join(NETWORKS)).unwrap_or_default());
+    }
+    files
+}
 
 /// Directories of settings, and files to be laid over them; later ones over earlier ones.
 #[derive(Clone, Copy)]

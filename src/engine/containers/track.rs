@@ -59,9 +59,9 @@ impl Inner {
             _ = wanted.wait_for(|wanted| *wanted) => {}
             _ = up.wait_for(|up| *up > 0) => {}
         }
-        let regular = self.settings.reconcile_interval;
         let mut pause = FIRST_PAUSE;
         loop {
+            let regular = self.settings().reconcile_interval;
             let next = match self.look_at_containers().await {
                 Ok(()) => {
                     pause = FIRST_PAUSE;

@@ -166,7 +166,7 @@ impl Inner {
     /// Returns the policy of a taskspace that is in force, and what belongs to it.
     pub(in super::super) fn network_state(&self, record: &Record) -> (NetworkPolicy, NetworkState) {
         let (policy, why) = self.due_policy(record);
-        let resolved = self.settings.networks.resolve(&policy, &HostFacts::default());
+        let resolved = self.settings().networks.resolve(&policy, &HostFacts::default());
         let services = resolved.map(|resolved| resolved.services).unwrap_or_default();
         let host_services =
             services.into_iter().map(|it| HostServiceView::new(it.name, it.port)).collect();
@@ -213,7 +213,7 @@ impl Inner {
     }
 
     fn choose(&self, record: &Record, wanted: NetworkRequest) -> Result<NetworkPolicy, Problem> {
-        choose(&self.settings, &record.spec.project.name, record.tier.as_deref(), wanted)
+        choose(&self.settings(), &record.spec.project.name, record.tier.as_deref(), wanted)
     }
 }
 

@@ -162,7 +162,11 @@ impl Inner {
     ) -> Result<Option<Problem>, Problem> {
         let process = first_process(podman, infra).await?;
         if let Some(guarded) = self.networks.get(id).filter(|it| it.process == process) {
-            return self.enforce(id, &guarded, Some(policy)).await.map(|()| None);
+            let enforced = self.enforce(id, &guarded, Some(policy)).await;
+            return enforced.map(|()| {
+                self.networks.note_checked(id);
+                None
+            });
         }
         let rules = Arc::new(self.ruleset(policy).await?);
         let network = PodNetwork::of(process);
@@ -257,7 +261,8 @@ impl Inner {
 
     /// Returns what a policy comes to on this host, as it is now.
     async fn ruleset(&self, policy: &NetworkPolicy) -> Result<Ruleset, Problem> {
-        let networks = &self.settings.networks;
+        let settings = self.settings();
+        let networks = &settings.networks;
         let names_registries =
             networks.names_registries(policy).map_err(|error| problems::unresolved(&error))?;
         let registries = if names_registries { self.registries().await } else { Vec::new() };

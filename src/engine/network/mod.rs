@@ -16,7 +16,7 @@ mod observe;
 mod refusals;
 mod tell;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -39,6 +39,8 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 pub(super) struct Networks {
     resolver: Arc<HostResolver>,
     guarded: Mutex<HashMap<TaskspaceId, Guarded>>,
+    /// Those whose policy may have to be another one since the settings have changed.
+    unchecked: Mutex<HashSet<TaskspaceId>>,
     /// The addresses of this host that all rules know.
     addresses: Mutex<Vec<IpAddr>>,
     /// When it was looked which addresses of names are in use.
@@ -56,6 +58,7 @@ impl Networks {
         Ok(Self {
             resolver: Arc::new(resolver),
             guarded: Mutex::default(),
+            unchecked: Mutex::default(),
             addresses: Mutex::default(),
             held: Mutex::default(),
             observing: Notify::new(),
@@ -64,6 +67,7 @@ impl Networks {
 
     /// Lets go of a network that goes: as long as anybody has its sockets, it would stay.
     pub(super) async fn forget(&self, id: &TaskspaceId) {
+        self.note_checked(id);
         let forgotten = self.lock().remove(id);
         if let Some(guarded) = forgotten {
             guarded.forwards.close().await;
@@ -76,9 +80,26 @@ impl Networks {
         self.get(id).map(|guarded| guarded.forwards)
     }
 
-    /// Whether this run of the service guards the network of a taskspace.
+    /// Whether this run of the service guards the network of a taskspace, with the policy that it has to
+    /// have by the settings as they are now.
     pub(super) fn is_guarded(&self, id: &TaskspaceId) -> bool {
-        self.get(id).is_some_and(|guarded| guarded.process.runs())
+        let is_checked = !self.unchecked().contains(id);
+        is_checked && self.get(id).is_some_and(|guarded| guarded.process.runs())
+    }
+
+    /// Has it looked at anew which policy each taskspace has to have.
+    pub(super) fn recheck(&self) {
+        let ids: Vec<TaskspaceId> = self.lock().keys().cloned().collect();
+        self.unchecked().extend(ids);
+    }
+
+    /// Notes that the policy of a taskspace is the one that it has to have.
+    fn note_checked(&self, id: &TaskspaceId) {
+        self.unchecked().remove(id);
+    }
+
+    fn unchecked(&self) -> MutexGuard<'_, HashSet<TaskspaceId>> {
+        self.unchecked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn addresses(&self) -> MutexGuard<'_, Vec<IpAddr>> {

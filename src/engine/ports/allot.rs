@@ -58,7 +58,7 @@ pub(in crate::engine) fn let_rest(
 impl Inner {
     /// Gives a taskspace's sshds other ports: another program has one of its own.
     pub(in crate::engine) async fn give_new_ports(&self, id: &TaskspaceId) -> Result<(), Problem> {
-        let (id, settings) = (id.clone(), self.settings.clone());
+        let (id, settings) = (id.clone(), self.settings());
         let given = self.registry.update(move |document| {
             let picked = pick_ports(document, &settings.ports)?;
             let record =

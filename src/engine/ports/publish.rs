@@ -43,7 +43,7 @@ impl Engine {
     ) -> Result<PortView, Problem> {
         let inner = &self.inner;
         let _alone = inner.publishing.lock().await;
-        let (wanted, settings) = (id.clone(), inner.settings.clone());
+        let (wanted, settings) = (id.clone(), inner.settings());
         let entered = inner
             .registry
             .update(move |document| enter(document, &wanted, port, request.to, &settings.ports));
@@ -75,7 +75,7 @@ impl Engine {
         let record = inner.record(id).await?;
         let published = record.published.iter().find(|published| published.port == port);
         let view = inner.port_view(id, *published.ok_or_else(|| not_published(id, port))?);
-        let (wanted, settings) = (id.clone(), inner.settings.clone());
+        let (wanted, settings) = (id.clone(), inner.settings());
         let removed =
             inner.registry.update(move |document| remove(document, &wanted, port, &settings.ports));
         removed.await.map_err(problems::registry)??;

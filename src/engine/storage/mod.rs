@@ -80,7 +80,7 @@ impl Inner {
                     Duration::ZERO
                 }
             };
-            let pause = pause(self.settings.storage.interval, took);
+            let pause = pause(self.settings().storage.interval, took);
             tokio::select! {
                 () = self.closing.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}

@@ -17,7 +17,7 @@ impl Inner {
     ) -> Result<(), Problem> {
         let (_, capabilities) = self.link.get().await?;
         let Room { available, total, shares_copies, .. } = room(&capabilities).await?;
-        let reserve = self.settings.storage.reserve;
+        let reserve = self.settings().storage.reserve;
         let copied = of.filter(|_| !shares_copies).and_then(|id| self.written.of(id));
         let copied = copied.map_or(Quantity(0), |usage| usage.used);
         let needed = Quantity(reserve.of(Quantity(total)).0.saturating_add(copied.0));
