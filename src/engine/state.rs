@@ -32,7 +32,7 @@ impl Inner {
 
     /// Returns what is the same in all containers that are made now.
     pub(super) fn container_defaults(&self) -> Result<ContainerDefaults, Problem> {
-        let settings = &self.settings.containers;
+        let settings = &self.settings().containers;
         let shm_size = match settings.shm_size {
             Some(size) => size,
             // As tmpfs(5) has it where nothing is said.
