@@ -45,7 +45,7 @@ fn changes_that_leave_size_and_time_alone_are_seen() {
         git update-index --assume-unchanged assumed; git update-index --skip-worktree skipped dropped
         touch -r b stamp; echo 2 > assumed; echo 2 > skipped; rm dropped; touch -r stamp assumed skipped
         rm stamp; chmod +x mode; mv case CASE; rm -r dir; echo file > dir; echo x > hidden
-        printf 'hidden\nkept\n' > .git/info/exclude
+        printf 'hidden\nkept\n' >> .git/info/exclude
         git config core.fileMode false; git config core.checkStat minimal; git config core.trustctime false
         git config core.ignoreStat true; git config status.showUntrackedFiles no
         git config core.untrackedCache true; git config core.ignoreCase true

@@ -191,7 +191,7 @@ fn the_network_of_another_registry_on_the_same_ports_is_left_alone() {
     let answers = || succeed(&mut theirs.ssh("shares-b-dev", &["echo here"])) == "here\n";
     let pasta = forwarders(&[dev.into(), agent.into()]);
     assert!(answers() && pasta.len() == 1);
-    ours.fail(1, &["start", "shares-a"]);
+    ours.fail(4, &["start", "shares-a"]);
     ours.run(&["stop", "shares-a"]);
     ours.run(&["delete", "--force", "--purge", "shares-a"]);
     assert_eq!(forwarders(&[dev.into(), agent.into()]), pasta);

@@ -132,7 +132,6 @@ fn refused(place: &Path) -> Vec<(&'static str, String, &'static str)> {
             "mounted at /canary (`volumes`",
         ),
         ("engine", format!("hooks_dir = [\"{hooks}\"]"), "a hook in `hooks_dir`"),
-        ("containers", "keyring = false".to_owned(), "`keyring`"),
         ("network", "pasta_options = [\"-T\", \"auto\"]".to_owned(), "`-T auto` (`pasta_options`"),
         (
             "containers",

@@ -1,13 +1,9 @@
 //! Containers with nothing of what the user's Podman has for all containers.
 
 use super::{problems, verify};
-use crate::host::processes::Process;
 use crate::model::{Code, Problem};
 use crate::plan::isolation;
 use crate::podman::{Container, ContainerSpec, Podman, RuntimeSpec};
-
-/// How Podman has a container use the keyring of its own session, with the keys of the user (keyrings(7)).
-const SHARED_KEYRING: &str = "--no-new-keyring";
 
 /// Returns a specification with all variables of the container, those of its image among them: Podman is
 /// told to give it no others.
@@ -45,10 +41,7 @@ pub(super) async fn check_prepared(podman: &Podman, name: &str) -> Result<(), Pr
             format!("what Podman has the OCI runtime make is not known ({path}): {reason}");
         Problem::new(Code::PolicyUnenforceable, detail)
     })?;
-    verify::runtime(&made, &given)?;
-    let monitor = Process::of(made.state.conmon_pid).filter(|_| made.state.conmon_pid > 0);
-    let arguments = monitor.map(Process::arguments).unwrap_or_default();
-    verify::keyring(arguments.iter().any(|argument| argument == SHARED_KEYRING))
+    verify::runtime(&made, &given)
 }
 
 async fn runtime_spec(made: &Container) -> Result<RuntimeSpec, String> {

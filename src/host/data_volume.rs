@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::files::{FileError, sync_dir, write_atomic};
+use super::files::{FileError, remove_leftovers, sync_dir, write_atomic};
 
 /// The file that makes a directory a data volume.
 const OWNER: &str = "taskspace.json";
@@ -101,6 +101,10 @@ impl DataVolumes {
         make_directory(&volume)?;
         write_owner(&volume, &Owner { labels, created: Timestamp::now() })?;
         let files = volume.join(FILES);
+        // An empty one that a volume of Podman has left may be of another owner.
+        if let Err(error) = fs::remove_dir(&files) {
+            tracing::debug!(files = %files.display(), "not made anew: {error}");
+        }
         make_directory(&files)?;
         fs::set_permissions(&files, Permissions::from_mode(MODE))
             .map_err(FileError::io("open up", &files))
@@ -116,6 +120,8 @@ impl DataVolumes {
             return Err(FileError::io("remove", &files)(ErrorKind::DirectoryNotEmpty.into()));
         }
         remove_if_there(|it| fs::remove_file(it), &volume.join(OWNER))?;
+        // A creation that was killed may have left an unfinished file of labels.
+        remove_leftovers(&volume)?;
         remove_if_there(|it| fs::remove_dir(it), &files)?;
         remove_if_there(|it| fs::remove_dir(it), &volume)
     }
@@ -253,6 +259,8 @@ mod tests {
         assert!(volumes.remove("a").is_err());
         assert!(volumes.find("a").unwrap().is_some());
         fs::remove_file(volumes.files("a").join("work")).unwrap();
+        // As a service leaves it that is killed while it writes the labels.
+        fs::write(root.path().join("volumes/a/.taskspace-unfinished"), "").unwrap();
         volumes.remove("a").unwrap();
         volumes.remove("a").unwrap();
         assert!(!root.path().join("volumes/a").exists());

@@ -12,6 +12,8 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
@@ -218,7 +220,9 @@ async fn run(places: &Places, program: &Path) -> Result<PodmanService, PodmanSer
     let mut tried = Vec::new();
     let settings = write_settings(socket)?.filter(|_| !places.has_settings);
     remove_tree(socket)?;
-    let spawned = Command::new(program)
+    let mut command = Command::new(program);
+    without_the_users_keys(&mut command);
+    let spawned = command
         .args(["system", "service", "--time", "0"])
         .envs(settings.map(|settings| (OVERRIDE, settings)))
         .arg(format!("unix://{}", socket.display()))
@@ -275,6 +279,28 @@ async fn run(places: &Places, program: &Path) -> Result<PodmanService, PodmanSer
     }
     let log = log.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
     Err(PodmanServiceError::NotStarted { tried: tried.join("; "), log })
+}
+
+/// Has a command begin with a new, empty session keyring (keyctl(2)): containers without keyrings of their
+/// own have that of their Podman service, and are not to have the keys of the user.
+fn without_the_users_keys(command: &mut Command) {
+    let join = || {
+        let name = std::ptr::null::<libc::c_char>();
+        // SAFETY: a system call that takes no memory of this process, without a name.
+        #[expect(unsafe_code, reason = "nix has no keyctl")]
+        let joined =
+            unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, name) };
+        match Errno::result(joined) {
+            // Neither this process nor what it starts has keys then.
+            Err(Errno::ENOSYS | Errno::EPERM) | Ok(_) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    };
+    // SAFETY: between fork and exec it does nothing but that system call.
+    #[expect(unsafe_code, reason = "the keyring is that of the process that makes it")]
+    unsafe {
+        command.pre_exec(join);
+    }
 }
 
 async fn keep_last_lines(stream: impl AsyncRead + Unpin, log: Arc<Mutex<VecDeque<String>>>) {

@@ -183,8 +183,13 @@ printf '%s\0' "$place" "${commit:--}" >>"$state/repositories"
 head=$(inside rev-parse --quiet --verify 'HEAD^{tree}' 2>/dev/null) || head=
 if [ -z "$head" ]; then
     head=$(own hash-object -w -t tree /dev/null)
-    # Without a repository there is nothing but what there was.
-    [ "$before" = - ] || inside rev-parse --git-dir >/dev/null 2>&1 || head=$before
+    if inside rev-parse --quiet --verify HEAD >/dev/null 2>&1; then
+        leave_out "${place}.git" 'its commits cannot be read'
+        [ "$before" = - ] || head=$before
+    elif ! inside rev-parse --git-dir >/dev/null 2>&1; then
+        # Without a repository there is nothing but what there was.
+        [ "$before" = - ] || head=$before
+    fi
 fi
 objects=$(inside rev-parse --path-format=absolute --git-path objects 2>/dev/null) || objects=/dev/null
 objects=\"$(printf %s "$objects" | sed 's/["\\]/\\&/g')\"

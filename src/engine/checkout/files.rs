@@ -36,9 +36,12 @@ pub(super) fn read(base: &str, output: &[u8]) -> Result<DiffView, String> {
     if fields.0.is_empty() { Ok(view) } else { Err("there is more than was expected".to_owned()) }
 }
 
+/// The paths that are left out, and the output after them.
+type LeftOutAndRest<'a> = (Vec<LeftOut>, &'a [u8]);
+
 /// Reads the paths that are left out, each with the reason, and returns what comes after them; none
 /// while not all of them are there.
-pub(super) fn left_out(output: &[u8]) -> Result<Option<(Vec<LeftOut>, &[u8])>, String> {
+pub(super) fn left_out(output: &[u8]) -> Result<Option<LeftOutAndRest<'_>>, String> {
     let mut fields = Fields(output);
     if !output.contains(&0) {
         return Ok(None);

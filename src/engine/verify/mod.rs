@@ -107,12 +107,6 @@ pub(super) fn container(spec: &ContainerSpec, made: &Container) -> Result<(), Pr
     no_difference(&differences)
 }
 
-/// Compares the keyring of a container with what was asked for: one of its own.
-pub(super) fn keyring(is_shared: bool) -> Result<(), Problem> {
-    let difference = is_shared.then(|| "it has the keyring of the user (`keyring`)".to_owned());
-    no_difference(difference.as_slice())
-}
-
 /// Returns an error that names the differences, if there are any.
 fn no_difference(differences: &[String]) -> Result<(), Problem> {
     if differences.is_empty() {
@@ -140,7 +134,7 @@ mod tests {
             mounts: vec![BindMount {
                 source: "/s".into(),
                 destination: "/d".into(),
-                options: Vec::new(),
+                options: vec!["ro".to_owned()],
             }],
             ..ContainerSpec::default()
         }

@@ -23,7 +23,7 @@ use super::{Git, GitError, Source};
 const VERSION: &str = "version https://git-lfs.github.com/spec/v1";
 
 /// Pointers are at least so long, and shorter than this.
-const LENGTHS: std::ops::Range<u64> = 100..1024;
+pub(super) const LENGTHS: std::ops::Range<u64> = 100..1024;
 
 /// How many object databases are looked at for alternates.
 const MOST_DATABASES: usize = 20;

@@ -13,6 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::super::files::remove_tree;
+use super::lfs;
 use super::mirror::interrupted;
 use super::{Git, GitError};
 
@@ -83,25 +84,25 @@ impl Git {
         Ok(removing.await.map_err(|error| interrupted("empty a base", &error))??)
     }
 
-    /// Lists the files and symbolic links that are the same in two commits.
+    /// Lists the files and symbolic links that are the same in two commits, with the sizes of their blobs.
     async fn same_files(
         &self,
         mirror: &Path,
         old: &str,
         new: &str,
-    ) -> Result<Vec<PathBuf>, GitError> {
+    ) -> Result<Vec<(PathBuf, u64)>, GitError> {
         let doing = "compare two commits";
         let differ = ["diff-tree", "-r", "-z", "--no-renames", "--name-only", old, new, "--"];
         let differ = self.on_this_machine().dir(mirror).args(differ).output(doing).await?;
-        let list = ["ls-tree", "-r", "-z", "--end-of-options", new];
+        let list = ["ls-tree", "-r", "-l", "-z", "--end-of-options", new];
         let list = self.on_this_machine().dir(mirror).args(list).output(doing).await?;
         Ok(common(&list, &differ))
     }
 }
 
-/// Picks from the output of `ls-tree` what is in none of the paths of `diff-tree`, nor converted
+/// Picks from the output of `ls-tree -l` what is in none of the paths of `diff-tree`, nor converted
 /// otherwise than before.
-fn common(list: &[u8], differ: &[u8]) -> Vec<PathBuf> {
+fn common(list: &[u8], differ: &[u8]) -> Vec<(PathBuf, u64)> {
     let differ: HashSet<&[u8]> = split(differ).collect();
     // Below the directory of attributes that changed, the same blob may be another file.
     let converted: Vec<&[u8]> = differ
@@ -116,7 +117,9 @@ fn common(list: &[u8], differ: &[u8]) -> Vec<PathBuf> {
             let is_file = what.starts_with(b"100") || what.starts_with(b"120");
             let is_same =
                 !differ.contains(path) && !converted.iter().any(|above| path.starts_with(above));
-            (is_file && is_same).then(|| PathBuf::from(OsStr::from_bytes(path)))
+            let size = what.rsplit(|&byte| byte == b' ').next()?;
+            let size = std::str::from_utf8(size).ok()?.parse().ok()?;
+            (is_file && is_same).then(|| (PathBuf::from(OsStr::from_bytes(path)), size))
         })
         .collect()
 }
@@ -127,11 +130,19 @@ pub(super) fn split(output: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Links files of the sibling into `dir`, and copies its index.
-fn link(sibling: &Sibling, files: &[PathBuf], dir: &Path, index: &Path) -> io::Result<()> {
+///
+/// A link changes the time of change of the file, so git in taskspaces of the sibling reads it once more.
+/// Contents of Git LFS are not what git expects there and would be taken for changed: they are left out.
+fn link(sibling: &Sibling, files: &[(PathBuf, u64)], dir: &Path, index: &Path) -> io::Result<()> {
     let mut made = HashSet::new();
-    for file in files {
+    for (file, size) in files {
         if !is_plain(file) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a path that git refuses"));
+        }
+        let is_replaced = lfs::LENGTHS.contains(size)
+            && fs::symlink_metadata(sibling.dir.join(file))?.len() != *size;
+        if is_replaced {
+            continue;
         }
         make_parents(dir, file, &mut made)?;
         match fs::hard_link(sibling.dir.join(file), dir.join(file)) {
@@ -175,11 +186,12 @@ mod unit {
 
     #[test]
     fn what_differs_or_is_converted_otherwise_is_not_shared() {
-        let list = b"100644 blob 1\ta\x00100755 blob 2\tb/c\x00120000 blob 3\tb/l\nk\0\
-                     160000 commit 4\tsub\x00100644 blob 5\td/e\x00100644 blob 6\td/.gitattributes\0\
-                     100644 blob 7\tde\0";
+        let list = b"100644 blob 1      10\ta\x00100755 blob 2       2\tb/c\0\
+                     120000 blob 3       3\tb/l\nk\x00160000 commit 4       -\tsub\0\
+                     100644 blob 5       5\td/e\x00100644 blob 6       6\td/.gitattributes\0\
+                     100644 blob 7       7\tde\0";
         let paths = |differ: &[u8]| -> Vec<String> {
-            common(list, differ).iter().map(|path| path.display().to_string()).collect()
+            common(list, differ).iter().map(|(path, _)| path.display().to_string()).collect()
         };
         assert_eq!(paths(b"a\0gone\0"), ["b/c", "b/l\nk", "d/e", "d/.gitattributes", "de"]);
         assert_eq!(paths(b"d/.gitattributes\0"), ["a", "b/c", "b/l\nk", "de"]);
