@@ -217,10 +217,13 @@ impl Volumes {
         }
         tracing::warn!(files = %files.display(), "removing what an interrupted removal has left");
         self.empty(files).await?;
+        // It may be of another owner: it is made anew, as Podman makes it.
         let files = files.to_owned();
         blocking(move || {
-            fs::set_permissions(&files, Permissions::from_mode(MODE))
-                .map_err(|error| problems::file(&FileError::io("open up", &files)(error)))
+            fs::remove_dir(&files)
+                .and_then(|()| fs::create_dir(&files))
+                .and_then(|()| fs::set_permissions(&files, Permissions::from_mode(MODE)))
+                .map_err(|error| problems::file(&FileError::io("make anew", &files)(error)))
         })
         .await
     }
