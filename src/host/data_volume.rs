@@ -140,8 +140,12 @@ impl DataVolumes {
         make_directory(&aside)?;
         write_owner(&aside, &Owner { labels, created: Timestamp::now() })?;
         let (from, to) = (self.files(name), aside.join(FILES));
-        if !to.exists() {
-            fs::rename(&from, &to).map_err(FileError::io("move", &from))?;
+        if !to.exists()
+            && let Err(error) = fs::rename(&from, &to)
+        {
+            // Somebody may have removed the volume meanwhile.
+            Self::abandon(&aside)?;
+            return Err(FileError::io("move", &from)(error));
         }
         sync_dir(&self.root)
     }
@@ -152,6 +156,10 @@ impl DataVolumes {
     /// When the system refuses, or Podman's directory is not empty.
     pub fn end_adoption(&self, name: &str) -> Result<(), FileError> {
         let (aside, volume) = (self.aside(name), self.root.join(name));
+        if !aside.join(FILES).exists() {
+            // It was interrupted before it had the files, and the volume is gone.
+            return Self::abandon(&aside);
+        }
         remove_if_there(|it| fs::remove_dir(it), &self.files(name))?;
         remove_if_there(|it| fs::remove_dir(it), &volume)?;
         fs::rename(&aside, &volume).map_err(FileError::io("move", &aside))?;
@@ -186,6 +194,13 @@ impl DataVolumes {
             Some(owner.map(|owner| (name, owner)))
         };
         names.filter_map(owned).collect()
+    }
+
+    /// Removes the directory of an adoption that has no files.
+    fn abandon(aside: &Path) -> Result<(), FileError> {
+        remove_leftovers(aside)?;
+        remove_if_there(|it| fs::remove_file(it), &aside.join(OWNER))?;
+        remove_if_there(|it| fs::remove_dir(it), aside)
     }
 
     fn aside(&self, name: &str) -> PathBuf {
@@ -280,6 +295,13 @@ mod tests {
         assert!(volumes.list().unwrap().is_empty());
         volumes.cancel_adoption("v").unwrap();
         assert!(work.exists() && volumes.unfinished_adoptions().unwrap().is_empty());
+        // A volume that is removed meanwhile leaves nothing, whenever the adoption is interrupted.
+        assert!(volumes.begin_adoption("gone", labels()).is_err());
+        make_directory(&volumes.aside("gone")).unwrap();
+        write_owner(&volumes.aside("gone"), &Owner { labels: labels(), created: Timestamp::now() })
+            .unwrap();
+        volumes.end_adoption("gone").unwrap();
+        assert!(volumes.unfinished_adoptions().unwrap().is_empty());
         volumes.begin_adoption("v", labels()).unwrap();
         volumes.end_adoption("v").unwrap();
         assert_eq!(fs::read_to_string(&work).unwrap(), "precious");
