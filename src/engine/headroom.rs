@@ -66,14 +66,10 @@ impl Acting {
     /// Waits until this operation may make or start a pod; it has its turn until it ends.
     pub(super) async fn take_turn(&self) -> Result<(), Problem> {
         let turn = self.turn.get_or_try_init(|| async {
-            let permit: OwnedSemaphorePermit = tokio::select! {
-                permit = self.engine.turns.free.clone().acquire_owned() => {
-                    permit.map_err(problems::internal)?
-                }
-                () = self.engine.closing.cancelled() => {
-                    return Err(Problem::new(Code::StateConflict, "the service ends"));
-                }
-            };
+            // Also while the service ends: it waits for the operations that have begun.
+            let free = self.engine.turns.free.clone();
+            let permit: OwnedSemaphorePermit =
+                free.acquire_owned().await.map_err(problems::internal)?;
             self.engine.check_headroom().await?;
             if !blocking(|| Ok(has_inotify_instances(INOTIFY))).await? {
                 self.engine.note_warning(&self.id, NO_INOTIFY.to_owned()).await?;
