@@ -18,7 +18,7 @@ use crate::registry;
 /// How often the service is started before its silence is an error.
 const STARTS: usize = 10;
 
-/// How long to wait before a service that lets nobody in is called again.
+/// The pause before another call to a service whose queue of connections is full.
 const FULL_PAUSE: Duration = Duration::from_millis(100);
 
 /// What was read, from the service or from the registry.
@@ -56,8 +56,7 @@ impl Context {
         &self.client
     }
 
-    /// Calls the service; where nobody listens, starts it and calls again. Says so when the service does not
-    /// answer.
+    /// Calls the service, and starts it if it does not listen. Tells when the service does not answer.
     ///
     /// # Errors
     /// When the service cannot be started, or refuses.
@@ -106,7 +105,7 @@ impl Context {
         Ok(Reading { answer: recorded(&document)?, is_stale: true })
     }
 
-    /// Calls the service; where nobody listens, starts it and calls again.
+    /// Calls the service, and starts it if it does not listen.
     ///
     /// A service that ends for lack of work between two calls is found out here too: it closes its
     /// socket before, so the call has not reached it. Several times, because the instance that
@@ -124,7 +123,8 @@ impl Context {
         Ok(call(&self.client).await?)
     }
 
-    /// Calls a service that lets nobody in again and again: it does not run just now, and is there.
+    /// Calls a service until its queue of connections has room. A full queue means that the service exists
+    /// and is not scheduled, so no other one is started.
     async fn call_when_let_in<T>(
         &self,
         call: impl AsyncFn(&Client) -> client::Result<T>,

@@ -34,8 +34,7 @@ impl ClientError {
         matches!(self, Self::Broken(UdsError::Timeout { .. }))
     }
 
-    /// Whether the socket has a listener that lets nobody in: it accepts no connection, and as many wait
-    /// as the kernel keeps (connect(2), EAGAIN).
+    /// Whether the listener accepts no connection and its queue is full (connect(2), EAGAIN).
     pub fn is_full(&self) -> bool {
         let Self::Unreachable(error) = self else { return false };
         error.connect_kind() == Some(io::ErrorKind::WouldBlock)

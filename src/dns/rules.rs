@@ -15,7 +15,7 @@ pub trait Rules: Send + Sync + 'static {
     /// What an allowed name is allowed for, such as its ports; the filter only hands it on.
     type Scope: Clone + Send + Sync + 'static;
 
-    /// Returns the addresses of a name that nobody is asked for, and that need no grant.
+    /// Returns the addresses of a name with a fixed answer; they need no grant.
     fn fixed(&self, _name: &str) -> Option<Vec<IpAddr>> {
         None
     }

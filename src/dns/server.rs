@@ -101,10 +101,10 @@ impl<R: Rules> Drop for Filter<R> {
     }
 }
 
-/// For how many seconds it holds where a name leads that nobody is asked for.
+/// The time to live of a fixed answer, in seconds.
 const FIXED_TTL: u32 = 60;
 
-/// Returns the answer for a name that nobody is asked for.
+/// Returns the answer for a name with fixed addresses.
 fn fixed(kind: RecordType, addresses: &[IpAddr]) -> Outcome {
     let value = |address: &IpAddr| match (kind, address) {
         (RecordType::A, IpAddr::V4(v4)) => Some(RData::A((*v4).into())),

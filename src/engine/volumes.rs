@@ -306,6 +306,6 @@ pub(crate) fn foreign(code: Code, name: &str) -> Problem {
     Problem::new(code, format!("there is a volume '{name}' that does not belong to this registry"))
         .hint(
             "look at it with `podman volume inspect`, or in Podman's volume path if Podman does not know \
-             it, and remove it if nobody needs it",
+             it, and remove it if it is not needed",
         )
 }

@@ -132,7 +132,7 @@ fn parse(line: &str) -> Option<(&str, IpAddr, Duration)> {
     fields.next().is_none().then_some((name, address.parse().ok()?, end))
 }
 
-/// Returns the time of the clock that nobody sets (clock_gettime(2), `CLOCK_MONOTONIC`).
+/// Returns the time of the monotonic clock, which cannot be set (clock_gettime(2), `CLOCK_MONOTONIC`).
 fn since_boot() -> Duration {
     let now = clock_gettime(ClockId::Monotonic);
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();

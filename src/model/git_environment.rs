@@ -26,8 +26,9 @@ const GIT_VARIABLES: &[&str] = &[
     "GIT_SSL_",
 ];
 
-/// Variables of others that are withheld: what loads code into every program or shell, what a service
-/// manager tells one process, and what is of this program. A name that ends with `_` is a prefix.
+/// Variables that are withheld although their names are not git's: those that load code into every program or
+/// shell, those by which a service manager addresses a single process, and those of this program. A name that
+/// ends with `_` is a prefix.
 const WITHHELD: &[&str] = &[
     "BASHOPTS",
     "BASH_ENV",

@@ -20,7 +20,7 @@
 set -eu
 umask 077
 export LC_ALL=C
-state=$(mktemp -d /tmp/taskspace.XXXXXX)
+state=$(mktemp -d -p /tmp)
 export state
 
 # One repository, and what is within it: PLACE is '' or its path with a slash at the end. FROM says
@@ -31,7 +31,7 @@ set -eu
 place=$1 from=$2 commit=$3 shown=$4
 export shown
 work=/workspace/$place
-my=$(mktemp -d "$state/repository.XXXXXX")
+my=$(mktemp -d -p "$state")
 mkdir "$my/git" "$my/git/refs" "$my/git/info"
 echo 'ref: refs/heads/none' >"$my/git/HEAD"
 cp -- "$state/config" "$my/git/config"

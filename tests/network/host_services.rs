@@ -27,7 +27,7 @@ fn echo(address: &str) -> u16 {
     port
 }
 
-/// Returns a port of the loopback at which nobody listens.
+/// Returns a port of the loopback without a listener.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -84,7 +84,7 @@ fn host_services_are_reached_on_the_loopback_and_nothing_else_of_the_host_is() {
     assert_eq!((reach(HOST, v4), reach(HOST, all)), ("refused".into(), "allowed".into()));
     assert!(kept.try_wait().unwrap().is_none());
 
-    // Nobody forwards while the service does not run, and the next one does.
+    // Forwarding stops with the service, and the next one resumes it.
     user.kill_service();
     assert_eq!(reach(HOST, all), "refused");
     user.run(&["list"]);

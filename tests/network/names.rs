@@ -130,7 +130,7 @@ fn connections_and_addresses_outlast_answers_and_restarts_of_the_service() {
     std::fs::write(&log, format!("{head}\n{}", over.concat())).unwrap();
     user.run(&["network", "n-last", "allow", "new.example.org:443"]);
     goes_on("it goes on after a change that is not about it");
-    // As long as it does, its address is reached; one to which nobody is connected is not.
+    // An address stays reachable as long as a connection to it is open, and no longer.
     assert_eq!((reach(INTERNET), reach(ELSEWHERE)), ("allowed".into(), "refused".into()));
 
     user.run(&["network", "n-last", "deny", "git.example.org:443"]);

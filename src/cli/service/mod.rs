@@ -1,5 +1,5 @@
-//! `taskspace service`, and how the service is started where nobody listens: through the user's systemd, or
-//! as a process of its own.
+//! `taskspace service`, and the start of a service that does not listen: by the user's systemd, or as a
+//! process of its own.
 
 mod control;
 

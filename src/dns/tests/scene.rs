@@ -21,7 +21,7 @@ pub(super) struct Names {
     pub(super) observe: bool,
 }
 
-/// A name that nobody is asked for.
+/// A name with a fixed answer.
 pub(super) const FIXED: &str = "host.example.org";
 
 /// The port that a name is allowed for if it may lead into private ranges.

@@ -33,9 +33,9 @@ impl Inner {
 }
 
 impl Guarded {
-    /// Has addresses last that names have led to, and to which there is a connection.
+    /// Renews the grants of addresses with an open connection.
     ///
-    /// That is no more than what is there already: whoever answers there is connected to.
+    /// This allows nothing new: the taskspace is connected to these addresses already.
     pub(super) async fn hold_used_addresses(&self, id: &TaskspaceId) {
         let Some(filter) = &self.filter else { return };
         let connected = match PodNetwork::of(self.process).connected().await {

@@ -17,7 +17,8 @@ use crate::host::addresses;
 use crate::host::pod_network::{PodNetwork, PodNetworkError};
 use crate::model::TaskspaceId;
 
-/// What is forwarded to this host from one pod's network. Whoever lets go of the network closes it.
+/// The services of this host that are forwarded to from one pod's network. They are closed before the
+/// network is released.
 pub(super) struct HostServices {
     network: PodNetwork,
     places: Arc<Places>,
@@ -92,8 +93,7 @@ impl Relay for HostService {
         &self.places
     }
 
-    /// Connects to the loopback, that of IPv4 first; where nobody listens there, to the other addresses of
-    /// this host.
+    /// Connects to the loopback, over IPv4 first; if that is refused, to the other addresses of this host.
     async fn connect(&self) -> io::Result<TcpStream> {
         let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         let mut last = io::ErrorKind::ConnectionRefused.into();

@@ -131,7 +131,7 @@ impl Relay for Entrance {
     }
 
     fn unanswered(&self, error: &io::Error) {
-        tracing::debug!(port = self.port, "nobody listens in the pod: {error}");
+        tracing::debug!(port = self.port, "the port has no listener in the pod: {error}");
     }
 }
 

@@ -20,8 +20,8 @@ use crate::model::TaskspaceId;
 /// service.
 pub(super) const MAX_CONNECTIONS: usize = 256;
 
-/// How long the other side may take to answer: a loopback is quick, unless whoever listens is paused or has
-/// too many waiting.
+/// The limit for establishing a connection. The loopback is quick, unless the listening program is paused
+/// or its queue of connections is full.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long none is accepted after an error, such as too many open files.
@@ -124,7 +124,7 @@ async fn forward(mut client: TcpStream, relay: impl Relay, _place: OwnedSemaphor
     }
 }
 
-/// Closes a connection as if nobody listened.
+/// Closes a connection as if the port had no listener.
 fn refuse(client: TcpStream) {
     // Otherwise it would look like a server that says nothing.
     if let Err(error) = client.set_zero_linger() {

@@ -31,8 +31,8 @@ const PODMANS_OWN: [&str; 17] = [
 /// The directory of a container's files in Podman's storage.
 const USERDATA: &str = "userdata";
 
-/// What may be bound from elsewhere: the init that is asked for, and `/sys` where the kernel lets nobody
-/// mount another one.
+/// Bind mounts that are expected: the init that is asked for, and `/sys` where the kernel refuses a new
+/// mount of it.
 const BOUND: [&str; 4] = ["/dev/init", "/run/podman-init", "/sys", "/sys/fs/cgroup"];
 
 /// The namespaces that each container has apart from Podman's, its own or those of its pod.

@@ -28,7 +28,7 @@ impl Asked {
         let (Some(before), Some(begun)) = (self.0, begun(mirror)) else { return false };
         let succeeded = fs::read_to_string(mirror.join(SUCCEEDED)).ok();
         let succeeded = succeeded.and_then(|text| text.trim().parse::<u64>().ok());
-        // A number of a fetch that has not begun yet was written by nobody who counts as we do.
+        // The number of a fetch that has not begun yet is invalid.
         succeeded.is_some_and(|number| before < number && number <= begun)
     }
 }

@@ -54,8 +54,7 @@ impl Git {
         Run::new(self, |_| true)
     }
 
-    /// Prepares a run that reads nobody's configuration, and fetches nothing that an object database
-    /// lacks.
+    /// Prepares a run that reads no configuration of the user or the system, and fetches no missing object.
     pub(super) fn on_this_machine(&self) -> Run {
         let run = Run::new(self, |name| !name.starts_with("GIT_"))
             .variable("GIT_CONFIG_GLOBAL", "/dev/null")

@@ -112,10 +112,10 @@ fn dns_sockets() -> io::Result<Vec<Socket>> {
     Ok(sockets)
 }
 
-/// Opens sockets at which the pod reaches services of its host: on the loopback, at ports that nobody has,
-/// of IPv4 and of IPv6 where the pod has that. The rules lead there what is sent to the host's addresses, which
-/// the loopback gets for it. (At the services' own ports, a server in the pod that listens on all addresses
-/// would be in the way, or have us in its own.)
+/// Opens the sockets at which the pod reaches services of its host: on the loopback, at free ports, over IPv4
+/// and, where the pod has it, IPv6. The rules redirect connections to the host's addresses, which are added to
+/// the loopback, to these ports. (At the services' own ports they would conflict with a server in the pod that
+/// listens on all addresses.)
 fn host_sockets(count: usize) -> io::Result<Vec<TcpListener>> {
     let mut has_ipv6 = true;
     for address in HOST_ADDRESSES {

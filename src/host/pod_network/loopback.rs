@@ -17,8 +17,8 @@ const NLM_F_ACK: u16 = 0x4;
 const NLM_F_REPLACE: u16 = 0x100;
 const NLM_F_CREATE: u16 = 0x400;
 
-/// linux/if_addr.h: the attributes of an address; that nobody is to be asked whether he has it; and that it
-/// is good on this machine only (rtnetlink.h).
+/// linux/if_addr.h: the attributes of an address, and the flag against duplicate address detection;
+/// rtnetlink.h: the scope of addresses that are valid on this machine only.
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_F_NODAD: u8 = 0x02;
