@@ -13,10 +13,10 @@ use std::time::{Duration, SystemTime};
 
 use super::super::files::FileError;
 use super::base::LINKED_FILES;
+use super::local::LocalRepository;
 use super::mirror::{interrupted, lock};
 use super::run::Run;
 use super::sibling::{is_plain, split};
-use super::submodules::LocalClone;
 use super::{Git, GitError, Source};
 
 /// What a pointer begins with.
@@ -76,7 +76,7 @@ impl Git {
         upstreams: &[Source],
         mirror: &Path,
         commit: &str,
-        clone: Option<&LocalClone>,
+        clone: Option<&LocalRepository>,
         progress: &mut (dyn FnMut(String) + Send),
     ) -> Result<Vec<String>, GitError> {
         if !self.uses_lfs(mirror, commit).await {
@@ -87,7 +87,7 @@ impl Git {
             pointers.into_iter().filter(|pointer| !pointer.is_in(&storage)).collect()
         };
         let mut wanted = missing(self.pointers(mirror, commit).await?);
-        let mut clones: Vec<LocalClone> = clone.cloned().into_iter().collect();
+        let mut clones: Vec<LocalRepository> = clone.cloned().into_iter().collect();
         for upstream in upstreams.iter().filter(|_| !wanted.is_empty()) {
             clones.extend(self.local_clone(upstream).await);
         }
@@ -115,7 +115,7 @@ impl Git {
         upstream: &Source,
         mirror: &Path,
         commit: &str,
-        clone: Option<&LocalClone>,
+        clone: Option<&LocalRepository>,
         progress: &mut (dyn FnMut(String) + Send),
     ) -> Result<(), GitError> {
         let located = self.locate(upstream).await?;
@@ -140,7 +140,7 @@ impl Git {
         upstream: &Source,
         mirror: &Path,
         commit: &str,
-        clone: Option<&LocalClone>,
+        clone: Option<&LocalRepository>,
     ) -> Option<String> {
         let text = |output: Vec<u8>| Some(String::from_utf8(output).ok()?.trim_end().to_owned());
         let doing = "read the configuration of Git LFS";
@@ -160,7 +160,7 @@ impl Git {
 
     /// Returns where git-lfs keeps contents: in `lfs.storage`, beside the objects of each clone, and
     /// beside those of its alternates (git-lfs-config(5)).
-    async fn lfs_storages(&self, clones: &[LocalClone]) -> Vec<PathBuf> {
+    async fn lfs_storages(&self, clones: &[LocalRepository]) -> Vec<PathBuf> {
         let configured = async |run: Run| {
             let run = run.args(["config", "--null", "--type=path", "--get", "lfs.storage"]);
             let output = run.output("read the configuration of Git LFS").await.ok()?;

@@ -24,6 +24,12 @@ pub(super) struct LocalRepository {
 }
 
 impl LocalRepository {
+    /// Returns the git directory that a work tree of several shares with the others.
+    pub(super) fn common_dir(&self) -> PathBuf {
+        let common = fs::read_to_string(self.git_dir.join("commondir"));
+        common.map_or_else(|_| self.git_dir.clone(), |to| self.git_dir.join(to.trim_end()))
+    }
+
     /// Returns what the repository is known by: the top of its work tree if that leads to it, else its
     /// git directory.
     fn place(&self) -> &Path {

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::super::local::LocalRepository;
 use super::super::sibling::split;
 use super::super::source::is_full_id;
 use super::super::{Git, GitError, Source};
@@ -26,15 +27,6 @@ const EMPTY_TREES: [&str; 2] = [
     "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
 ];
 
-/// A repository on this host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in super::super) struct LocalClone {
-    /// Its git directory; that of the work tree, where it has several.
-    pub(in super::super) git_dir: PathBuf,
-    /// Its files, if there are any.
-    pub(in super::super) work_tree: Option<PathBuf>,
-}
-
 /// What a clone's configuration says of its submodules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Settings {
@@ -55,13 +47,7 @@ pub(super) struct Setting {
     active: Option<bool>,
 }
 
-impl LocalClone {
-    /// Returns the git directory that a work tree of several shares with the others.
-    pub(in super::super) fn common_dir(&self) -> PathBuf {
-        let common = fs::read_to_string(self.git_dir.join("commondir"));
-        common.map_or_else(|_| self.git_dir.clone(), |to| self.git_dir.join(to.trim_end()))
-    }
-
+impl LocalRepository {
     /// Finds the clone of a submodule: in the work tree, else among those that git keeps.
     pub(super) fn submodule(&self, listed: &Listed) -> Option<Self> {
         let inside = self.work_tree.as_ref().filter(|top| is_directory(top, &listed.path));
@@ -154,20 +140,12 @@ fn default_remote(output: &[u8], branch: Option<&str>) -> Option<String> {
 
 impl Git {
     /// Finds the repository of a source that is on this host.
-    pub(in super::super) async fn local_clone(&self, source: &Source) -> Option<LocalClone> {
-        let dir = source.directory()?;
-        let ask = async |question: &str| {
-            let run = self.as_the_user().dir(&dir).args(["rev-parse", question]);
-            let found = run.output("find the repository").await.ok()?;
-            let found = String::from_utf8(found).ok()?;
-            Some(PathBuf::from(found.trim_end_matches('\n')))
-        };
-        let (git_dir, work_tree) = tokio::join!(ask("--absolute-git-dir"), ask("--show-toplevel"));
-        Some(LocalClone { git_dir: git_dir?, work_tree })
+    pub(in super::super) async fn local_clone(&self, source: &Source) -> Option<LocalRepository> {
+        self.local_repository(&source.directory()?).await.ok().flatten()
     }
 
     /// Reads settings of a clone, with all that applies there.
-    async fn settings_of(&self, clone: &LocalClone, which: &str) -> Vec<u8> {
+    async fn settings_of(&self, clone: &LocalRepository, which: &str) -> Vec<u8> {
         let run = self.as_the_user().variable("GIT_DIR", &clone.git_dir);
         let run = run.args(["config", "--null", "--get-regexp", which]);
         // There are none, or they cannot be read.
@@ -175,7 +153,7 @@ impl Git {
     }
 
     /// Reads what a clone says of its submodules.
-    pub(super) async fn submodule_settings(&self, clone: &LocalClone) -> Settings {
+    pub(super) async fn submodule_settings(&self, clone: &LocalRepository) -> Settings {
         Settings::parse(&self.settings_of(clone, SETTINGS).await)
     }
 
@@ -208,7 +186,7 @@ impl Git {
     }
 
     /// Whether a clone has a commit.
-    pub(super) async fn clone_has(&self, clone: &LocalClone, commit: &str) -> bool {
+    pub(super) async fn clone_has(&self, clone: &LocalRepository, commit: &str) -> bool {
         let object = format!("{commit}^{{commit}}");
         let run = self.as_the_user().variable("GIT_DIR", &clone.git_dir);
         let run = run.variable("GIT_NO_LAZY_FETCH", "1").args(["cat-file", "-e", &object]);
@@ -220,9 +198,9 @@ impl Git {
     pub(in super::super) async fn upstreams(
         &self,
         source: &Source,
-        clone: Option<&LocalClone>,
+        clone: Option<&LocalRepository>,
     ) -> Vec<Source> {
-        let is_bare = |clone: &LocalClone| clone.work_tree.is_none();
+        let is_bare = |clone: &LocalRepository| clone.work_tree.is_none();
         let mut found = Vec::new();
         let mut next = clone.cloned();
         while let Some(at) = next.take().filter(|_| found.len() < MOST_CLONES) {
@@ -240,7 +218,7 @@ impl Git {
     }
 
     /// Returns the default remote of a clone.
-    async fn remote_of(&self, clone: &LocalClone) -> Option<Source> {
+    async fn remote_of(&self, clone: &LocalRepository) -> Option<Source> {
         let head = self.as_the_user().variable("GIT_DIR", &clone.git_dir);
         let head =
             head.args(["symbolic-ref", "--quiet", "--short", "HEAD"]).output("read HEAD").await;

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::super::local::LocalRepository;
 use super::super::mirror::{lock, mirror_path};
 use super::super::{Git, GitError, Source};
-use super::clone::{LocalClone, Setting, Settings};
+use super::clone::{Setting, Settings};
 use super::list::resolve_url;
 use super::{Listed, MOST, refused};
 use crate::model::{SubmoduleSpec, base_key};
@@ -42,7 +43,7 @@ struct Wanted {
     upstreams: Vec<Source>,
     /// A repository on this host, which may have what no other has, and says which submodules are
     /// wanted.
-    clone: Option<LocalClone>,
+    clone: Option<LocalRepository>,
 }
 
 impl Git {
@@ -129,7 +130,7 @@ impl Git {
         commit: &str,
         candidates: Vec<Result<Source, GitError>>,
         mirrors: &Path,
-        clone: Option<&LocalClone>,
+        clone: Option<&LocalRepository>,
         progress: &mut (dyn FnMut(String) + Send),
     ) -> Result<Vec<Source>, GitError> {
         let (mut sources, mut first) = (Vec::new(), None);
@@ -188,7 +189,7 @@ impl Git {
     /// Takes a commit from a clone on this host, which needs no network.
     async fn bring_from_clone(
         &self,
-        clone: &LocalClone,
+        clone: &LocalRepository,
         commit: &str,
         mirror: &Path,
         progress: &mut (dyn FnMut(String) + Send),

@@ -16,7 +16,6 @@ use std::path::{Path, PathBuf};
 use super::GitError;
 use crate::model::SubmoduleSpec;
 
-pub(super) use clone::LocalClone;
 pub use fetch::Contents;
 
 pub use work::{FetchedSubmodule, SubmoduleWork};

@@ -81,6 +81,18 @@ async fn relative_urls_lead_on_from_the_remote_of_a_clone() {
 }
 
 #[tokio::test]
+async fn configuration_of_a_bare_repository_counts_whether_git_may_discover_it_or_not() {
+    let server = Server::new();
+    let append = |path: &Path, text: &str| {
+        let old = fs::read_to_string(path).unwrap();
+        fs::write(path, old + text).unwrap();
+    };
+    append(&server.app.join("config"), "[submodule \"the lib\"]\n\tupdate = none\n");
+    append(&server.world.path("gitconfig"), "[safe]\n\tbareRepository = explicit\n");
+    assert_eq!(server.submodule(&server.app).await.update.as_deref(), Some("none"));
+}
+
+#[tokio::test]
 async fn a_clones_configuration_decides_about_its_submodules() {
     let server = Server::new();
     let world = &server.world;
