@@ -1,11 +1,11 @@
 //! Settings: fragments (files) are merged to inputs, and inputs are validated to settings.
 
 mod containers;
+mod error;
 mod fragment;
 mod read;
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -14,16 +14,17 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub use self::containers::ContainerSettings;
+pub use self::error::SettingsError;
 use self::fragment::SettingsFragment;
 pub use self::read::Fingerprint;
 use self::read::Sources;
-use crate::policy::coordination::{Coordination, CoordinationError, CoordinationFragment};
-use crate::policy::images::{Images, ImagesError, ImagesFragment};
-use crate::policy::network::{Authority, Bound, Bounds, BoundsError, NetworkError, Networks};
+use crate::policy::coordination::{Coordination, CoordinationFragment};
+use crate::policy::images::{Images, ImagesFragment};
+use crate::policy::network::{Authority, Bound, Bounds, BoundsError, Networks};
 use crate::policy::reserve::Reserve;
-use crate::policy::resources::{NoTier, Resources, ResourcesError, ResourcesFragment};
+use crate::policy::resources::{NoTier, Resources, ResourcesFragment};
 use crate::policy::restart::RestartPolicy;
-use crate::policy::retention::{Retention, RetentionError, RetentionFragment};
+use crate::policy::retention::{Retention, RetentionFragment};
 
 /// Everything that the administrator and the user decided, validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,81 +128,6 @@ pub struct PortSettings {
     pub agent: RangeInclusive<u16>,
     /// How long a port that nobody has any more is given to nobody else.
     pub rest: Duration,
-}
-
-/// Why there are no settings.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
-    /// A file could not be read.
-    #[error("cannot read {path}: {source}", path = path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A file is not what it should be.
-    #[error("{path}:{line}:{column}: {reason}", path = path.display())]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// The line.
-        line: usize,
-        /// The column.
-        column: usize,
-        /// What is wrong there.
-        reason: String,
-    },
-    /// The files together give ports that cannot be used.
-    #[error("the settings of the ports are wrong: {0}")]
-    Ports(String),
-    /// The files together give images that cannot work.
-    #[error("the settings of the images are wrong: {0}")]
-    Images(#[from] ImagesError),
-    /// The files together give a coordination that cannot work.
-    #[error("the settings of the coordination are wrong: {0}")]
-    Coordination(#[from] CoordinationError),
-    /// The files together do not say how long everything is kept.
-    #[error("the settings of the retention are wrong: {0}")]
-    Retention(#[from] RetentionError),
-    /// The files together give tiers that cannot work.
-    #[error("the settings of the resources are wrong: {0}")]
-    Resources(#[from] ResourcesError),
-    /// A tier or a project has a network policy that it cannot have.
-    #[error("the settings of the networks are wrong: {0}")]
-    Networks(#[from] BoundsError),
-}
-
-impl From<NetworkError> for SettingsError {
-    fn from(error: NetworkError) -> Self {
-        let NetworkError { path, flaw } = error;
-        Self::Invalid { path, line: flaw.line, column: flaw.column, reason: flaw.reason }
-    }
-}
-
-impl SettingsError {
-    /// Returns what to do about it.
-    pub fn hint(&self) -> String {
-        let file = match self {
-            Self::Read { path, .. } => {
-                return format!("check the permissions of {}", path.display());
-            }
-            Self::Invalid { path, .. } => {
-                return format!("correct {}, or remove it", path.display());
-            }
-            Self::Ports(_) => {
-                return "write two ranges such as 10000-20000 that do not overlap".to_owned();
-            }
-            Self::Networks(_) => {
-                return "`taskspace policy list` shows the policies that there are".to_owned();
-            }
-            Self::Images(_) => "images.yaml",
-            Self::Coordination(_) => "coordination.yaml",
-            Self::Retention(_) => "retention.yaml",
-            Self::Resources(_) => "resource-policies.yaml",
-        };
-        format!("correct {file}; see the built-in one for an example")
-    }
 }
 
 impl Settings {
