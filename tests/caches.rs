@@ -129,6 +129,22 @@ fn later_taskspaces_begin_with_a_promoted_cache_and_change_only_their_own() {
 }
 
 #[test]
+fn withdrawals_at_once_remove_a_cache() {
+    let user = User::new();
+    let repository = Repository::new(&user, "app");
+    create(&user, &repository, "withdrawn");
+    let script = "cd /workspace/.build-cache && mkdir -p target/{1..200}/{1..4}/deep";
+    dev(&user, "withdrawn", script);
+    user.run(&["cache", "promote", "withdrawn"]);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| user.run(&["cache", "withdraw", "app"]));
+        }
+    });
+    assert_eq!(project(&user)["caches"], json!([]));
+}
+
+#[test]
 fn a_cache_that_somebody_removed_is_an_empty_one() {
     let user = User::new();
     let repository = Repository::new(&user, "app");

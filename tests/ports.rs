@@ -62,6 +62,24 @@ fn a_port_that_another_program_takes_at_the_last_moment_is_replaced() {
     assert_eq!(user.disagreement(&["p-race"]), Vec::<String>::new());
 }
 
+/// Podman forwards such ports as one range.
+#[test]
+fn ports_that_follow_one_another_are_forwarded() {
+    let user = User::with_own_ports(&TestPodman::shared().container_host);
+    let repository = Repository::new(&user, "app");
+    let dev = *user.own_ports().unwrap().start();
+    let agent = dev + 1;
+    user.settings(
+        "settings.yaml",
+        &format!("ports: {{dev: {dev}-{dev}, agent: {agent}-{agent}}}\n"),
+    );
+    user.run(&["create", "--project", repository.as_str(), "p-joined"]);
+    for host in ["p-joined-dev", "p-joined-agent"] {
+        succeed(&mut user.ssh(host, &["true"]));
+    }
+    assert_eq!(user.disagreement(&["p-joined"]), Vec::<String>::new());
+}
+
 #[test]
 fn the_ports_of_a_deleted_taskspace_rest() {
     let user = User::with_own_ports(&TestPodman::shared().container_host);

@@ -186,6 +186,9 @@ impl Inner {
         volume: &str,
         may_go: impl FnOnce(&Document) -> bool + Send + 'static,
     ) -> Result<bool, Problem> {
+        // Two removals of the same files would be in each other's way.
+        let lock = self.projects.lock_of(volume).await;
+        let _alone = lock.write().await;
         let (name, of) = (project.to_owned(), volume.to_owned());
         // Under the registry's lock it becomes one that is not whole: nobody begins with it any more,
         // and when the removal fails, the next collection finds it.

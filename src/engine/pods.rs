@@ -8,7 +8,7 @@ use super::perform::Acting;
 use super::ssh::blocking;
 use super::volumes::is_ours;
 use super::{isolated, problems, verify};
-use crate::host::forwarders::{self, Forwarder};
+use crate::host::forwarders::Forwarder;
 use crate::host::permits::Permit;
 use crate::host::systemd::UserManager;
 use crate::model::{Code, Problem, Role};
@@ -97,10 +97,11 @@ impl Acting {
         // Podman refuses to stop what is paused.
         self.unpause().await?;
         absent_is_fine(twice(|| self.podman.stop_pod(&pod.id, patience)).await)?;
-        // Podman takes a pod whose infra container has ended for stopped, whatever else runs in it.
+        // Podman takes a pod whose infra container has ended for stopped, whatever else runs in it, and
+        // leaves a prepared container with its mounts and the network that is now gone.
         let left = self.engine.own_pod(&self.podman, &self.id).await?;
         for container in left.into_iter().flat_map(|pod| pod.containers) {
-            if Life::of(&container.state) != Life::Down {
+            if Life::of(&container.state) != Life::Down || container.state == PREPARED {
                 self.stop_container(&container.id).await?;
             }
         }
@@ -135,8 +136,8 @@ impl Acting {
         let namespace = infra.network_namespace;
         let found =
             blocking(move || Forwarder::arguments_into(&namespace).map_err(problems::internal));
-        let own = forwarders::forwarded(self.record.ports());
-        found.await?.iter().try_for_each(|arguments| verify::pasta(arguments, &own))
+        let ports = self.record.ports();
+        found.await?.iter().try_for_each(|arguments| verify::pasta(arguments, ports))
     }
 
     /// Puts the network policy in force.
@@ -159,9 +160,11 @@ impl Acting {
         let name = names::container(&self.id, role);
         let made = self.podman.inspect_container(&name).await.map_err(problems::podman)?;
         if Life::of(&made.state.status) == Life::Down {
-            if made.state.status != PREPARED {
-                self.cleared(&name, || self.podman.init_container(&name)).await?;
+            if made.state.status == PREPARED {
+                // It is bound to the network that the pod had then.
+                self.stop_container(&name).await?;
             }
+            self.cleared(&name, || self.podman.init_container(&name)).await?;
             isolated::check_prepared(&self.podman, &name).await?;
         }
         self.start(&name).await

@@ -51,12 +51,30 @@ impl Forwarder {
     }
 }
 
-/// Returns how a process is told to forward the ports of a taskspace.
-pub fn forwarded(ports: Ports) -> [String; 2] {
-    Role::ALL.map(|role| {
-        let (outside, inside) = (ports.of(role), role.port());
-        format!("{}/{outside}-{outside}:{inside}-{inside}", Ipv4Addr::LOCALHOST)
-    })
+/// A port of the host's loopback address, and the port inside to which it leads.
+type Forwarding = (u16, u16);
+
+/// Whether a value of pasta's option `-t` forwards ports of a taskspace, and no others.
+pub fn is_of(value: &str, ports: Ports) -> bool {
+    forwardings(value).is_some_and(|found| found.iter().all(|it| wanted(ports).contains(it)))
+}
+
+fn wanted(ports: Ports) -> [Forwarding; 2] {
+    Role::ALL.map(|role| (ports.of(role), role.port()))
+}
+
+/// Reads a value of pasta's option `-t` (pasta(1)) as Podman writes it, which joins ports that follow one
+/// another: `127.0.0.1/30110-30111:2222-2223`. None when it is anything else.
+fn forwardings(value: &str) -> Option<Vec<Forwarding>> {
+    let (address, ports) = value.split_once('/')?;
+    let (outside, inside) = ports.split_once(':')?;
+    let range = |text: &str| {
+        let (first, last) = text.split_once('-')?;
+        Some(first.parse().ok()?..=last.parse().ok()?)
+    };
+    let (outside, inside) = (range(outside)?, range(inside)?);
+    let is_ours = address == Ipv4Addr::LOCALHOST.to_string() && outside.len() == inside.len();
+    is_ours.then(|| outside.zip(inside).collect())
 }
 
 /// Returns the values that an option has.
@@ -68,8 +86,9 @@ fn values<'a>(arguments: &'a [String], option: &str) -> impl Iterator<Item = &'a
 /// Returns the network that a process forwards to; none when it does not forward exactly these ports.
 fn namespace(arguments: &[String], ports: Ports) -> Option<PathBuf> {
     let program = Path::new(arguments.first()?).file_name()?.to_str()?;
-    let mut found: Vec<&str> = values(arguments, "-t").collect();
-    let mut wanted = forwarded(ports);
+    let found: Option<Vec<_>> = values(arguments, "-t").map(forwardings).collect();
+    let mut found: Vec<Forwarding> = found?.into_iter().flatten().collect();
+    let mut wanted = wanted(ports);
     found.sort_unstable();
     wanted.sort_unstable();
     let namespace = values(arguments, NAMESPACE).next().map(PathBuf::from);
@@ -103,6 +122,8 @@ mod tests {
         assert_eq!(found(&arguments().replace("bin/pasta", "bin/pasta.avx2")), network);
         let others = [
             arguments().replace("bin/pasta", "bin/ssh"),
+            arguments().replace("30111-30111", "30111-30112"),
+            arguments().replace("30111-30111", "30111"),
             arguments().replace("30111-30111", "30112-30112"),
             arguments().replace("127.0.0.1/30103", "0.0.0.0/30103"),
             arguments().replace("--netns ", "--pid "),
@@ -113,5 +134,10 @@ mod tests {
         for other in others {
             assert_eq!(found(&other), None, "{other}");
         }
+        let joined = "pasta -t 127.0.0.1/30110-30111:2222-2223 --netns /netns";
+        let words: Vec<String> = joined.split(' ').map(str::to_owned).collect();
+        let of = |dev, agent| namespace(&words, Ports { dev, agent });
+        assert_eq!(of(30_110, 30_111), Some("/netns".into()));
+        assert_eq!(of(30_111, 30_110), None);
     }
 }

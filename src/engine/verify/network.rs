@@ -2,7 +2,8 @@
 //! the pod, and some of that cannot be taken back.
 
 use super::no_difference;
-use crate::model::{HOST_ADDRESSES, Problem};
+use crate::host::forwarders::is_of;
+use crate::model::{HOST_ADDRESSES, Ports, Problem};
 
 /// Options without a value that change nothing about what is reached.
 const FLAGS: [&str; 22] = [
@@ -69,13 +70,12 @@ const FORWARDED: [&str; 2] = ["-t", "--tcp-ports"];
 /// What forwards nothing, or maps no address.
 const NONE: &str = "none";
 
-/// Compares the arguments of a pod's pasta, the program first, with what a pod may have; `forwarded` are
-/// its own ports, as pasta is told them.
+/// Compares the arguments of a pod's pasta, the program first, with what a pod with these ports may have.
 ///
 /// # Errors
 /// [`Code::PolicyUnenforceable`](crate::model::Code::PolicyUnenforceable) with the options that connect
 /// the pod with what its policy cannot refuse.
-pub(in super::super) fn pasta(arguments: &[String], forwarded: &[String]) -> Result<(), Problem> {
+pub(in super::super) fn pasta(arguments: &[String], ports: Ports) -> Result<(), Problem> {
     let mut refused = Vec::new();
     let (mut loopback, mut host) = (Vec::new(), Vec::new());
     let mut words = arguments.iter().skip(1);
@@ -100,7 +100,7 @@ pub(in super::super) fn pasta(arguments: &[String], forwarded: &[String]) -> Res
             }
             _ if FORWARDED.contains(&option) => {
                 let value = value();
-                if !forwarded.contains(&value) {
+                if !is_of(&value, ports) {
                     refused.push(format!("{option} {value}"));
                 }
             }
@@ -140,13 +140,14 @@ mod tests {
 
     fn compared(arguments: &str) -> Result<(), String> {
         let words: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
-        let own = ["127.0.0.1/30111-30111:2223-2223".to_owned()];
-        pasta(&words, &own).map_err(|problem| problem.detail)
+        pasta(&words, Ports { dev: 30_110, agent: 30_111 }).map_err(|problem| problem.detail)
     }
 
     #[test]
     fn options_that_reach_the_host_are_refused() {
         assert_eq!(compared(USUAL), Ok(()));
+        let joined = USUAL.replacen("30111-30111:2223-2223", "30110-30111:2222-2223", 1);
+        assert_eq!(compared(&joined), Ok(()));
         let before = |options: &str| USUAL.replacen("--config-net", options, 1);
         for harmless in [
             "--ipv4-only --mtu 1400 -i eth0",
