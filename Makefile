@@ -63,6 +63,7 @@ test: cargo ## all tests, end to end too, on this machine or in the test host
 	$(CARGO) test --locked --features $(TEST_FEATURES) --doc
 	@$(test_environment); \
 	$(CARGO) test --locked --features $(TEST_FEATURES) --tests -- --test-threads $(TEST_THREADS)
+	@$(test_environment); tests/api/conformance $(target)/debug/taskspace
 
 test-deep: ## all tests, with every variant that `make test` samples (an hour)
 	@TASKSPACE_TEST_DEEP=1 $(MAKE) test

@@ -24,9 +24,9 @@ fn ids_repositories_and_refs() {
         (2, &["create", "--project", project, "Bad_Id"], &["Bad_Id", "a-z, 0-9 and dashes"]),
         (2, &["create", "--project", project, &"x".repeat(41)], &["longer than 40"]),
         (1, &["create", "--project", "--upload-pack=x", "a"], &["--upload-pack", "hint:"]),
-        (2, &["create", "--project", "-oProxyCommand=true:x", "a"], &["-oProxyCommand"]),
+        (1, &["create", "--project", "-oProxyCommand=true:x", "a"], &["-oProxyCommand"]),
         (3, &["create", "--project", project, "--ref", "--all", "a"], &["--all"]),
-        (2, &["create", "--project", "ext::sh -c true", "a"], &["ext"]),
+        (1, &["create", "--project", "ext::sh -c true", "a"], &["ext"]),
         (1, &["create", "--project", "/nonexistent/repo", "a"], &["/nonexistent/repo", "hint:"]),
         (
             1,

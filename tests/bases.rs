@@ -161,14 +161,14 @@ fn uncommitted_changes_of_what_has_none_are_refused() {
     let bare = user.path("home/bare.git");
     repository.git(&["clone", "--quiet", "--bare", ".", bare.to_str().unwrap()]);
     repository.git(&["branch", "here"]);
-    let refused = |project: &str, more: &[&str]| {
-        user.fail(2, &[&["create", "--dirty", "--project", project], more].concat())
+    let refused = |code, project: &str, more: &[&str]| {
+        user.fail(code, &[&["create", "--dirty", "--project", project], more].concat())
     };
-    let text = refused("https://127.0.0.1:9/app.git", &[]);
+    let text = refused(4, "https://127.0.0.1:9/app.git", &[]);
     assert!(text.contains("only a local repository") && text.contains("--dirty"), "{text}");
-    assert!(refused(bare.to_str().unwrap(), &[]).contains("no work tree"));
+    assert!(refused(2, bare.to_str().unwrap(), &[]).contains("no work tree"));
     let former = repository.git(&["rev-parse", "HEAD~1"]);
-    let text = refused(repository.as_str(), &["--ref", former.trim()]);
+    let text = refused(2, repository.as_str(), &["--ref", former.trim()]);
     assert!(text.contains("the uncommitted changes are those to"), "{text}");
     // A ref that is the same commit says nothing else.
     user.run(&["create", "--dirty", "--project", repository.as_str(), "--ref", "here", "b-same"]);

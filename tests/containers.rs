@@ -276,7 +276,7 @@ fn what_cannot_be_registered_is_refused_as_a_whole() {
     let told = register(circle, 5);
     assert!(told.contains("a circle: k-a depends on k-b depends on k-a"), "{told}");
     register("containers: {k-a: {ports: [0]}}", 2);
-    register("containers: {k-a: {container: k-x}, k-b: {container: k-x}}", 2);
+    register("containers: {k-a: {container: k-x}, k-b: {container: k-x}}", 4);
     assert_eq!(registered(&user), Vec::<String>::new());
     user.fail(2, &["containers", "register", "missing.yaml"]);
     user.fail(3, &["containers", "forget", "k-nobody"]);

@@ -373,7 +373,7 @@ fn a_policy_that_is_put_is_as_of_a_new_one() {
     for (id, body, status) in [
         ("n-put", "{\"policy\": \"nobody's\"}", 400),
         ("n-put", "{\"reset\": []}", 400),
-        ("n-put", "{\"policy\": \"unknown\"}", 400),
+        ("n-put", "{\"policy\": \"unknown\"}", 404),
         ("n-put", "{\"allow\": []}", 400),
         ("n-put", "[\"open\"]", 400),
         ("n-gone", "{\"policy\": \"open\"}", 404),

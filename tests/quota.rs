@@ -266,13 +266,14 @@ fn only_what_a_taskspace_writes_itself_counts_and_by_its_blocks() {
 fn what_cannot_be_is_refused() {
     let user = user();
     let repository = Repository::new(&user, "app");
-    let create = |options: &[&str]| {
-        user.fail(2, &[&["create", "--project", repository.as_str(), "no"], options].concat())
+    let create = |code, options: &[&str]| {
+        user.fail(code, &[&["create", "--project", repository.as_str(), "no"], options].concat())
     };
-    assert!(create(&["--tier", "gold"]).contains("there are: default, minimal, premium"));
-    assert!(create(&["--storage", "much"]).contains("such as 10Gi"));
-    assert!(create(&["--storage", "0"]).contains("may write nothing"));
-    assert!(create(&["--on-full", "explode"]).contains("none of warn, freeze and stop"));
+    assert!(create(3, &["--tier", "gold"]).contains("there are: default, minimal, premium"));
+    assert!(create(2, &["--storage", "much"]).contains("such as 10Gi"));
+    assert!(create(2, &["--storage", "0"]).contains("may write nothing"));
+    assert!(create(2, &["--storage", "15Ei"]).contains("no file system"));
+    assert!(create(2, &["--on-full", "explode"]).contains("none of warn, freeze and stop"));
     user.fail(2, &["resize", "no"]);
     user.fail(3, &["resize", "no", "--storage", "1Gi"]);
 }

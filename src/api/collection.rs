@@ -10,7 +10,7 @@ use super::app::App;
 use super::extract::{Id, Parameters};
 use super::operations::{Started, Wait, started};
 use super::problem::Answer;
-use crate::model::{AgentStateView, CollectionView, Problem};
+use crate::model::{AgentStateView, CollectionView, Problem, TaskspaceId};
 
 /// What is collected.
 #[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -37,7 +37,7 @@ pub(crate) async fn states(State(app): State<App>) -> Answer<Json<Vec<AgentState
 /// Show the state of the agent of a former taskspace
 #[utoipa::path(get, path = "/v1/states/{id}", tag = "retention",
     operation_id = "show_agent_state",
-    params(("id" = String, Path, description = "The former taskspace")),
+    params(("id" = TaskspaceId, Path, description = "The former taskspace")),
     responses((status = 200, description = "The agent state", body = AgentStateView)))]
 pub(crate) async fn state(State(app): State<App>, Id(id): Id) -> Answer<Json<AgentStateView>> {
     Ok(Json(app.engine()?.agent_state(&id).await?))
@@ -46,7 +46,7 @@ pub(crate) async fn state(State(app): State<App>, Id(id): Id) -> Answer<Json<Age
 /// Remove the state of the agent of a former taskspace
 #[utoipa::path(delete, path = "/v1/states/{id}", tag = "retention",
     operation_id = "purge_agent_state",
-    params(("id" = String, Path, description = "The former taskspace"), Wait),
+    params(("id" = TaskspaceId, Path, description = "The former taskspace"), Wait),
     responses(Started,
         (status = 503, description = "Podman is not available", body = Problem)))]
 pub(crate) async fn purge(

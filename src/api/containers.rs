@@ -6,7 +6,7 @@ use axum::extract::State;
 use super::app::App;
 use super::extract::{Document, Name};
 use super::problem::Answer;
-use crate::model::{Problem, RegisterRequest, RegisteredContainer};
+use crate::model::{ContainerName, Problem, RegisterRequest, RegisteredContainer};
 
 /// List the registered containers
 #[utoipa::path(get, path = "/v1/containers", tag = "containers",
@@ -35,7 +35,7 @@ pub(crate) async fn register(
 /// Show a registered container
 #[utoipa::path(get, path = "/v1/containers/{name}", tag = "containers",
     operation_id = "show_container",
-    params(("name" = String, Path, description = "The container")),
+    params(("name" = ContainerName, Path, description = "The container")),
     responses((status = 200, description = "The container", body = RegisteredContainer)))]
 pub(crate) async fn show(
     State(app): State<App>,
@@ -47,7 +47,7 @@ pub(crate) async fn show(
 /// Forget a container that was registered by a call
 #[utoipa::path(delete, path = "/v1/containers/{name}", tag = "containers",
     operation_id = "unregister_container",
-    params(("name" = String, Path, description = "The container")),
+    params(("name" = ContainerName, Path, description = "The container")),
     responses(
         (status = 200, description = "How it was", body = RegisteredContainer),
         (status = 409, description = "It was registered otherwise", body = Problem)))]

@@ -12,7 +12,7 @@ use super::app::App;
 use super::extract::{Id, Parameters};
 use super::problem::{Answer, Failure};
 use crate::engine::DiffText;
-use crate::model::{Code, DiffFormat, DiffView, LeftOutHeader, Problem};
+use crate::model::{Code, DiffFormat, DiffView, LeftOutHeader, Problem, TaskspaceId};
 
 /// In what form.
 #[derive(Clone, Copy, Debug, Deserialize, utoipa::IntoParams)]
@@ -34,7 +34,7 @@ pub(crate) struct DiffParameters {
 /// and `name-status` are the same list of files.
 #[utoipa::path(get, path = "/v1/taskspaces/{id}/diff", tag = "taskspaces",
     operation_id = "diff_taskspace",
-    params(("id" = String, Path, description = "The taskspace"), DiffParameters),
+    params(("id" = TaskspaceId, Path, description = "The taskspace"), DiffParameters),
     responses(
         (status = 200, description = "The changes",
             content((String = "text/plain"), (DiffView = "application/json")),

@@ -23,14 +23,36 @@ const LAST_EVENT_GRACE: Duration = Duration::from_millis(500);
 /// The header by which a client resumes (WHATWG HTML, 9.2.4).
 const LAST_EVENT_ID: &str = "last-event-id";
 
+/// A server-sent event (WHATWG HTML, 9.2).
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "it describes what the stream is made of")]
+pub(crate) struct ServerSentEvent {
+    /// The number of the event.
+    id: String,
+    /// The `type` of its body.
+    event: String,
+    /// The event: an `Event` as JSON.
+    #[schema(content_media_type = "application/json")]
+    data: String,
+}
+
+/// From where a stream is resumed.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it describes a header")]
+pub(crate) struct Resumption {
+    /// Resume after this event.
+    #[param(rename = "Last-Event-ID", nullable = false)]
+    last_event_id: Option<u64>,
+}
+
 /// Watch what happens
 #[utoipa::path(get, path = "/v1/events", tag = "system",
     operation_id = "watch_events",
-    params(EventQuery,
-        ("Last-Event-ID" = Option<u64>, Header, description = "Resume after this event")),
+    params(EventQuery, Resumption),
     responses(
-        (status = 200, description = "Server-sent events; the data of each is an Event",
-            body = Event, content_type = "text/event-stream"),
+        (status = 200, description = "Server-sent events",
+            body = ServerSentEvent, content_type = "text/event-stream"),
         (status = 404, description = "No such operation", body = Problem)))]
 pub(crate) async fn events(
     State(app): State<App>,

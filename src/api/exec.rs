@@ -17,7 +17,7 @@ use super::extract::{Document, Id};
 use super::problem::{Answer, Failure};
 use crate::engine::{ExecSession, LogStream};
 use crate::frames::{self, Frame, FrameReader, PROTOCOL};
-use crate::model::{Code, ExecRequest, Problem};
+use crate::model::{Code, ExecRequest, Problem, TaskspaceId};
 
 /// Run a command in a container
 ///
@@ -28,7 +28,7 @@ use crate::model::{Code, ExecRequest, Problem};
 /// last frame is of type 3 or 5.
 #[utoipa::path(post, path = "/v1/taskspaces/{id}/exec", tag = "taskspaces",
     operation_id = "exec_command",
-    params(("id" = String, Path, description = "The taskspace"),
+    params(("id" = TaskspaceId, Path, description = "The taskspace"),
         ("Upgrade" = String, Header, description = "`taskspace-exec`")),
     request_body = ExecRequest,
     responses(

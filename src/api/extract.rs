@@ -8,6 +8,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::problem::Failure;
 use crate::model::{Asker, ContainerName, TaskspaceId};
@@ -115,8 +116,35 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Document<T> {
         }
         // serde_json's message ends with the line and the column.
         serde_json::from_slice(&body)
+            .or_else(|error| with_whole_numbers(&body).ok_or(error))
             .map(Self)
             .map_err(|error| Failure::bad_request(format!("the request's body: {error}")))
+    }
+}
+
+/// Reads a document in which whole numbers have a fraction of zero, such as `60.0`: they are integers to JSON
+/// Schema (draft 2020-12, 6.1.1), and some clients have no others.
+fn with_whole_numbers<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    let mut document = serde_json::from_slice(body).ok()?;
+    make_whole(&mut document);
+    serde_json::from_value(document).ok()
+}
+
+fn make_whole(value: &mut Value) {
+    /// Each integer up to here is a number of its own (IEEE 754, binary64).
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(number) => {
+            let whole = number.as_f64().filter(|it| it.fract() == 0.0 && it.abs() <= EXACT);
+            if let Some(whole) = whole.filter(|_| number.is_f64())
+                && let Ok(whole) = format!("{whole:.0}").parse::<i64>()
+            {
+                *value = whole.into();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(make_whole),
+        Value::Object(fields) => fields.values_mut().for_each(make_whole),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
     }
 }
 
@@ -130,4 +158,22 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Failure> {
     }
     let failure = Failure::bad_request(format!("the request's body is {given:?}, and not JSON"));
     Err(failure.with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{NetworkChange, ResizeRequest};
+
+    #[test]
+    fn whole_numbers_with_a_fraction_of_zero_are_integers() {
+        let resize: ResizeRequest = with_whole_numbers(br#"{"storage": 1e9}"#).unwrap();
+        assert_eq!(resize.storage.unwrap().0, 1_000_000_000);
+        let change: NetworkChange = with_whole_numbers(br#"{"observe_seconds": 60.0}"#).unwrap();
+        assert_eq!(change.observe_seconds, Some(60));
+        for other in ["60.5", "-60.0", "1e300", "\"60\""] {
+            let body = format!("{{\"observe_seconds\": {other}}}");
+            assert_eq!(with_whole_numbers::<NetworkChange>(body.as_bytes()), None, "{other}");
+        }
+    }
 }

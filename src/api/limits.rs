@@ -6,7 +6,7 @@ use super::app::App;
 use super::extract::{By, Document, Id, Parameters};
 use super::operations::{Started, Wait, started};
 use super::problem::Answer;
-use crate::model::ResizeRequest;
+use crate::model::{ResizeRequest, TaskspaceId};
 
 /// Change how much a taskspace may use
 ///
@@ -15,7 +15,7 @@ use crate::model::ResizeRequest;
 #[utoipa::path(patch, path = "/v1/taskspaces/{id}", tag = "taskspaces",
     operation_id = "resize_taskspace",
     request_body = ResizeRequest,
-    params(("id" = String, Path, description = "The taskspace"), Wait),
+    params(("id" = TaskspaceId, Path, description = "The taskspace"), Wait),
     responses(Started))]
 pub(crate) async fn resize(
     State(app): State<App>,

@@ -7,12 +7,12 @@ use super::app::App;
 use super::extract::{By, Document, Id, Parameters};
 use super::operations::{Started, Wait, started};
 use super::problem::Answer;
-use crate::model::{Blocked, NetworkChange, NetworkRequest, NetworkView};
+use crate::model::{Blocked, NetworkChange, NetworkReplacement, NetworkView, TaskspaceId};
 
 /// Show what a taskspace may reach
 #[utoipa::path(get, path = "/v1/taskspaces/{id}/network", tag = "taskspaces",
     operation_id = "show_network",
-    params(("id" = String, Path, description = "The taskspace")),
+    params(("id" = TaskspaceId, Path, description = "The taskspace")),
     responses((status = 200, description = "The network policy", body = NetworkView)))]
 pub(crate) async fn show(State(app): State<App>, Id(id): Id) -> Answer<Json<NetworkView>> {
     Ok(Json(app.engine()?.network(&id).await?))
@@ -24,7 +24,7 @@ pub(crate) async fn show(State(app): State<App>, Id(id): Id) -> Answer<Json<Netw
 #[utoipa::path(patch, path = "/v1/taskspaces/{id}/network", tag = "taskspaces",
     operation_id = "change_network",
     request_body = NetworkChange,
-    params(("id" = String, Path, description = "The taskspace"), Wait),
+    params(("id" = TaskspaceId, Path, description = "The taskspace"), Wait),
     responses(Started))]
 pub(crate) async fn change(
     State(app): State<App>,
@@ -38,19 +38,18 @@ pub(crate) async fn change(
 
 /// Say what a taskspace may reach
 ///
-/// Nothing of what was allowed and denied before stays; `policy` has to be given. Connections that the policy
-/// does not let through are cut.
+/// Nothing of what was allowed and denied before stays. Connections that the policy does not let through are cut.
 #[utoipa::path(put, path = "/v1/taskspaces/{id}/network", tag = "taskspaces",
     operation_id = "replace_network",
-    request_body = NetworkRequest,
-    params(("id" = String, Path, description = "The taskspace"), Wait),
+    request_body = NetworkReplacement,
+    params(("id" = TaskspaceId, Path, description = "The taskspace"), Wait),
     responses(Started))]
 pub(crate) async fn replace(
     State(app): State<App>,
     Id(id): Id,
     Parameters(wait): Parameters<Wait>,
     By(asker): By,
-    Document(request): Document<NetworkRequest>,
+    Document(request): Document<NetworkReplacement>,
 ) -> Answer<Started> {
     started(&app, app.engine()?.replace_network(&id, request, &asker).await?, wait).await
 }
@@ -60,7 +59,7 @@ pub(crate) async fn replace(
 /// Since it was started, or since the service was; the latest first.
 #[utoipa::path(get, path = "/v1/taskspaces/{id}/network/blocked", tag = "taskspaces",
     operation_id = "list_blocked",
-    params(("id" = String, Path, description = "The taskspace")),
+    params(("id" = TaskspaceId, Path, description = "The taskspace")),
     responses((status = 200, description = "What was refused", body = [Blocked])))]
 pub(crate) async fn blocked(State(app): State<App>, Id(id): Id) -> Answer<Json<Vec<Blocked>>> {
     Ok(Json(app.engine()?.blocked(&id).await?))

@@ -8,13 +8,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::app::App;
-use super::events;
+use super::events::{self, Resumption, ServerSentEvent};
 use super::extract::{By, Document, Number, Parameters};
 use super::problem::Answer;
 use crate::engine::Held;
-use crate::model::{
-    Event, EventQuery, LockView, Operation, OperationRequest, OperationUpdate, Problem,
-};
+use crate::model::{EventQuery, LockView, Operation, OperationRequest, OperationUpdate, Problem};
 
 /// Whether to wait.
 #[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -106,18 +104,27 @@ pub(crate) struct RequestParameters {
     hold: bool,
 }
 
+/// Under what to act.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it describes a header")]
+pub(crate) struct Lock {
+    /// Done under this held operation: its number and token, as `12:7`.
+    #[param(rename = "taskspace-lock", nullable = false, pattern = r"^[0-9]{1,18}:[0-9]{1,18}$")]
+    lock: Option<String>,
+}
+
 /// Ask for an operation
 ///
 /// It is held, waiting or running, for as long as its lease is renewed, or with `hold` for as long as
 /// the answer is read.
 #[utoipa::path(post, path = "/v1/operations", tag = "operations",
     operation_id = "request_operation", params(RequestParameters,
-        ("taskspace-lock" = Option<String>, Header,
-            description = "Done under this held operation: its number and token, as `12:7`")),
+        Lock),
     request_body = OperationRequest,
     responses(
-        (status = 200, description = "With `hold`: server-sent events; the data of each is an Event",
-            body = Event, content_type = "text/event-stream"),
+        (status = 200, description = "With `hold`: server-sent events",
+            body = ServerSentEvent, content_type = "text/event-stream"),
         (status = 202, description = "It waits or has begun", body = Operation,
             headers(("Location" = String, description = "The operation"))),
         (status = 404, description = "No such container or taskspace", body = Problem),
@@ -156,11 +163,10 @@ pub(crate) struct HoldParameters {
 /// For who asked for it by another connection that is gone, such as when the service was restarted.
 #[utoipa::path(get, path = "/v1/operations/{number}/hold", tag = "operations",
     operation_id = "hold_operation",
-    params(("number" = u64, Path, description = "The operation"), HoldParameters,
-        ("Last-Event-ID" = Option<u64>, Header, description = "Resume after this event")),
+    params(("number" = u64, Path, description = "The operation"), HoldParameters, Resumption),
     responses(
-        (status = 200, description = "Server-sent events; the data of each is an Event",
-            body = Event, content_type = "text/event-stream"),
+        (status = 200, description = "Server-sent events",
+            body = ServerSentEvent, content_type = "text/event-stream"),
         (status = 409, description = "It is not held (any more)", body = Problem)))]
 pub(crate) async fn hold(
     State(app): State<App>,

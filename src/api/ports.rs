@@ -32,7 +32,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Port {
 /// List the published ports of a taskspace
 #[utoipa::path(get, path = "/v1/taskspaces/{id}/ports", tag = "taskspaces",
     operation_id = "list_ports",
-    params(("id" = String, Path, description = "The taskspace")),
+    params(("id" = TaskspaceId, Path, description = "The taskspace")),
     responses((status = 200, description = "The published ports", body = [PortView])))]
 pub(crate) async fn list(State(app): State<App>, Id(id): Id) -> Answer<Json<Vec<PortView>>> {
     Ok(Json(app.engine()?.ports(&id).await?))
@@ -46,8 +46,8 @@ pub(crate) async fn list(State(app): State<App>, Id(id): Id) -> Answer<Json<Vec<
     operation_id = "publish_port",
     request_body = PublishRequest,
     params(
-        ("id" = String, Path, description = "The taskspace"),
-        ("port" = u16, Path, minimum = 1, description = "The pod's port")),
+        ("id" = TaskspaceId, Path, description = "The taskspace"),
+        ("port" = u16, Path, minimum = 1, maximum = 65535, description = "The pod's port")),
     responses(
         (status = 200, description = "It is published", body = PortView),
         (status = 409, description = "It is published otherwise, or the host's port is taken",
@@ -65,8 +65,8 @@ pub(crate) async fn publish(
 #[utoipa::path(delete, path = "/v1/taskspaces/{id}/ports/{port}", tag = "taskspaces",
     operation_id = "close_port",
     params(
-        ("id" = String, Path, description = "The taskspace"),
-        ("port" = u16, Path, minimum = 1, description = "The pod's port")),
+        ("id" = TaskspaceId, Path, description = "The taskspace"),
+        ("port" = u16, Path, minimum = 1, maximum = 65535, description = "The pod's port")),
     responses(
         (status = 200, description = "How it was", body = PortView)))]
 pub(crate) async fn close(State(app): State<App>, Port(id, port): Port) -> Answer<Json<PortView>> {

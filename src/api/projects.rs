@@ -7,7 +7,7 @@ use super::app::App;
 use super::extract::{By, Document, Id, Parameters};
 use super::operations::{Started, Wait, started};
 use super::problem::Answer;
-use crate::model::{Problem, ProjectView, RefreshRequest};
+use crate::model::{Problem, ProjectView, RefreshRequest, TaskspaceId};
 
 /// List the projects
 #[utoipa::path(get, path = "/v1/projects", tag = "projects",
@@ -22,7 +22,7 @@ pub(crate) async fn list(State(app): State<App>) -> Answer<Json<Vec<ProjectView>
 /// Its containers are paused while it is copied.
 #[utoipa::path(post, path = "/v1/taskspaces/{id}/cache", tag = "projects",
     operation_id = "promote_cache",
-    params(("id" = String, Path, description = "The taskspace"), Wait),
+    params(("id" = TaskspaceId, Path, description = "The taskspace"), Wait),
     responses(Started))]
 pub(crate) async fn promote(
     State(app): State<App>,

@@ -47,7 +47,7 @@ pub(crate) struct RestoreParameters {
 /// List the snapshots of a taskspace, the oldest first
 #[utoipa::path(get, path = "/v1/taskspaces/{id}/snapshots", tag = "taskspaces",
     operation_id = "list_snapshots",
-    params(("id" = String, Path, description = "The taskspace")),
+    params(("id" = TaskspaceId, Path, description = "The taskspace")),
     responses((status = 200, description = "The snapshots", body = Vec<SnapshotView>)))]
 pub(crate) async fn list(State(app): State<App>, Id(id): Id) -> Answer<Json<Vec<SnapshotView>>> {
     Ok(Json(app.engine()?.snapshots(&id).await?))
@@ -61,7 +61,7 @@ pub(crate) async fn list(State(app): State<App>, Id(id): Id) -> Answer<Json<Vec<
 #[utoipa::path(post, path = "/v1/taskspaces/{id}/snapshots", tag = "taskspaces",
     operation_id = "take_snapshot",
     request_body = SnapshotRequest,
-    params(("id" = String, Path, description = "The taskspace"), Wait),
+    params(("id" = TaskspaceId, Path, description = "The taskspace"), Wait),
     responses(Started,
         (status = 409, description = "The name is taken", body = Problem)))]
 pub(crate) async fn take(
@@ -81,8 +81,8 @@ pub(crate) async fn take(
     operation_id = "restore_snapshot",
     request_body = RestoreRequest,
     params(
-        ("id" = String, Path, description = "The taskspace"),
-        ("name" = String, Path, description = "The snapshot"),
+        ("id" = TaskspaceId, Path, description = "The taskspace"),
+        ("name" = SnapshotName, Path, description = "The snapshot"),
         RestoreParameters),
     responses(
         (status = 200, description = "Done; with `dry_run` the plan", body = OperationOrPlan),
@@ -108,8 +108,8 @@ pub(crate) async fn restore(
 #[utoipa::path(delete, path = "/v1/taskspaces/{id}/snapshots/{name}", tag = "taskspaces",
     operation_id = "delete_snapshot",
     params(
-        ("id" = String, Path, description = "The taskspace"),
-        ("name" = String, Path, description = "The snapshot"),
+        ("id" = TaskspaceId, Path, description = "The taskspace"),
+        ("name" = SnapshotName, Path, description = "The snapshot"),
         Wait),
     responses(Started))]
 pub(crate) async fn delete(

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::app::App;
 use super::extract::{Id, Parameters};
 use super::problem::Answer;
-use crate::model::Role;
+use crate::model::{Role, TaskspaceId};
 
 /// Which part of which log.
 #[derive(Clone, Copy, Debug, Deserialize, utoipa::IntoParams)]
@@ -35,7 +35,7 @@ const fn agent() -> Role {
 /// Read what a container wrote
 #[utoipa::path(get, path = "/v1/taskspaces/{id}/logs", tag = "taskspaces",
     operation_id = "read_logs",
-    params(("id" = String, Path, description = "The taskspace"), LogParameters),
+    params(("id" = TaskspaceId, Path, description = "The taskspace"), LogParameters),
     responses(
         (status = 200, description = "The log", body = String, content_type = "text/plain")))]
 pub(crate) async fn logs(

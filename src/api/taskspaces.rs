@@ -11,7 +11,7 @@ use super::operations::{Started, Wait, started};
 use super::problem::Answer;
 use crate::model::{
     CreateRequest, DeleteOptions, DetailView, ForkRequest, HealthView, Operation, OperationOrPlan,
-    Problem, Recorded,
+    Problem, Recorded, TaskspaceId,
 };
 
 /// How to delete, and whether to wait.
@@ -81,7 +81,7 @@ pub(crate) async fn create(
 /// Show a taskspace
 #[utoipa::path(get, path = "/v1/taskspaces/{id}", tag = "taskspaces",
     operation_id = "show_taskspace",
-    params(("id" = String, Path, description = "The taskspace")),
+    params(("id" = TaskspaceId, Path, description = "The taskspace")),
     responses((status = 200, description = "The taskspace", body = DetailView)))]
 pub(crate) async fn show(State(app): State<App>, Id(id): Id) -> Answer<Json<DetailView>> {
     Ok(Json(app.engine()?.show(&id).await?))
@@ -90,7 +90,7 @@ pub(crate) async fn show(State(app): State<App>, Id(id): Id) -> Answer<Json<Deta
 /// Tell how a taskspace is
 #[utoipa::path(get, path = "/v1/taskspaces/{id}/health", tag = "taskspaces",
     operation_id = "show_health",
-    params(("id" = String, Path, description = "The taskspace")),
+    params(("id" = TaskspaceId, Path, description = "The taskspace")),
     responses((status = 200, description = "The health of the taskspace", body = HealthView)))]
 pub(crate) async fn health(State(app): State<App>, Id(id): Id) -> Answer<Json<HealthView>> {
     Ok(Json(app.engine()?.health(&id).await?))
@@ -99,7 +99,7 @@ pub(crate) async fn health(State(app): State<App>, Id(id): Id) -> Answer<Json<He
 /// Delete a taskspace
 #[utoipa::path(delete, path = "/v1/taskspaces/{id}", tag = "taskspaces",
     operation_id = "delete_taskspace",
-    params(("id" = String, Path, description = "The taskspace"), DeleteParameters),
+    params(("id" = TaskspaceId, Path, description = "The taskspace"), DeleteParameters),
     responses(
         (status = 200, description = "Done; with `dry_run` the plan", body = OperationOrPlan),
         (status = 202, description = "Under way", body = Operation,
@@ -127,7 +127,7 @@ pub(crate) async fn delete(
 #[utoipa::path(post, path = "/v1/taskspaces/{id}/fork", tag = "taskspaces",
     operation_id = "fork_taskspace",
     request_body = ForkRequest,
-    params(("id" = String, Path, description = "The taskspace that is copied"), Wait),
+    params(("id" = TaskspaceId, Path, description = "The taskspace that is copied"), Wait),
     responses(Started,
         (status = 409, description = "The id is taken", body = Problem)))]
 pub(crate) async fn fork(
@@ -143,7 +143,7 @@ pub(crate) async fn fork(
 /// Start a taskspace's containers
 #[utoipa::path(post, path = "/v1/taskspaces/{id}/start", tag = "taskspaces",
     operation_id = "start_taskspace",
-    params(("id" = String, Path, description = "The taskspace"), Wait),
+    params(("id" = TaskspaceId, Path, description = "The taskspace"), Wait),
     responses(Started))]
 pub(crate) async fn start(
     State(app): State<App>,
@@ -157,7 +157,7 @@ pub(crate) async fn start(
 /// Stop a taskspace's containers
 #[utoipa::path(post, path = "/v1/taskspaces/{id}/stop", tag = "taskspaces",
     operation_id = "stop_taskspace",
-    params(("id" = String, Path, description = "The taskspace"), Wait),
+    params(("id" = TaskspaceId, Path, description = "The taskspace"), Wait),
     responses(Started))]
 pub(crate) async fn stop(
     State(app): State<App>,
@@ -171,7 +171,7 @@ pub(crate) async fn stop(
 /// Stop and start a taskspace's containers
 #[utoipa::path(post, path = "/v1/taskspaces/{id}/restart", tag = "taskspaces",
     operation_id = "restart_taskspace",
-    params(("id" = String, Path, description = "The taskspace"), Wait),
+    params(("id" = TaskspaceId, Path, description = "The taskspace"), Wait),
     responses(Started))]
 pub(crate) async fn restart(
     State(app): State<App>,

@@ -80,16 +80,17 @@ impl Inner {
 
 /// Checks a limit that is asked for.
 fn check_limit(limit: Option<Quantity>) -> Result<(), Problem> {
-    if limit == Some(Quantity(0)) {
-        let detail = "a taskspace that may write nothing could not work";
-        return Err(
-            Problem::new(Code::MessageFormatInvalid, detail).hint("give a limit such as 10Gi")
-        );
-    }
-    Ok(())
+    let detail = match limit {
+        Some(Quantity(0)) => "a taskspace that may write nothing could not work",
+        Some(Quantity(bytes)) if i64::try_from(bytes).is_err() => {
+            "no file system has that much room"
+        }
+        _ => return Ok(()),
+    };
+    Err(Problem::new(Code::MessageFormatInvalid, detail).hint("give a limit such as 10Gi"))
 }
 
 fn no_tier(error: &NoTier) -> Problem {
-    Problem::new(Code::MessageFormatInvalid, error.to_string())
+    Problem::new(Code::NotFound, error.to_string())
         .hint(format!("there are: {}", error.known.join(", ")))
 }

@@ -58,7 +58,7 @@ pub(crate) fn unresolved(error: &ResolveError) -> Problem {
 
 pub(crate) fn bounds(error: &BoundsError) -> Problem {
     match error {
-        BoundsError::Policy(_) => Problem::new(Code::MessageFormatInvalid, error.to_string())
+        BoundsError::Policy(_) => Problem::new(Code::NotFound, error.to_string())
             .hint("`taskspace policy list` shows which there are"),
         _ => Problem::new(Code::PolicyForbids, error.to_string())
             .hint("see settings.yaml (projects) and resource-policies.yaml (tiers)"),
@@ -88,17 +88,14 @@ pub(crate) fn unshared(error: UnsharedError) -> Problem {
 
 fn git_code(error: &GitError) -> Code {
     match error {
-        GitError::BadSource { .. } | GitError::NoWorkTree { .. } => Code::MessageFormatInvalid,
+        GitError::NoWorkTree { .. } => Code::MessageFormatInvalid,
         GitError::Moved { .. } => Code::StateConflict,
         GitError::RefNotFound { .. } => Code::RefNotFound,
         GitError::NoSpace { .. } => Code::InsufficientResources,
         GitError::File(error) => file(error).code,
-        // What is wrong is in the repository, not in the request.
-        GitError::Submodule { error, .. } if git_code(error) == Code::MessageFormatInvalid => {
-            Code::RepositoryUnavailable
-        }
         GitError::Submodule { error, .. } => git_code(error),
-        GitError::NotInstalled(_)
+        GitError::BadSource { .. }
+        | GitError::NotInstalled(_)
         | GitError::RepositoryUnavailable { .. }
         | GitError::Empty { .. }
         | GitError::BadSubmodule { .. }

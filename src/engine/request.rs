@@ -69,7 +69,7 @@ impl Engine {
         let source = Source::parse(&request.project).map_err(|error| problems::git(&error))?;
         if request.dirty && source.local_path().is_none() {
             let detail = "only a local repository has uncommitted changes that could come along";
-            return Err(Problem::new(Code::MessageFormatInvalid, detail)
+            return Err(Problem::new(Code::StateConflict, detail)
                 .hint("leave out --dirty, or give the path of a work tree"));
         }
         let state = request.agent_state_of.as_ref();

@@ -4,6 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+
+use super::schema::described;
 
 /// The longest name.
 const MAX_NAME: usize = 128;
@@ -157,6 +161,24 @@ impl fmt::Display for Hold {
         write!(f, "{}:{}", self.operation, self.token)
     }
 }
+
+described! {
+    AgentName: "Who asks: an agent, or what acts in a person's name.", r"^[!-~]{1,128}$";
+}
+
+impl utoipa::PartialSchema for Priority {
+    fn schema() -> RefOr<Schema> {
+        let bounds = [Self::MIN, Self::MAX].map(|priority| f64::from(priority.0));
+        ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .description(Some("How urgent an operation is: from 1 to 10, the most urgent."))
+            .minimum(Some(bounds[0]))
+            .maximum(Some(bounds[1]))
+            .into()
+    }
+}
+
+impl utoipa::ToSchema for Priority {}
 
 #[cfg(test)]
 mod tests {

@@ -125,7 +125,6 @@ pub struct CollectionView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AgentStateView {
     /// The former taskspace.
-    #[schema(value_type = String)]
     pub id: TaskspaceId,
     /// The project that it was of, if that was noted.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -134,17 +134,14 @@ pub struct Conflict {
     /// What it does.
     pub kind: OperationKind,
     /// What it acts on.
-    #[schema(value_type = String)]
     pub target: Target,
     /// Who does it.
-    #[schema(value_type = String)]
     pub agent: AgentName,
     /// How badly they go together.
     pub severity: Severity,
     /// Through which dependencies they meet: each depends on the next. Empty where both act on the
     /// same container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Vec<String>)]
     pub chain: Vec<Target>,
 }
 

@@ -26,27 +26,28 @@ pub struct OperationRequest {
     /// What is to be done.
     pub kind: OperationClass,
     /// What it acts on: `api`, `taskspace:demo` or `taskspace:demo/dev`.
-    #[schema(value_type = String)]
     pub target: Target,
     /// Who asks.
-    #[schema(value_type = String)]
     pub agent: AgentName,
     /// How urgent it is: 1 to 10.
     #[serde(default)]
-    #[schema(value_type = u8, minimum = 1, maximum = 10)]
     pub priority: Priority,
     /// How long it will probably take, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 86400)]
     pub estimated_seconds: Option<u64>,
     /// After how many seconds from its beginning it is ended; as the settings say when not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 86400)]
     pub timeout_seconds: Option<u64>,
     /// Within how many seconds it has to be renewed, waiting or running; as the settings say when
     /// not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 3600)]
     pub lease_seconds: Option<u64>,
     /// What it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 1000)]
     pub description: Option<String>,
 }
 
@@ -62,6 +63,7 @@ pub struct OperationUpdate {
     pub outcome: Option<Outcome>,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 1000)]
     pub reason: Option<String>,
 }
 
@@ -79,14 +81,12 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LockView {
     /// What is held.
-    #[schema(value_type = String)]
     pub target: Target,
     /// The operation that holds it.
     pub operation: u64,
     /// What that does.
     pub kind: OperationKind,
     /// Who holds it.
-    #[schema(value_type = String)]
     pub agent: AgentName,
     /// The fencing token.
     pub token: u64,

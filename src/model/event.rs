@@ -35,7 +35,6 @@ pub struct Event {
     pub operation: Option<u64>,
     /// The taskspace that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
     pub taskspace: Option<TaskspaceId>,
     /// What happened.
     pub body: EventBody,
@@ -51,13 +50,10 @@ pub enum EventBody {
         kind: OperationKind,
         /// What it acts on; absent for what acts on no container.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[schema(value_type = Option<String>)]
         target: Option<Target>,
         /// Who asked for it.
-        #[schema(value_type = String)]
         agent: AgentName,
         /// How urgent it is.
-        #[schema(value_type = u8)]
         priority: Priority,
         /// The operation under which it is done.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,7 +66,6 @@ pub enum EventBody {
         behind: Vec<Conflict>,
         /// The container that has as many operations as it may, if it waits for that.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        #[schema(value_type = Option<String>)]
         full: Option<Target>,
     },
     /// An operation was let in.
@@ -141,10 +136,8 @@ pub enum EventBody {
         /// How full it is.
         level: StorageLevel,
         /// How much it has written, in bytes.
-        #[schema(value_type = u64)]
         used: Quantity,
         /// How much it may write, in bytes.
-        #[schema(value_type = u64)]
         limit: Quantity,
         /// What is done when it is full.
         on_full: OnFull,
@@ -168,7 +161,6 @@ pub enum EventBody {
     /// A network policy that was only observed for a while is enforced again.
     NetworkEnforced {
         /// The policy.
-        #[schema(value_type = String)]
         policy: PolicyName,
     },
     /// Events after the one from which on was asked are no longer kept: look at the whole again.
@@ -183,7 +175,6 @@ pub enum EventBody {
     /// A registered container or service is in another state than before.
     ContainerChanged {
         /// Its name.
-        #[schema(value_type = String)]
         container: ContainerName,
         /// The state before.
         from: ContainerState,
@@ -209,7 +200,6 @@ pub struct EventQuery {
     pub operation: Option<u64>,
     /// Only those of this taskspace.
     #[serde(default)]
-    #[param(value_type = Option<String>)]
     pub taskspace: Option<TaskspaceId>,
     /// Go on with new ones; otherwise the stream ends with the last one that is kept.
     #[serde(default = "yes")]

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::schema::described;
+
 /// The longest id; with `-agent` appended it still is a valid DNS label (63, RFC 1035).
 const MAX_LENGTH: usize = 40;
 
@@ -98,6 +100,10 @@ impl fmt::Display for TaskspaceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
     }
+}
+
+described! {
+    TaskspaceId: "The id of a taskspace.", r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$";
 }
 
 #[cfg(test)]

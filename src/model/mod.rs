@@ -20,6 +20,7 @@ mod quantity;
 mod record;
 mod registration;
 mod resting;
+pub(crate) mod schema;
 mod shared;
 mod snapshot;
 mod spec;
@@ -48,9 +49,9 @@ pub use id::{IdError, TaskspaceId};
 pub(crate) use network::joined;
 pub use network::{
     AddressRange, Blocked, Destination, DomainName, GroupName, HOST_ADDRESSES, HOST_ALIAS,
-    HOST_NAME, HostServiceView, NamePattern, NetworkChange, NetworkPolicy, NetworkRequest,
-    NetworkState, NetworkView, OBSERVE_SECONDS, OBSERVE_SECONDS_MOST, PolicyName, PortRange,
-    PortSet, Protocol, ServiceName,
+    HOST_NAME, HostServiceView, NamePattern, NetworkChange, NetworkPolicy, NetworkReplacement,
+    NetworkRequest, NetworkState, NetworkView, OBSERVE_SECONDS, OBSERVE_SECONDS_MOST, PolicyName,
+    PortRange, PortSet, Protocol, ServiceName,
 };
 pub use operation::{Operation, OperationKind, OperationState};
 pub use problem::{Code, Problem};

@@ -177,19 +177,15 @@ pub struct Operation {
     pub kind: OperationKind,
     /// The taskspace that it is done to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
     pub taskspace: Option<TaskspaceId>,
     /// What it acts on; absent for what acts on no container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
     pub target: Option<Target>,
     /// Who asked for it.
     #[serde(default = "AgentName::user")]
-    #[schema(value_type = String)]
     pub agent: AgentName,
     /// How urgent it is.
     #[serde(default)]
-    #[schema(value_type = u8)]
     pub priority: Priority,
     /// What it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -224,7 +220,6 @@ pub struct Operation {
     pub behind: Vec<Conflict>,
     /// The container that has as many operations as it may, if it waits for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
     pub full: Option<Target>,
     /// What it was let in beside although it may be disturbed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

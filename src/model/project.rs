@@ -101,7 +101,6 @@ pub struct CacheRecord {
     #[serde(default)]
     pub serial: u64,
     /// The taskspace that it was made of.
-    #[schema(value_type = String)]
     pub from: TaskspaceId,
     /// Whether no new taskspace gets it any more: it goes with the last one that has it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -35,7 +35,6 @@ pub struct BaseView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
     /// The taskspaces that are on it.
-    #[schema(value_type = Vec<String>)]
     pub taskspaces: Vec<TaskspaceId>,
 }
 
@@ -50,7 +49,6 @@ pub struct CacheView {
     #[schema(value_type = String, format = DateTime)]
     pub created: Timestamp,
     /// The taskspace that it was made of.
-    #[schema(value_type = String)]
     pub from: TaskspaceId,
     /// Whether new taskspaces begin with it.
     pub current: bool,
@@ -58,7 +56,6 @@ pub struct CacheView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
     /// The taskspaces that began with it.
-    #[schema(value_type = Vec<String>)]
     pub taskspaces: Vec<TaskspaceId>,
 }
 

@@ -42,7 +42,7 @@ impl PublishedPort {
 #[serde(deny_unknown_fields, default)]
 pub struct PublishRequest {
     /// The host's port; one that nobody has when it is not given.
-    #[schema(value_type = Option<u16>, minimum = 1)]
+    #[schema(value_type = Option<u16>, minimum = 1, maximum = 65_535)]
     pub to: Option<NonZero<u16>>,
 }
 

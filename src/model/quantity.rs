@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::openapi::{KnownFormat, RefOr, SchemaFormat};
 
 /// An amount of bytes.
 ///
@@ -39,6 +41,27 @@ const BINARY: usize = 6;
 
 /// So many digits after the point say more than anybody means.
 const FRACTION_DIGITS: usize = 9;
+
+impl Quantity {
+    /// Describes a limit that is asked for: a number, or a text, of a byte at least.
+    pub(crate) fn limit_schema() -> RefOr<Schema> {
+        let number = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+            .minimum(Some(1));
+        let text = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("An amount with a suffix, such as `10Gi` or `512M`."))
+            .pattern(Some(r"^[1-9][0-9]{0,5}(\.[0-9]{1,9})?([kMGT]|[KMGT]i)B?$"));
+        let absent = ObjectBuilder::new().schema_type(Type::Null);
+        OneOfBuilder::new()
+            .description(Some("How much it may write, in bytes."))
+            .item(number)
+            .item(text)
+            .item(absent)
+            .into()
+    }
+}
 
 impl FromStr for Quantity {
     type Err = String;

@@ -223,7 +223,6 @@ impl Underway {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Forked {
     /// The taskspace whose changes and build cache it has a copy of.
-    #[schema(value_type = String)]
     pub from: TaskspaceId,
     /// The volume of the agent state that it has a copy of, if it has. Of a snapshot it is the state of
     /// then.
@@ -231,7 +230,6 @@ pub struct Forked {
     pub agent_state: Option<String>,
     /// The snapshot of that taskspace that they were copied from, if it was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
     pub snapshot: Option<SnapshotName>,
 }
 
@@ -275,7 +273,6 @@ pub struct Record {
     pub agent_state_volume: String,
     /// The former taskspace whose agent state this one continues with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
     pub agent_state_from: Option<TaskspaceId>,
     /// What it began with, if it began where another one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -285,7 +282,6 @@ pub struct Record {
     pub cache: Option<String>,
     /// What it had at earlier times, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schema(value_type = BTreeMap<String, SnapshotRecord>)]
     pub snapshots: BTreeMap<SnapshotName, SnapshotRecord>,
     /// The restoration of a snapshot that is not over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -420,7 +416,6 @@ impl Record {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Recorded {
     /// Its id.
-    #[schema(value_type = String)]
     pub id: TaskspaceId,
     /// Its entry.
     #[serde(flatten)]

@@ -6,7 +6,10 @@ use std::hash::Hash;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::Ref;
+use utoipa::openapi::schema::{Array, ArrayBuilder, Object, ObjectBuilder, Type};
 
+use super::schema::Text;
 use super::{ContainerName, Target};
 
 /// How many containers and services can be registered.
@@ -95,14 +98,14 @@ impl fmt::Display for Source {
 pub struct Registration {
     /// Its name in Podman, where that is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
     pub container: Option<ContainerName>,
     /// The ports on which it answers on the host's loopback.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(schema_with = ports_schema)]
     pub ports: Vec<u16>,
     /// What it cannot do without.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Vec<String>)]
+    #[schema(max_items = 100)]
     pub depends_on: Vec<Target>,
 }
 
@@ -110,11 +113,16 @@ pub struct Registration {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RegisteredContainer {
     /// Its name.
-    #[schema(value_type = String)]
     pub name: ContainerName,
-    /// What is known of it beforehand.
-    #[serde(flatten)]
-    pub registration: Registration,
+    /// Its name in Podman, where that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<ContainerName>,
+    /// The ports on which it answers on the host's loopback.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<u16>,
+    /// What it cannot do without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<Target>,
     /// How it came to be registered.
     pub source: Source,
     /// How it is.
@@ -133,8 +141,25 @@ pub struct RegisteredContainer {
 #[serde(deny_unknown_fields)]
 pub struct RegisterRequest {
     /// What is known of each of them; it takes the place of what was registered by a call before.
-    #[schema(value_type = HashMap<String, Registration>)]
+    #[schema(schema_with = containers_schema)]
     pub containers: BTreeMap<ContainerName, Registration>,
+}
+
+/// Describes the ports of a registration.
+fn ports_schema() -> Array {
+    let port =
+        ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(u16::MAX));
+    ArrayBuilder::new().items(port).max_items(Some(MAX_PORTS)).build()
+}
+
+/// Describes the registrations of a request, by name.
+fn containers_schema() -> Object {
+    ObjectBuilder::new()
+        .property_names(Some(ContainerName::description()))
+        .additional_properties(Some(Ref::from_schema_name("Registration")))
+        .min_properties(Some(1))
+        .max_properties(Some(MAX_REGISTERED))
+        .build()
 }
 
 impl RegisterRequest {

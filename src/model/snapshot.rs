@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::BaseState;
+use super::schema::described;
 
 /// The longest name.
 const MAX_LENGTH: usize = 40;
@@ -79,10 +80,10 @@ impl fmt::Display for SnapshotName {
 pub struct SnapshotRequest {
     /// Its name; made of the day when it is not given.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
     pub name: Option<SnapshotName>,
-    /// What it is about.
+    /// What it is about, in a line.
     #[serde(default)]
+    #[schema(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$", max_length = 500)]
     pub note: Option<String>,
     /// Whether it has the agent's state, too.
     #[serde(default)]
@@ -98,7 +99,6 @@ pub struct RestoreRequest {
     pub agent_state: bool,
     /// Keep what there is now as a snapshot of this name.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
     pub save: Option<SnapshotName>,
     /// Lose what there is now, if it is not kept.
     #[serde(default)]
@@ -128,7 +128,6 @@ pub struct SnapshotRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SnapshotView {
     /// Its name.
-    #[schema(value_type = String)]
     pub name: SnapshotName,
     /// Its entry.
     #[serde(flatten)]
@@ -139,7 +138,6 @@ pub struct SnapshotView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Restoring {
     /// The snapshot.
-    #[schema(value_type = String)]
     pub snapshot: SnapshotName,
     /// Whether the agent's state is replaced as well.
     #[serde(default)]
@@ -148,6 +146,10 @@ pub struct Restoring {
     /// nothing but this, or another restoration, makes it whole.
     #[serde(default)]
     pub begun: bool,
+}
+
+described! {
+    SnapshotName: "The name of a snapshot, among those of its taskspace.", r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$";
 }
 
 #[cfg(test)]

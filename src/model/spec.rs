@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 
 use super::{
     Code, CommitSettings, GitEnvironment, NetworkRequest, OnFull, Problem, Quantity, SnapshotName,
@@ -145,20 +147,7 @@ impl fmt::Display for ProjectType {
 }
 
 /// One of the images that are built here.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    utoipa::ToSchema,
-)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ImageRef {
     /// The agent container's.
     Agent,
@@ -207,6 +196,18 @@ impl ImageRef {
     }
 }
 
+impl utoipa::PartialSchema for ImageRef {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("The short name of an image."))
+            .enum_values(Some(Self::ALL.map(Self::short_name)))
+            .into()
+    }
+}
+
+impl utoipa::ToSchema for ImageRef {}
+
 impl FromStr for ImageRef {
     type Err = String;
 
@@ -224,9 +225,9 @@ impl FromStr for ImageRef {
 pub struct CreateRequest {
     /// The id; derived from the project when it is not given.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
     pub id: Option<TaskspaceId>,
     /// A repository's URL (https, ssh, file, git, or `host:path`), or an absolute local path.
+    #[schema(pattern = r"^[^\x00-\x1f\x7f-\x9f-][^\x00-\x1f\x7f-\x9f]*$")]
     pub project: String,
     /// A branch, tag or commit; the repository's HEAD when it is not given.
     #[serde(default, rename = "ref")]
@@ -240,20 +241,21 @@ pub struct CreateRequest {
     pub project_type: Option<ProjectType>,
     /// `claude-code`, `q-cli`, `shell`, or a command line.
     #[serde(default)]
+    #[schema(pattern = r"^[^\x00]*$", max_length = 122880)]
     pub agent: Option<String>,
     /// What the agent is told when it starts for the first time.
     #[serde(default)]
+    #[schema(pattern = r"^[^\x00]*$", max_length = 122880)]
     pub prompt: Option<String>,
     /// A former taskspace whose agent state this one continues with.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
     pub agent_state_of: Option<TaskspaceId>,
     /// Its tier, which decides the limits that are not given; `default` when it is not given.
     #[serde(default)]
     pub tier: Option<String>,
     /// How much it may write.
     #[serde(default)]
-    #[schema(value_type = Option<u64>)]
+    #[schema(schema_with = Quantity::limit_schema)]
     pub storage: Option<Quantity>,
     /// What is done when it has written as much.
     #[serde(default)]
@@ -281,27 +283,27 @@ pub struct CreateRequest {
 pub struct ForkRequest {
     /// Its id; made of the project's name when it is not given.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
     pub id: Option<TaskspaceId>,
     /// Whether its agent begins with the state of the other's.
     #[serde(default)]
     pub agent_state: bool,
     /// The snapshot of the other one with which it begins; with what that has now when it is not given.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
     pub snapshot: Option<SnapshotName>,
     /// `claude-code`, `q-cli`, `shell` or a command line; that of the other one when it is not given.
     #[serde(default)]
+    #[schema(pattern = r"^[^\x00]*$", max_length = 122880)]
     pub agent: Option<String>,
     /// What the agent is told when it starts for the first time.
     #[serde(default)]
+    #[schema(pattern = r"^[^\x00]*$", max_length = 122880)]
     pub prompt: Option<String>,
     /// Its tier, which decides the limits that are not given; that of the other one, with its limits, when it is not given.
     #[serde(default)]
     pub tier: Option<String>,
     /// How much it may write.
     #[serde(default)]
-    #[schema(value_type = Option<u64>)]
+    #[schema(schema_with = Quantity::limit_schema)]
     pub storage: Option<Quantity>,
     /// What is done when it has written as much.
     #[serde(default)]

@@ -12,7 +12,6 @@ use super::Quantity;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Storage {
     /// So much may its changes and its own build cache occupy together.
-    #[schema(value_type = u64)]
     pub limit: Quantity,
     /// Where the limit comes from.
     pub source: LimitSource,
@@ -163,7 +162,6 @@ pub struct StorageHold {
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
     /// So much was in use then.
-    #[schema(value_type = u64)]
     pub used: Quantity,
 }
 
@@ -181,7 +179,6 @@ pub enum StorageAction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StorageUsage {
     /// So much do its changes and its own build cache occupy, in bytes.
-    #[schema(value_type = u64)]
     pub used: Quantity,
     /// When that was measured.
     #[schema(value_type = String, format = DateTime)]
@@ -194,7 +191,7 @@ pub struct StorageUsage {
 pub struct ResizeRequest {
     /// How much it may write.
     #[serde(default)]
-    #[schema(value_type = Option<u64>)]
+    #[schema(schema_with = Quantity::limit_schema)]
     pub storage: Option<Quantity>,
     /// What is done when it has written as much.
     #[serde(default)]

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::schema::described;
 use super::{IdError, Role, TaskspaceId};
 
 /// The longest name.
@@ -177,6 +178,13 @@ impl fmt::Display for Target {
             Self::Member(id, role) => f.pad(&format!("{TASKSPACE}{id}/{role}")),
         }
     }
+}
+
+described! {
+    ContainerName: "The name of a registered container or service.", r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$";
+    Target: "A registered container or service, a taskspace (`taskspace:ID`), or one of its containers \
+             (`taskspace:ID/dev`, `taskspace:ID/agent`).",
+        r"^([a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}|taskspace:[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?(/(dev|agent))?)$";
 }
 
 #[cfg(test)]

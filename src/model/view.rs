@@ -188,7 +188,6 @@ pub struct DetailView {
     /// Its containers; empty when Podman does not answer.
     pub containers: Vec<ContainerView>,
     /// How its sshds are; empty when it does not run, or was not asked yet.
-    #[schema(value_type = HashMap<String, SshHealth>)]
     pub health: BTreeMap<Role, SshHealth>,
     /// What it uses; absent when it does not run, or was not measured yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -238,6 +237,7 @@ pub enum ImageState {
 pub struct BuildRequest {
     /// Short names; every image when empty.
     #[serde(default)]
+    #[schema(value_type = Vec<ImageRef>)]
     pub images: Vec<String>,
     /// Build also what is current.
     #[serde(default)]
@@ -280,7 +280,6 @@ pub struct PlanView {
     /// What the steps bring about together: `create` or `delete`.
     pub name: String,
     /// The taskspace that it is for.
-    #[schema(value_type = String)]
     pub taskspace: TaskspaceId,
     /// The steps, each after those that it needs.
     pub steps: Vec<StepView>,
@@ -324,7 +323,6 @@ pub struct HealthView {
     /// Its containers; empty when Podman does not answer.
     pub containers: Vec<ContainerView>,
     /// How its sshds are; empty when it does not run, or was not asked yet.
-    #[schema(value_type = HashMap<String, SshHealth>)]
     pub health: BTreeMap<Role, SshHealth>,
     /// How often it was recovered.
     pub restarts: u32,
@@ -339,6 +337,7 @@ pub struct ExecRequest {
     /// The container.
     pub role: Role,
     /// The command and its arguments.
+    #[schema(min_items = 1)]
     pub command: Vec<String>,
     /// With a terminal.
     #[serde(default)]

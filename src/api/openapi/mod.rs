@@ -9,7 +9,7 @@ use super::{
     collection, containers, diff, events, exec, images, limits, networks, operations, ports,
     projects, snapshots, streams, system, taskspaces,
 };
-use crate::model::{Event, ExecRequest, Problem};
+use crate::model::{Event, ExecRequest, Problem, Registration};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -37,7 +37,7 @@ use crate::model::{Event, ExecRequest, Problem};
         collection::states, collection::state, collection::purge, collection::collect,
         images::list, images::build,
     ),
-    components(schemas(Event, ExecRequest, Problem)),
+    components(schemas(Event, ExecRequest, Problem, Registration)),
     modifiers(&Problems),
     tags(
         (name = "taskspaces", description = "Make, watch, use and remove taskspaces"),

@@ -137,13 +137,12 @@ fn text(
 }
 
 fn row(container: &RegisteredContainer, now: Timestamp) -> Vec<Cell> {
-    let registration = &container.registration;
     let mut cells = vec![
         Cell::new(&container.name),
         Cell::new(container.state).fg(colour_of(container.state)),
         Cell::new(span(now.as_second() - container.since.as_second())),
-        Cell::new(listed(&registration.ports)),
-        Cell::new(listed(&registration.depends_on)),
+        Cell::new(listed(&container.ports)),
+        Cell::new(listed(&container.depends_on)),
         Cell::new(container.source),
     ];
     let note = container.reason.as_ref().map(|reason| plain(reason).replace(['\n', '\t'], " "));
@@ -174,7 +173,7 @@ const fn colour_of(state: ContainerState) -> Color {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Registration, Source};
+    use crate::model::Source;
 
     fn container(
         name: &str,
@@ -184,11 +183,9 @@ mod tests {
     ) -> RegisteredContainer {
         RegisteredContainer {
             name: name.parse().unwrap(),
-            registration: Registration {
-                container: None,
-                ports: ports.to_vec(),
-                depends_on: depends_on.iter().map(|it| it.parse().unwrap()).collect(),
-            },
+            container: None,
+            ports: ports.to_vec(),
+            depends_on: depends_on.iter().map(|it| it.parse().unwrap()).collect(),
             source,
             state,
             since: "2026-01-01T00:00:00Z".parse().unwrap(),

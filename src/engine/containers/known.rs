@@ -342,9 +342,12 @@ impl Known {
 }
 
 fn view(name: &ContainerName, tracked: &Tracked) -> RegisteredContainer {
+    let Registration { container, ports, depends_on } = tracked.registration.clone();
     RegisteredContainer {
         name: name.clone(),
-        registration: tracked.registration.clone(),
+        container,
+        ports,
+        depends_on,
         source: tracked.source,
         state: tracked.state,
         since: tracked.since,

@@ -96,7 +96,7 @@ fn check(
     }
     if let Some((first, second)) = Merged::same_container(all.iter()) {
         return Err(Problem::new(
-            Code::MessageFormatInvalid,
+            Code::StateConflict,
             format!("'{first}' and '{second}' would be names of the same container"),
         )
         .hint("whoever acts on a container must find whoever else does: use one name"));
@@ -113,14 +113,14 @@ fn unknown(name: &ContainerName) -> Problem {
 }
 
 fn not_by_call(container: &RegisteredContainer) -> Problem {
-    let RegisteredContainer { name, registration, source, .. } = container;
+    let RegisteredContainer { name, container, source, .. } = container;
     let (whence, hint) = match source {
         Source::Api => return unknown(name),
         Source::Settings => {
             ("the settings".to_owned(), "take it out of coordination.yaml".to_owned())
         }
         Source::Label => {
-            let container = registration.container.as_ref().unwrap_or(name);
+            let container = container.as_ref().unwrap_or(name);
             let hint = "remove that container, or make it anew without its label \
                         io.symposium.coordinate";
             (format!("the labels of the container '{container}'"), hint.to_owned())

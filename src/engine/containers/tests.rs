@@ -218,7 +218,7 @@ fn a_registration_that_changes_keeps_what_is_known() {
     )]);
     containers.take(|known, now| known.take_api(&again, now));
     let [web] = &containers.all()[..] else { panic!("{:?}", containers.all()) };
-    assert_eq!((web.state, web.registration.ports.len()), (ContainerState::Running, 2));
+    assert_eq!((web.state, web.ports.len()), (ContainerState::Running, 2));
     containers.take(|known, now| known.take_api(&Registrations::new(), now));
     assert!(containers.all().is_empty() && containers.registrations().borrow().is_empty());
 }

@@ -6,9 +6,9 @@ use super::super::driver::{Context, Job};
 use super::super::{Engine, Inner, problems};
 use crate::config::Settings;
 use crate::model::{
-    Asker, Code, Desired, HostServiceView, NetworkChange, NetworkPolicy, NetworkRequest,
-    NetworkState, NetworkView, OBSERVE_SECONDS_MOST, Operation, PolicyName, Problem, Record,
-    TaskspaceId,
+    Asker, Code, Desired, HostServiceView, NetworkChange, NetworkPolicy, NetworkReplacement,
+    NetworkRequest, NetworkState, NetworkView, OBSERVE_SECONDS_MOST, Operation, PolicyName,
+    Problem, Record, TaskspaceId,
 };
 use crate::plan::assess::Life;
 use crate::policy::network::{HostFacts, Wanted};
@@ -49,18 +49,7 @@ impl Engine {
         change: NetworkChange,
         asker: &Asker,
     ) -> Result<Operation, Problem> {
-        if change.observe_seconds.is_some() && change.observe != Some(true) {
-            let detail = "`observe_seconds` is for what is to observe";
-            return Err(
-                Problem::new(Code::MessageFormatInvalid, detail).hint("give `observe` as well")
-            );
-        }
         check_seconds(change.observe_seconds)?;
-        if change == NetworkChange::default() {
-            let detail = "nothing is given that is to be changed";
-            return Err(Problem::new(Code::MessageFormatInvalid, detail)
-                .hint("give `policy`, `allow`, `deny`, `reset` or `observe`"));
-        }
         self.update_network(id, Update::Change(change), asker).await
     }
 
@@ -71,16 +60,10 @@ impl Engine {
     pub async fn replace_network(
         &self,
         id: &TaskspaceId,
-        request: NetworkRequest,
+        replacement: NetworkReplacement,
         asker: &Asker,
     ) -> Result<Operation, Problem> {
-        // Left out by mistake, it would be the one of the project or the tier, perhaps a wider one.
-        if request.policy.is_none() {
-            let detail = "`policy` is lacking: which one it is to have";
-            return Err(Problem::new(Code::MessageFormatInvalid, detail)
-                .hint("`taskspace policy list` shows which there are"));
-        }
-        self.update_network(id, Update::Replace(request), asker).await
+        self.update_network(id, Update::Replace(replacement.into()), asker).await
     }
 
     async fn update_network(
@@ -264,6 +247,7 @@ pub(in super::super) fn choose(
         .or_else(|_| settings.network_bounds(project, DEFAULT_TIER))
         .map_err(problems::internal)?;
     let NetworkRequest { policy, allow, deny, observe, observe_seconds } = wanted;
+    let observe = observe || observe_seconds.is_some();
     let asked = Wanted { name: policy.as_ref(), allow: &allow, observe };
     let name =
         settings.networks.choose(asked, &bounds).map_err(|error| problems::bounds(&error))?;

@@ -58,11 +58,6 @@ impl Inner {
             let detail = format!("'{id}' is {}", record.status);
             return Err(Problem::new(Code::StateConflict, detail));
         }
-        if request == ResizeRequest::default() {
-            let detail = "nothing is given that is to be changed";
-            return Err(Problem::new(Code::MessageFormatInvalid, detail)
-                .hint("give `storage`, `on_full` or both"));
-        }
         check_hard(id, record, request.storage)?;
         let changed = self.changed_storage(record, request.storage, request.on_full)?;
         changed.ok_or_else(|| {

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::super::schema::described;
 use super::{AddressRange, GroupName, NamePattern, PortSet, ServiceName};
 
 /// The longest text that is looked at: a name with many ports fits.
@@ -156,6 +157,28 @@ impl fmt::Display for Destination {
         };
         f.pad(&text)
     }
+}
+
+/// What destinations look like; internationalised names in their ASCII form (RFC 5890).
+const PATTERN: &str = concat!(
+    "^(",
+    // A group, or a service of the host.
+    "(@|host:)[a-z]([a-z0-9-]{0,38}[a-z0-9])?",
+    // A name, or all names below one.
+    "|((\\*\\.)?([a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?\\.)*",
+    "[a-zA-Z]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?\\.?",
+    // An address or a range of IPv4, or in brackets of IPv6, which may stand without them.
+    "|[0-9]{1,3}(\\.[0-9]{1,3}){3}(/[0-9]{1,2})?|\\[[0-9a-fA-F:.]{2,45}(/[0-9]{1,3})?\\])",
+    // Ports.
+    "(:[1-9][0-9]{0,4}(-[1-9][0-9]{0,4})?(,[1-9][0-9]{0,4}(-[1-9][0-9]{0,4})?)*(/(tcp|udp))?)?",
+    "|[0-9a-fA-F:.]{2,45}(/[0-9]{1,3})?",
+    ")$",
+);
+
+described! {
+    Destination: "One line of an allow or deny list: `example.org:443`, `*.example.org`, `192.0.2.0/24:443`, \
+                  `[2001:db8::/32]:443`, `@GROUP`, `host:SERVICE`; see docs/network.md.",
+        PATTERN, "destination";
 }
 
 #[cfg(test)]

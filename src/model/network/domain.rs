@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::schema::described;
+
 /// The longest name and the longest label (RFC 1035).
 const MAX_NAME: usize = 253;
 const MAX_LABEL: usize = 63;
@@ -170,6 +172,10 @@ impl fmt::Display for NamePattern {
         f.write_str(if self.is_wildcard { "*." } else { "" })?;
         self.name.fmt(f)
     }
+}
+
+described! {
+    DomainName: "The name of a host.", r"^[a-z0-9._-]{1,253}$";
 }
 
 #[cfg(test)]

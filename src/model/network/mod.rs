@@ -21,7 +21,7 @@ pub use names::{GroupName, PolicyName, ServiceName};
 pub(crate) use ports::joined;
 pub use ports::{PortRange, PortSet, Protocol};
 pub use range::AddressRange;
-pub use request::{Blocked, NetworkChange, NetworkRequest};
+pub use request::{Blocked, NetworkChange, NetworkReplacement, NetworkRequest};
 pub use view::{HostServiceView, NetworkState, NetworkView};
 
 /// For how many seconds a policy only observes where nothing else is said.
@@ -32,18 +32,14 @@ pub const OBSERVE_SECONDS_MOST: u64 = 7 * 24 * 60 * 60;
 
 /// The network policy of a taskspace, with what was added to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct NetworkPolicy {
     /// The policy's name.
-    #[schema(value_type = String)]
     pub name: PolicyName,
     /// What this taskspace may reach as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Vec<String>)]
     pub allow: Vec<Destination>,
     /// What this taskspace must not reach; goes before all that is allowed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Vec<String>)]
     pub deny: Vec<Destination>,
     /// Let through, and list, what the policy would refuse.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::schema::described;
+
 /// The longest name.
 const MAX_LENGTH: usize = 40;
 
@@ -98,6 +100,11 @@ name! {
 name! {
     /// The name of a service of the host.
     ServiceName, "a service of the host"
+}
+
+described! {
+    PolicyName: "The name of a network policy.", r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$";
+    ServiceName: "The name of a service of the host.", r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$";
 }
 
 #[cfg(test)]

@@ -12,17 +12,17 @@ use super::{Destination, DomainName, NetworkPolicy, OBSERVE_SECONDS, PolicyName}
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkRequest {
     /// The policy; that of its project or tier when it is not given.
-    #[schema(value_type = Option<String>)]
     pub policy: Option<PolicyName>,
     /// What it may reach as well.
-    #[schema(value_type = Vec<String>)]
+    #[schema(max_items = 500)]
     pub allow: Vec<Destination>,
     /// What it must not reach.
-    #[schema(value_type = Vec<String>)]
+    #[schema(max_items = 500)]
     pub deny: Vec<Destination>,
     /// Let through, and list, what the policy would refuse: for a while.
     pub observe: bool,
-    /// For how many seconds; an hour when it is not given, a week at most.
+    /// For how many seconds; an hour when it is not given, a week at most. To give it is to observe.
+    #[schema(minimum = 1, maximum = 604_800)]
     pub observe_seconds: Option<u64>,
 }
 
@@ -34,25 +34,56 @@ impl From<NetworkPolicy> for NetworkRequest {
     }
 }
 
+/// The network policy that a taskspace is to have in the place of its own. One that was left out by mistake
+/// would be that of the project or the tier, perhaps a wider one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkReplacement {
+    /// The policy.
+    pub policy: PolicyName,
+    /// What it may reach as well.
+    #[serde(default)]
+    #[schema(max_items = 500)]
+    pub allow: Vec<Destination>,
+    /// What it must not reach.
+    #[serde(default)]
+    #[schema(max_items = 500)]
+    pub deny: Vec<Destination>,
+    /// Let through, and list, what the policy would refuse: for a while.
+    #[serde(default)]
+    pub observe: bool,
+    /// For how many seconds; an hour when it is not given, a week at most. To give it is to observe.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 604_800)]
+    pub observe_seconds: Option<u64>,
+}
+
+impl From<NetworkReplacement> for NetworkRequest {
+    fn from(replacement: NetworkReplacement) -> Self {
+        let NetworkReplacement { policy, allow, deny, observe, observe_seconds } = replacement;
+        Self { policy: Some(policy), allow, deny, observe, observe_seconds }
+    }
+}
+
 /// What is to be changed about the network policy of a taskspace; what is absent stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkChange {
     /// The policy; naming one ends that it is only observed.
-    #[schema(value_type = Option<String>)]
     pub policy: Option<PolicyName>,
     /// What it may reach as well; no longer denied where it was.
-    #[schema(value_type = Vec<String>)]
+    #[schema(max_items = 500)]
     pub allow: Vec<Destination>,
     /// What it must not reach; no longer allowed where it was.
-    #[schema(value_type = Vec<String>)]
+    #[schema(max_items = 500)]
     pub deny: Vec<Destination>,
     /// What is to be as the policy says again.
-    #[schema(value_type = Vec<String>)]
     pub reset: Vec<Destination>,
     /// Whether what the policy would refuse is let through, and listed: for a while.
     pub observe: Option<bool>,
-    /// For how many seconds; an hour when it is not given, a week at most.
+    /// For how many seconds; an hour when it is not given, a week at most. To give it is to observe, unless
+    /// `observe` is false.
+    #[schema(minimum = 1, maximum = 604_800)]
     pub observe_seconds: Option<u64>,
 }
 
@@ -75,8 +106,8 @@ impl NetworkPolicy {
             deny: list(&self.deny, deny, allow),
             ..self.clone()
         };
-        match observe {
-            Some(observe) => changed.observing(*observe, *observe_seconds, now),
+        match observe.or(observe_seconds.map(|_| true)) {
+            Some(observe) => changed.observing(observe, *observe_seconds, now),
             None if policy.is_some() => changed.observing(false, None, now),
             None => changed,
         }
@@ -98,7 +129,6 @@ pub struct Blocked {
     pub destination: String,
     /// The name, if it is one of a host that the policy does not allow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
     pub name: Option<DomainName>,
     /// Whether it was let through all the same, because the policy was only observed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -155,6 +185,11 @@ mod tests {
             observe_seconds,
             ..NetworkChange::default()
         };
+        assert_eq!(
+            restricted.changed(&observe(None, Some(90)), now).observes(now),
+            Some(90 * second)
+        );
+        assert_eq!(restricted.changed(&observe(Some(false), Some(90)), now), restricted);
         let hour = restricted.changed(&observe(Some(true), None), now);
         assert_eq!(hour.observes(now), Some(3600 * second));
         let observing = restricted.changed(&observe(Some(true), Some(90)), now);

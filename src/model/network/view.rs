@@ -34,7 +34,6 @@ pub struct NetworkState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct HostServiceView {
     /// Its name.
-    #[schema(value_type = String)]
     pub name: ServiceName,
     /// Where it is reached in the taskspace: a name and a port.
     pub address: String,
