@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::common::podman::TestPodman;
 use crate::common::repository::Repository;
-use crate::common::{User, succeed, wait_until};
+use crate::common::{User, is_deep, succeed, wait_until};
 
 fn dev(user: &User, id: &str, script: &str) -> String {
     succeed(&mut user.ssh(&format!("{id}-dev"), &[script]))
@@ -50,8 +50,19 @@ fn housekeeping_loses_no_work_of_running_or_stopped_taskspaces() {
     for command in HOUSEKEEPING {
         succeed(podman.command().args(*command));
     }
+    if is_deep()
+        && let Ok(base) = std::env::var("TASKSPACE_TEST_BASE_IMAGE")
+    {
+        // The base image can be had nowhere; the others are built anew, by this test and by later ones.
+        succeed(podman.command().args(["create", "--name", "hk-base", &base, "true"]));
+        succeed(podman.command().args(["image", "prune", "--all", "--force"]));
+        succeed(podman.command().args(["rm", "hk-base"]));
+        create("hk-new");
+        dev(&user, "hk-new", "test -e /workspace/README.md");
+    }
     let after = podman.data_volumes(user.registry()["registry"].as_str().unwrap());
-    assert_eq!(before, after);
+    let lost: Vec<_> = before.iter().filter(|volume| !after.contains(volume)).collect();
+    assert!(lost.is_empty(), "{lost:?}");
     // The stopped one has lost its pod, and nothing else.
     let pods = succeed(podman.command().args(["pod", "ps", "--format={{.Name}}"]));
     assert_eq!(pods.trim(), "taskspace-hk-runs");

@@ -1,15 +1,17 @@
 //! How many pods are made or started at a time, and whether the kernel lets there be one more.
 //!
 //! Of a hundred that are asked for at once, all would make progress together, and the first would be ready
-//! when the last is. So they take turns, in the order in which they come to it.
+//! when the last is. So they take turns, in the order in which they come to it: to have git look at their
+//! project, and to make and start their pod.
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::perform::Acting;
 use super::ssh::blocking;
 use super::{Inner, problems};
+use crate::host::git::Source;
 use crate::host::headroom::{Gauge, Kernel, Limit, has_inotify_instances};
 use crate::model::{Code, Problem};
 
@@ -28,10 +30,11 @@ const INOTIFY: usize = 4;
 const NO_INOTIFY: &str = "this user's inotify instances are used up: programs in it that watch files may fail; \
                           `sudo sysctl fs.inotify.max_user_instances=1024` allows more";
 
-/// The turns of those who make or start pods.
+/// The turns of those who make or start pods, and before that of those who look at their project.
 #[derive(Debug)]
 pub(super) struct Turns {
     free: Arc<Semaphore>,
+    looks: Semaphore,
     all: usize,
 }
 
@@ -39,7 +42,7 @@ impl Default for Turns {
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let all = processors * EACH_PROCESSOR;
-        Self { free: Arc::new(Semaphore::new(all)), all }
+        Self { free: Arc::new(Semaphore::new(all)), looks: Semaphore::new(all), all }
     }
 }
 
@@ -47,6 +50,20 @@ impl Turns {
     /// Returns how many have their turn.
     fn taken(&self) -> usize {
         self.all.saturating_sub(self.free.available_permits())
+    }
+
+    /// Waits until a project may be looked at that is on this host. One elsewhere is waited for, perhaps long,
+    /// and that must not keep the others.
+    pub(super) async fn look_at(
+        &self,
+        project: &str,
+    ) -> Result<Option<SemaphorePermit<'_>>, Problem> {
+        match Source::parse(project) {
+            Ok(source) if source.local_path().is_some() => {
+                self.looks.acquire().await.map(Some).map_err(problems::internal)
+            }
+            _ => Ok(None),
+        }
     }
 }
 

@@ -240,6 +240,7 @@ pub(super) async fn plan_for(
 
 async fn resolve(context: &Context, request: &CreateRequest) -> Result<Resolved, Problem> {
     let engine = &context.engine;
+    let _turn = engine.turns.look_at(&request.project).await?;
     let tell = |body| engine.bus.publish(Some(context.operation), Some(context.id.clone()), body);
     let step = "fetch the project".to_owned();
     engine.step(context.operation, &step);

@@ -189,7 +189,7 @@ impl Acting {
             }
             Some(volume) if volume.of_podman.is_some() => volumes.adopt(registry, name).await,
             Some(_) => Ok(()),
-            None => Err(problems::lost(name)),
+            None => Err(problems::lost(&[name])),
         }
     }
 

@@ -161,9 +161,15 @@ pub(crate) fn podman_service(error: &PodmanServiceError) -> Problem {
     }
 }
 
-/// A volume with what cannot be made anew is gone.
-pub(crate) fn lost(volume: &str) -> Problem {
-    let detail = format!("the volume '{volume}' is gone, and the work in it");
+/// Volumes with what cannot be made anew are gone.
+pub(crate) fn lost(volumes: &[impl AsRef<str>]) -> Problem {
+    let names: Vec<&str> = volumes.iter().map(AsRef::as_ref).collect();
+    let detail = match names.as_slice() {
+        [volume] => format!("the volume '{volume}' is gone, and the work in it"),
+        several => {
+            format!("the volumes '{}' are gone, and the work in them", several.join("' and '"))
+        }
+    };
     Problem::new(Code::StateConflict, detail)
         .hint("bring it back from a backup and start the taskspace, or delete it")
 }

@@ -83,7 +83,7 @@ pub(super) async fn settle(
         }
         Verdict::Freeze => return Ok(perform(engine, id, Job::Freeze).await),
         Verdict::Lost(volumes) => {
-            engine.now_failed(id, problems::lost(&volumes.join("' and '"))).await?;
+            engine.now_failed(id, problems::lost(&volumes)).await?;
         }
         Verdict::Mend(troubles) => {
             return recover(engine, &podman, id, Cure::Mend(troubles)).await;

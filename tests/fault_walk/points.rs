@@ -6,10 +6,10 @@ use crate::common::is_deep;
 pub(super) const COMMIT: &str = "COMMIT";
 
 /// `make test` takes one in so many writes of the registry.
-const WRITE_SAMPLE: usize = 10;
+const WRITE_SAMPLE: usize = 16;
 
 /// `make test` takes one in so many of the other points.
-const POINT_SAMPLE: usize = 3;
+const POINT_SAMPLE: usize = 5;
 
 /// What a service writes when it starts.
 pub(super) const FIRST_WRITE: &str = "registry: write: fail#1";
