@@ -139,6 +139,28 @@ line"; ln -s loop loop; sudo sh -c 'echo s > secret; chmod 0 secret'"#,
 }
 
 #[test]
+fn work_below_a_path_that_is_too_long_is_unsaved() {
+    let user = User::new();
+    begin(&user, "echo 1 > a", "deep");
+    inside(
+        &user,
+        "deep",
+        "echo 2 > a; git commit -qam changed; mkdir deep; cd deep; name=$(printf 'd%.0s' {1..200})
+        for i in {1..30}; do mkdir $name; cd $name; done; echo precious > work",
+    );
+    let view = user.json(&["diff", "deep"]);
+    assert_eq!(view["files"].as_array().unwrap().len(), 1, "{view}");
+    assert!(left_out(&view)[0].starts_with("deep/ddd"), "{view}");
+    inside(
+        &user,
+        "deep",
+        "git push -q origin HEAD 2> /dev/null || git update-ref refs/remotes/origin/x HEAD",
+    );
+    let refused = user.fail(4, &["delete", "deep"]);
+    assert!(refused.contains("its path is too long"), "{refused}");
+}
+
+#[test]
 fn work_in_submodules_comes_out() {
     let user = User::new();
     let library = Repository::new(&user, "lib");

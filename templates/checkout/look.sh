@@ -160,7 +160,11 @@ take "$my/changed"
 sed -zn 's/^4[0-9a-f]* [0-9]*\t//p' "$my/kinds" | own update-index -z --force-remove --stdin
 
 # What is new. What the repository knows is taken although git is told to ignore it.
-own ls-files -z --others --exclude-standard >"$my/others"
+own ls-files -z --others --exclude-standard >"$my/others" 2>"$my/error"
+# Git goes on where it cannot look, as below a path of more than 4,096 bytes, and cuts its messages off there.
+grep -a "^warning: could not open directory '" "$my/error" |
+    sed "s/^[^']*'//; s/\(': .*\|'\)\$//; s/^\(.\{200\}\).*/\1.../" | tr '\n' '\0' |
+    leave_out_all 'git cannot look into it: its path is too long, or it cannot be read'
 sed -zn 's,/$,,p' "$my/others" | sort -z >"$my/nested"
 sed -zn '\,/$,!p' "$my/others" | sort -z >"$my/new"
 sed -z 's/^. //' "$my/tagged" | sort -zu | comm -z -13 "$my/known" - | sort -zu - "$my/new" >"$my/all-new"
