@@ -16,8 +16,8 @@ use super::{
     Inner, caches, execute, fork, lifecycle, make, network, restore, settle, snapshots, storage,
 };
 use crate::model::{
-    Code, Collectable, CreateRequest, Hold, OperationKind, Problem, ResizeRequest, SnapshotName,
-    TaskspaceId,
+    Code, Collectable, CreateRequest, GitEnvironment, Hold, OperationKind, Problem, ResizeRequest,
+    SnapshotName, TaskspaceId,
 };
 use crate::plan::snapshot::Taking;
 use crate::plan::{CopyPlan, Plan};
@@ -224,7 +224,11 @@ pub(super) async fn run(
         Job::Fork(forking) => forking.lock(),
         _ => None,
     };
-    let context = Context { engine: engine.clone(), id: id.clone(), operation, lock };
+    let git = match &job {
+        Job::Create(request) => request.git.clone(),
+        _ => GitEnvironment::default(),
+    };
+    let context = Context { engine: engine.clone(), id: id.clone(), operation, lock, git };
     match job {
         Job::Create(request) => make::create(&context, *request).await,
         Job::Resume => make::resume(&context).await,
@@ -257,6 +261,8 @@ pub(super) struct Context {
     pub(super) operation: u64,
     /// What whoever asked for it holds, where that matters.
     pub(super) lock: Option<Hold>,
+    /// The environment of the caller, in which git runs; that of the service where nobody is known.
+    pub(super) git: GitEnvironment,
 }
 
 impl Context {
@@ -273,6 +279,7 @@ impl Context {
             podman,
             operation: self.operation,
             lock: self.lock,
+            git: self.git.clone(),
             id: self.id.clone(),
         };
         execute::execute(plan, &acting, on_failure).await

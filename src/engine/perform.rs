@@ -20,8 +20,8 @@ use crate::fault;
 use crate::host::banner;
 use crate::host::files::{self, FileError};
 use crate::model::{
-    AgentStateRecord, BaseState, Code, CollectableKind, EventBody, Hold, Problem, Record, Role,
-    StepOutcome, TaskspaceId,
+    AgentStateRecord, BaseState, Code, CollectableKind, EventBody, GitEnvironment, Hold, Problem,
+    Record, Role, StepOutcome, TaskspaceId,
 };
 use crate::plan::{Act, names};
 use crate::podman::{LogOptions, Pod, Podman, VolumeSpec};
@@ -36,6 +36,8 @@ pub(super) struct Acting {
     pub(super) operation: u64,
     /// What whoever asked for it holds, where that matters.
     pub(super) lock: Option<Hold>,
+    /// The environment of the caller, in which git runs.
+    pub(super) git: GitEnvironment,
     pub(super) id: TaskspaceId,
     pub(super) record: Record,
     /// Whether the base was made by this operation.

@@ -7,7 +7,7 @@ use super::ssh::blocking;
 use crate::fault;
 use crate::host::files;
 use crate::host::git::{Carried, Git, SeedSpec};
-use crate::model::{EventBody, GitEnvironment, Problem};
+use crate::model::{EventBody, Problem};
 use crate::plan::SeedPlan;
 
 impl Acting {
@@ -22,7 +22,8 @@ impl Acting {
                 .await?;
         }
         make_directories(vec![upper.clone()]).await?;
-        let git = Git::new(GitEnvironment::default());
+        // What is ignored, and whether the repository is trusted, the caller's settings decide.
+        let git = Git::new(self.git.clone());
         let seed = SeedSpec {
             branch: plan.branch.clone(),
             commit: plan.commit.clone(),

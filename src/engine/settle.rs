@@ -12,8 +12,8 @@ use super::{Inner, forwarding, lifecycle, make, observe, problems};
 use crate::host::banner::{self, BannerError};
 use crate::host::ports;
 use crate::model::{
-    Code, Desired, Ending, EventBody, OperationKind, Ports, Problem, Record, Role, Status,
-    TaskspaceId, Underway,
+    Code, Desired, Ending, EventBody, GitEnvironment, OperationKind, Ports, Problem, Record, Role,
+    Status, TaskspaceId, Underway,
 };
 use crate::plan::assess::{Trouble, Verdict, assess};
 use crate::plan::{lifecycle as plans, names};
@@ -236,7 +236,9 @@ async fn recover(
             // Whoever acts on it may have stopped it; its end is looked at.
             let begun = engine.begin_unless_blocked(OperationKind::Recover, id);
             let Some(operation) = begun else { return Ok(false) };
-            let context = Context { engine: engine.clone(), id: id.clone(), operation, lock: None };
+            let git = GitEnvironment::default();
+            let context =
+                Context { engine: engine.clone(), id: id.clone(), operation, lock: None, git };
             driver::carry_out(engine, id, operation, attempt(&context, cure)).await;
             Ok(true)
         }

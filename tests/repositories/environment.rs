@@ -119,3 +119,24 @@ fn proxies_helpers_and_settings_of_the_caller_count_when_the_service_runs_alread
     let here = create(".").current_dir(repository.path.join(".git")).output().unwrap();
     assert!(here.status.success() && text_of(&here).contains(&commit), "{}", text_of(&here));
 }
+
+#[test]
+fn settings_of_the_caller_say_which_uncommitted_files_come_along() {
+    let user = User::new();
+    let repository = Repository::new(&user, "app");
+    let ignored = user.path("home/ignored-of-the-caller");
+    fs::write(&ignored, "*.scratch\n").unwrap();
+    for name in ["kept", "left.scratch"] {
+        fs::write(repository.path.join(name), name).unwrap();
+    }
+    // The service runs already, and knows nothing of that.
+    user.run(&["list"]);
+    let project = ["--project", repository.as_str(), "--type", "generic"];
+    let create = [&["create", "--dirty"], &project[..], &["r-dirty-env"]].concat();
+    let mut create = user.taskspace(&create);
+    create.env("GIT_CONFIG_COUNT", "1").env("GIT_CONFIG_KEY_0", "core.excludesFile");
+    let created = create.env("GIT_CONFIG_VALUE_0", &ignored).output().unwrap();
+    assert!(created.status.success(), "{}", text_of(&created));
+    let status = super::inside(&user, "r-dirty-env", "ls; git status --porcelain");
+    assert_eq!(status, "README.md\nkept\n?? kept\n");
+}
