@@ -172,6 +172,7 @@ fn record(id: &TaskspaceId, number: usize) -> Record {
                 commits: Default::default(),
                 base_key: None,
                 submodules: Vec::new(),
+                warnings: Vec::new(),
             },
             project_type: ProjectType::Rust,
             agent: AgentSpec::resolve(

@@ -87,6 +87,7 @@ pub(super) async fn fork(context: &Context, forking: Forking) -> Result<(), Prob
         base_key,
         commit: project.commit,
         submodules: project.submodules,
+        warnings: project.warnings,
         detected: record.spec.project_type,
         commits: project.commits,
         branches: names::excluded_by(&project.branch),

@@ -331,7 +331,9 @@ impl Draft {
             commits: resolved.commits,
             base_key,
             submodules: resolved.submodules,
+            warnings: resolved.warnings,
         };
+        warnings.extend(project.warnings.iter().cloned());
         let record = Record {
             status: Status::Creating,
             desired: Desired::Running,

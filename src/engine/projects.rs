@@ -40,6 +40,8 @@ pub(crate) struct Resolved {
     pub(crate) base_key: String,
     /// The submodules, at any depth.
     pub(crate) submodules: Vec<SubmoduleSpec>,
+    /// What of the commit is not in the checkout as its owner would have it.
+    pub(crate) warnings: Vec<String>,
     /// Its branches that may be in the way of a taskspace's.
     pub(crate) branches: Vec<String>,
 }
@@ -161,6 +163,7 @@ impl Projects {
             commits: git.commit_settings(&source).await,
             base_key,
             submodules: contents.submodules,
+            warnings: contents.warnings,
             branches: git.branches_below(&mirror, names::BRANCHES).await.map_err(told)?,
         })
     }
@@ -441,6 +444,7 @@ mod tests {
             commits: CommitSettings::default(),
             base_key: "c".to_owned(),
             submodules: Vec::new(),
+            warnings: Vec::new(),
             branches: Vec::new(),
         }
     }

@@ -74,8 +74,9 @@ impl Inner {
             volume: names::base_volume(name, &resolved.base_key),
         };
         self.projects.ensure_base(&self.volumes().await?, &plan).await?;
-        if let Some(lacks) = self.projects.lacks(&plan).await? {
-            tracing::warn!(project = name, "{lacks}");
+        let lacks = self.projects.lacks(&plan).await?;
+        for warning in resolved.warnings.iter().chain(&lacks) {
+            tracing::warn!(project = name, "{warning}");
         }
         self.trim(name, CollectableKind::Base).await
     }

@@ -388,6 +388,7 @@ impl Record {
                     commits: CommitSettings::default(),
                     base_key: None,
                     submodules: Vec::new(),
+                    warnings: Vec::new(),
                 },
                 project_type: ProjectType::Rust,
                 agent: AgentSpec::resolve(None, None),

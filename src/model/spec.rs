@@ -345,6 +345,9 @@ pub struct ProjectSpec {
     /// The submodules, at any depth; each after the one that it is in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub submodules: Vec<SubmoduleSpec>,
+    /// What of the commit is not in the checkout as its owner would have it, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 impl ProjectSpec {

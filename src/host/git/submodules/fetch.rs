@@ -7,12 +7,15 @@ use super::super::local::LocalRepository;
 use super::super::mirror::{lock, mirror_path};
 use super::super::{Git, GitError, Source};
 use super::clone::{Setting, Settings};
-use super::list::resolve_url;
-use super::{Listed, MOST, refused};
+use super::list::{Listing, resolve_url};
+use super::{Listed, MOST};
 use crate::model::{SubmoduleSpec, base_key};
 
 /// The branches of its remote that a clone knows become those of a mirror made of it.
 const BRANCHES: [&str; 2] = ["+refs/remotes/origin/*:refs/heads/*", "^refs/remotes/origin/HEAD"];
+
+/// A repository can have a warning for each of its submodules.
+const MOST_WARNINGS: usize = 20;
 
 /// What a base of a commit has beside the commit's own files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,11 +24,19 @@ pub struct Contents {
     pub submodules: Vec<SubmoduleSpec>,
     /// The mirrors of the submodules.
     pub mirrors: Vec<PathBuf>,
+    /// What else the checkout lacks, and why.
+    pub warnings: Vec<String>,
     /// The contents in Git LFS that could not be had, by digest.
     missing: BTreeSet<String>,
 }
 
 impl Contents {
+    /// Adds warnings, as many as somebody would read.
+    fn warn(&mut self, warnings: impl IntoIterator<Item = String>) {
+        let left = MOST_WARNINGS.saturating_sub(self.warnings.len());
+        self.warnings.extend(warnings.into_iter().take(left));
+    }
+
     /// Returns the key of the base that has them.
     pub fn base_key(&self, commit: &str) -> String {
         let missing: Vec<String> = self.missing.iter().cloned().collect();
@@ -52,10 +63,10 @@ impl Git {
     ///
     /// A submodule comes from the clone that a local repository has of it (its commit need not be
     /// published yet), else from the URL that this repository or `.gitmodules` tells. One that is not
-    /// wanted, or cannot be fetched, is left out.
+    /// wanted, cannot be fetched, or is described in a way that could do harm, is left out.
     ///
     /// # Errors
-    /// When `.gitmodules` could do harm, or this host cannot hold what is fetched.
+    /// When this host cannot hold what is fetched.
     pub async fn fetch_contents(
         &self,
         source: &Source,
@@ -73,7 +84,9 @@ impl Git {
         let path = PathBuf::new();
         let mut wanted = vec![Wanted { path, mirror, commit: commit.to_owned(), upstreams, clone }];
         while let Some(one) = wanted.pop() {
-            let listed = self.submodules(&one.mirror, &one.commit).await?;
+            let Listing { submodules: listed, warnings } =
+                self.submodules(&one.mirror, &one.commit, &one.path).await?;
+            contents.warn(warnings);
             let settings = match &one.clone {
                 Some(clone) => self.submodule_settings(clone).await,
                 None => Settings::default(),
@@ -81,7 +94,8 @@ impl Git {
             let inactive = self.inactive(&settings, &one.mirror, &one.commit, &listed).await?;
             for listed in listed {
                 if contents.submodules.len() == MOST {
-                    return Err(refused(&listed.name, "there are too many"));
+                    contents.warn([format!("only the first {MOST} submodules are checked out")]);
+                    return Ok(contents);
                 }
                 let setting = settings.of(&listed.name);
                 let candidates = candidates(&one, &listed, &setting);

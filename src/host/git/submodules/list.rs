@@ -1,47 +1,107 @@
 //! What a commit says of its submodules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::super::sibling::{is_plain, split};
+use super::super::work_tree::some_of;
 use super::super::{Git, GitError, Source};
-use super::{Listed, MOST, refused};
+use super::{Listed, MOST};
 
 /// The file that names the submodules.
 const FILE: &str = ".gitmodules";
+
+/// The submodules of a commit.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    /// Those that can be checked out.
+    pub(super) submodules: Vec<Listed>,
+    /// Why others are left empty.
+    pub(super) warnings: Vec<String>,
+}
 
 /// What is said of a submodule, as it stands there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Said {
     path: Vec<u8>,
-    url: String,
-    update: String,
+    url: Vec<u8>,
+    update: Vec<u8>,
+}
+
+/// Why submodules are left empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum LeftOut {
+    NotNamed,
+    BadName,
+    BadPath,
+    BadEncoding,
+    Within,
+    TooMany,
+}
+
+impl LeftOut {
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::NotNamed => "does not name them",
+            Self::BadName => "gives them names that could lead elsewhere",
+            Self::BadPath => "gives them paths that could lead elsewhere",
+            Self::BadEncoding => "does not describe them in UTF-8",
+            Self::Within => "gives them git directories within those of others",
+            Self::TooMany => "names too many",
+        }
+    }
 }
 
 impl Git {
-    /// Lists the submodules of a commit.
+    /// Lists the submodules of a commit; `above` is the path of its repository in the checkout.
+    ///
+    /// As for `git clone`, nothing in `.gitmodules` is an error: a submodule that it does not name, or
+    /// that it describes in a way that git refuses, is left empty.
     pub(super) async fn submodules(
         &self,
         mirror: &Path,
         commit: &str,
-    ) -> Result<Vec<Listed>, GitError> {
+        above: &Path,
+    ) -> Result<Listing, GitError> {
         let doing = "list the submodules";
         let run = || self.on_this_machine().dir(mirror);
         let list = ["ls-tree", "-z", "--end-of-options", commit, FILE];
         let found = run().args(list).output(doing).await?;
         if found.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Listing::default());
         }
-        if !found.starts_with(b"100") {
-            return Err(refused(FILE, "it is not a file"));
-        }
-        let blob = format!("--blob={commit}:{FILE}");
-        let said = run().args(["config", &blob, "--null", "--list"]).output(doing).await?;
         let list = ["ls-tree", "-r", "-z", "--end-of-options", commit];
         let commits = links(&run().args(list).output(doing).await?);
-        choose(&parse(&said)?, &commits)
+        if commits.is_empty() {
+            return Ok(Listing::default());
+        }
+        let file = above.join(FILE);
+        let unreadable = |reason: &str| {
+            let paths: Vec<PathBuf> = commits.keys().map(|path| above.join(path)).collect();
+            let (file, paths) = (some_of(&[&file]), some_of(&paths));
+            let warning = format!("submodules are left empty, since {file} {reason}: {paths}");
+            Listing { submodules: Vec::new(), warnings: vec![warning] }
+        };
+        if !found.starts_with(b"100") {
+            return Ok(unreadable("is not a file"));
+        }
+        let blob = format!("--blob={commit}:{FILE}");
+        let said = match run().args(["config", &blob, "--null", "--list"]).output(doing).await {
+            Err(GitError::Other { log, .. }) => {
+                let first = log.first().map_or("", |line| line.trim_start_matches("error: "));
+                return Ok(unreadable(&format!("cannot be read ({first})")));
+            }
+            said => said?,
+        };
+        let (submodules, left_out) = choose(&parse(&said), &commits);
+        let warnings = left_out.into_iter().map(|(why, paths)| {
+            let paths: Vec<PathBuf> = paths.iter().map(|path| above.join(path)).collect();
+            let (file, paths, reason) = (some_of(&[&file]), some_of(&paths), why.reason());
+            format!("submodules are left empty, since {file} {reason}: {paths}")
+        });
+        Ok(Listing { submodules, warnings: warnings.collect() })
     }
 }
 
@@ -57,7 +117,7 @@ fn links(list: &[u8]) -> BTreeMap<PathBuf, String> {
 }
 
 /// Reads the output of `git config --null --list`.
-fn parse(output: &[u8]) -> Result<BTreeMap<String, Said>, GitError> {
+fn parse(output: &[u8]) -> BTreeMap<String, Said> {
     let mut all: BTreeMap<String, Said> = BTreeMap::new();
     for entry in split(output) {
         let end = entry.iter().position(|&byte| byte == b'\n').unwrap_or(entry.len());
@@ -65,53 +125,75 @@ fn parse(output: &[u8]) -> Result<BTreeMap<String, Said>, GitError> {
         let Some(key) = key.strip_prefix(b"submodule.") else { continue };
         let key = String::from_utf8_lossy(key);
         let Some((name, variable)) = key.rsplit_once('.') else { continue };
-        let text = || match std::str::from_utf8(value) {
-            Ok(text) => Ok(text.to_owned()),
-            Err(_) => Err(refused(name, "what is said of it is not UTF-8")),
-        };
+        let value = value.to_owned();
         // What comes last counts, as it does in git.
         match variable {
-            "path" => all.entry(name.to_owned()).or_default().path = value.to_owned(),
-            "url" => all.entry(name.to_owned()).or_default().url = text()?,
-            "update" => all.entry(name.to_owned()).or_default().update = text()?,
+            "path" => all.entry(name.to_owned()).or_default().path = value,
+            "url" => all.entry(name.to_owned()).or_default().url = value,
+            "update" => all.entry(name.to_owned()).or_default().update = value,
             _ => {}
         }
     }
-    Ok(all)
+    all
 }
 
-/// Picks the submodules that are there, and checks them.
+/// Picks the submodules that are there and can be checked out; the others are listed by the reason.
 fn choose(
     said: &BTreeMap<String, Said>,
     commits: &BTreeMap<PathBuf, String>,
-) -> Result<Vec<Listed>, GitError> {
+) -> (Vec<Listed>, BTreeMap<LeftOut, Vec<PathBuf>>) {
     let mut chosen: BTreeMap<&Path, Listed> = BTreeMap::new();
+    let mut refused: BTreeMap<&Path, LeftOut> = BTreeMap::new();
     for (name, said) in said {
         let path = Path::new(OsStr::from_bytes(&said.path));
-        let Some(commit) = commits.get(path) else { continue };
-        if name.starts_with('-') || name.contains(['\\', '\u{fffd}']) || !is_safe(name) {
-            return Err(refused(name, "its name could lead elsewhere"));
+        let Some((path, commit)) = commits.get_key_value(path) else { continue };
+        match check(name, said) {
+            Ok((url, update)) => {
+                let (name, path_inside) = (name.clone(), path.clone());
+                let commit = commit.clone();
+                chosen.insert(path, Listed { name, path: path_inside, commit, url, update });
+            }
+            Err(why) => {
+                refused.insert(path, why);
+            }
         }
-        if said.path.starts_with(b"-") || !is_plain(path) {
-            return Err(refused(name, "its path could lead elsewhere"));
-        }
-        let submodule = Listed {
-            name: name.clone(),
-            path: path.to_owned(),
-            commit: commit.clone(),
-            url: said.url.clone(),
-            update: said.update.clone(),
+    }
+    // For a path that has two names, the good one counts.
+    let mut left_out: BTreeMap<LeftOut, Vec<PathBuf>> = BTreeMap::new();
+    for path in commits.keys().filter(|path| !chosen.contains_key(path.as_path())) {
+        let why = refused.get(path.as_path()).copied().unwrap_or(LeftOut::NotNamed);
+        left_out.entry(why).or_default().push(path.clone());
+    }
+    // The directory of the longer name would lie within the other one's.
+    let outer: BTreeSet<Vec<String>> = chosen.values().map(|one| parts(&one.name)).collect();
+    let mut submodules = Vec::new();
+    for one in chosen.into_values() {
+        let own = parts(&one.name);
+        let is_within = (1..own.len()).any(|length| outer.contains(&own[..length]));
+        let why = match submodules.len() {
+            _ if is_within => LeftOut::Within,
+            MOST.. => LeftOut::TooMany,
+            _ => {
+                submodules.push(one);
+                continue;
+            }
         };
-        chosen.insert(path, submodule);
+        left_out.entry(why).or_default().push(one.path);
     }
-    let chosen: Vec<Listed> = chosen.into_values().collect();
-    if chosen.len() > MOST {
-        return Err(refused(FILE, "it names too many"));
+    (submodules, left_out)
+}
+
+/// Checks what is said of a submodule, and returns its URL and how it is brought up to date.
+fn check(name: &str, said: &Said) -> Result<(String, String), LeftOut> {
+    if name.starts_with('-') || name.contains(['\\', '\u{fffd}']) || !is_safe(name) {
+        return Err(LeftOut::BadName);
     }
-    match chosen.iter().find(|one| chosen.iter().any(|other| is_within(&one.name, &other.name))) {
-        Some(one) => Err(refused(&one.name, "its git directory would lie within another's")),
-        None => Ok(chosen),
+    let path = Path::new(OsStr::from_bytes(&said.path));
+    if said.path.starts_with(b"-") || !is_plain(path) {
+        return Err(LeftOut::BadPath);
     }
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).map_err(|_| LeftOut::BadEncoding);
+    Ok((text(&said.url)?, text(&said.update)?))
 }
 
 /// Whether a name is a path that stays where it is.
@@ -119,14 +201,10 @@ fn is_safe(name: &str) -> bool {
     is_plain(Path::new(name)) && !name.chars().any(char::is_control)
 }
 
-/// Whether the directory `inner` is below the directory `outer`, for some file system.
-fn is_within(inner: &str, outer: &str) -> bool {
-    let parts = |name: &str| -> Vec<String> {
-        let parts = Path::new(name).components();
-        parts.map(|part| part.as_os_str().to_string_lossy().to_lowercase()).collect()
-    };
-    let (inner, outer) = (parts(inner), parts(outer));
-    inner.len() > outer.len() && inner.starts_with(&outer)
+/// Splits the path of a git directory, for a file system that may take upper for lower case.
+fn parts(name: &str) -> Vec<String> {
+    let parts = Path::new(name).components();
+    parts.map(|part| part.as_os_str().to_string_lossy().to_lowercase()).collect()
 }
 
 /// Tells where a submodule comes from, if a repository from `above` may say so.
@@ -154,8 +232,8 @@ mod tests {
 
     const COMMIT: &str = "0123456789012345678901234567890123456789";
 
-    fn chosen(from: &str, entries: &[(&str, &str, &str)]) -> Result<Vec<String>, GitError> {
-        let source = Source::parse(from).unwrap();
+    /// Chooses of a list of names, paths and URLs, all of which the commit has.
+    fn choose_of(entries: &[(&str, &str, &str)]) -> (Vec<Listed>, BTreeMap<LeftOut, Vec<PathBuf>>) {
         let mut config = Vec::new();
         for (name, path, url) in entries {
             for (key, value) in [("path", path), ("url", url)] {
@@ -166,9 +244,16 @@ mod tests {
             .iter()
             .map(|(_, path, _)| format!("160000 commit {COMMIT}\t{path}\0"))
             .collect();
-        let found = choose(&parse(&config)?, &super::links(links.as_bytes()))?;
-        let urls = found.iter().map(|found| resolve_url(&source, &found.url));
-        urls.map(|url| url.map(|source| source.public())).collect()
+        choose(&parse(&config), &super::links(links.as_bytes()))
+    }
+
+    fn resolved(from: &str, url: &str) -> Result<String, GitError> {
+        let source = Source::parse(from).unwrap();
+        resolve_url(&source, url).map(|source| source.public())
+    }
+
+    fn left_out(entries: &[(&str, &str, &str)]) -> Vec<LeftOut> {
+        choose_of(entries).1.into_keys().collect()
     }
 
     #[test]
@@ -190,7 +275,7 @@ mod tests {
             ("/home/me/app", "https://h/lib", "https://h/lib"),
         ];
         for (from, url, expected) in cases {
-            assert_eq!(chosen(from, &[("l", "l", url)]).unwrap(), [expected], "{from} {url}");
+            assert_eq!(resolved(from, url).unwrap(), expected, "{from} {url}");
         }
         // A password goes where the superproject's goes, and nowhere else.
         let above = Source::parse("https://u:secret@h/a/app").unwrap();
@@ -222,18 +307,33 @@ mod tests {
             "https://h/a\nb",
         ];
         for url in urls {
-            assert!(chosen(from, &[("l", "l", url)]).is_err(), "{url}");
+            assert!(resolved(from, url).is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn submodules_that_could_harm_are_left_empty() {
         for name in ["..", "../x", "a/../../x", "-x", "/abs", ".git", "a/.GIT/b", "a\\..\\b", ""] {
-            let error = chosen(from, &[(name, "l", "../lib")]).unwrap_err();
-            assert!(matches!(error, GitError::BadSubmodule { .. }), "{name}");
+            let found = left_out(&[(name, "l", "../lib"), ("good", "good", "../lib")]);
+            assert_eq!(found, [LeftOut::BadName], "{name}");
         }
         for path in ["../x", "-x", "/abs", ".git/hooks", "a/../b", ".GIT"] {
-            assert!(chosen(from, &[("l", path, "../lib")]).is_err(), "{path}");
+            let (chosen, others) = choose_of(&[("l", path, "../lib")]);
+            assert!(chosen.is_empty(), "{path}");
+            assert_eq!(others.into_keys().collect::<Vec<_>>(), [LeftOut::BadPath], "{path}");
         }
-        let within = chosen(from, &[("a", "x", "../lib"), ("A/hooks", "y", "../lib")]);
-        assert!(within.unwrap_err().to_string().contains("within another's"));
-        assert!(chosen(from, &[("a", "x", "../lib"), ("a-b", "y", "../lib")]).is_ok());
+        let (chosen, others) = choose_of(&[("a", "x", "../lib"), ("A/hooks", "y", "../lib")]);
+        assert_eq!(chosen[0].name, "a");
+        assert_eq!(others, BTreeMap::from([(LeftOut::Within, vec!["y".into()])]));
+        assert!(left_out(&[("a", "x", "../lib"), ("a-b", "y", "../lib")]).is_empty());
+        // A second name of the same path cannot take the place of a good one.
+        let (chosen, others) = choose_of(&[("good", "x", "../lib"), ("../x", "x", "../lib")]);
+        assert_eq!((chosen.len(), others.len()), (1, 0));
+        let many: Vec<String> = (0..=MOST).map(|number| format!("m{number:04}")).collect();
+        let many: Vec<_> = many.iter().map(|name| (name.as_str(), name.as_str(), "u")).collect();
+        let (chosen, others) = choose_of(&many);
+        assert_eq!(chosen.len(), MOST);
+        assert_eq!(others, BTreeMap::from([(LeftOut::TooMany, vec!["m1000".into()])]));
     }
 
     #[test]
@@ -246,7 +346,8 @@ mod tests {
             "160000 commit {COMMIT}\tx y\x00160000 commit {COMMIT}\tno\x00100644 blob 1\tgone\0\
              160000 commit {COMMIT}\tb\x00160000 commit {COMMIT}\tunnamed\0"
         );
-        let found = choose(&parse(config).unwrap(), &links(list.as_bytes())).unwrap();
+        let (found, others) = choose(&parse(config), &links(list.as_bytes()));
+        assert_eq!(others, BTreeMap::from([(LeftOut::NotNamed, vec!["unnamed".into()])]));
         let shown: Vec<_> = found
             .iter()
             .map(|found| (found.name.as_str(), found.url.as_str(), found.update.as_str()))

@@ -1,8 +1,8 @@
 //! Submodules: repositories within a checkout, from mirrors of their own.
 //!
 //! What a commit says of its submodules is untrusted: names become directories, and URLs are fetched
-//! with the user's credentials. Names and paths that git would refuse are refused here as well, before
-//! anything is made of them; a URL that git would refuse is not fetched. What the user's own clone is
+//! with the user's credentials. What has a name or path that git would refuse is left out, before
+//! anything is made of it; a URL that git would refuse is not fetched. What the user's own clone is
 //! configured to has precedence, as in git; a command in it (`submodule.*.update = !…`) is not run.
 
 mod base;

@@ -236,22 +236,71 @@ async fn what_a_repository_says_of_its_submodules_is_not_trusted() {
         ("sub", "sub", "--upload-pack=id"),
         ("sub", "sub", "../../../x"),
     ] {
-        match check(path, name, url).await {
-            Ok(contents) => {
-                let lacking = contents.submodules[0].lacking.clone();
+        let contents = check(path, name, url).await.unwrap();
+        assert!(contents.mirrors.is_empty());
+        match contents.submodules.iter().find(|found| found.path == path) {
+            Some(found) => {
+                let lacking = found.lacking.clone();
                 assert!(lacking.is_some_and(|it| it.contains("names no repository")), "{url}");
-                assert!(contents.mirrors.is_empty());
             }
-            Err(error) => {
-                assert!(
-                    matches!(error, GitError::BadSubmodule { .. }),
-                    "{path} {name} {url}: {error:?}"
-                );
-                assert!(error.hint().is_some());
+            None => {
+                let told = contents.warnings.join("\n");
+                let reason = ["could lead elsewhere", "does not name them"];
+                assert!(reason.iter().any(|it| told.contains(it)), "{path} {name}: {told}");
             }
         }
     }
     assert!(!marker.exists());
+}
+
+#[tokio::test]
+async fn a_gitmodules_that_git_refuses_leaves_submodules_empty() {
+    let world = World::new();
+    let lib = world.repository("lib");
+    let commit = world.run(&lib, &["rev-parse", "HEAD"]);
+    let dir = world.init("app", &[]);
+    world.commit(&dir, "file", "file");
+    for path in ["lib", "other"] {
+        let entry = format!("160000,{commit},{path}");
+        world.run(&dir, &["update-index", "--add", "--cacheinfo", &entry]);
+    }
+    let source = world.source(&dir);
+    let good = "[submodule \"other\"]\n\tpath = other\n\turl = ../lib\n";
+    for (number, (text, warning)) in [
+        ("[submodule \"lib\"\n\tpath = lib\n".to_owned(), "cannot be read (bad config line "),
+        (format!("{good}[submodule \"lib\"]\n\turl = ../lib\n"), "does not name them: lib"),
+        (format!("{good}[submodule \"lib\"]\n\tpath\n\turl = ../lib\n"), "not name them: lib"),
+        (
+            format!("{good}[submodule \"../x\"]\n\tpath = lib\n\turl = ../lib\n"),
+            "gives them names that could lead elsewhere: lib",
+        ),
+        (
+            format!("{good}[submodule \"lib\"]\n\tpath = ../../lib\n\turl = ../lib\n"),
+            "does not name them: lib",
+        ),
+        (format!("{good}[submodule \"lib\"]\n\tpath = lib\n"), "the submodule lib is empty: "),
+        (good.replace("other", "lib") + "[other] x = [\n", "does not name them: other"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        fs::write(dir.join(".gitmodules"), &text).unwrap();
+        world.run(&dir, &["add", ".gitmodules"]);
+        world.run(&dir, &["commit", "--quiet", "-m", "x"]);
+        let mirror = world.fetch(&source).await.unwrap();
+        let commit = world.resolve(&source, "HEAD").await.unwrap();
+        let mirrors = mirror.parent().unwrap();
+        let found = world.git.fetch_contents(&source, mirrors, &commit, |_| {}).await.unwrap();
+        let base = world.path(&format!("base-{number}"));
+        fs::create_dir(&base).unwrap();
+        let lacks = world.make_base(&source, &commit, &base, None).await.unwrap();
+        let told = [found.warnings, lacks.into_iter().collect()].concat().join("\n");
+        assert!(told.contains(warning), "no {warning:?} for {text}: {told}");
+        assert_eq!(fs::read_to_string(base.join("file")).unwrap(), "file");
+        let is_there = |path: &str| base.join(path).join("Cargo.toml").exists();
+        assert_eq!(is_there("other"), text.contains("= other\n"), "{text}");
+    }
+    assert!(!world.path("x").exists());
 }
 
 #[tokio::test]
