@@ -81,6 +81,7 @@ pub use storage::{
     LimitSource, OnFull, ResizeRequest, Storage, StorageAction, StorageHold, StorageLevel,
     StorageUsage,
 };
+pub(crate) use submodule::shell_word;
 pub use submodule::{SubmoduleSpec, base_commit, base_key};
 pub use target::{ContainerName, Target};
 pub use uses::{Standing, Uses};

@@ -41,8 +41,8 @@ impl SubmoduleSpec {
     /// Says what it means that it is not there, and how to get it.
     pub fn warning(&self) -> Option<String> {
         let reason = self.lacking.as_ref()?;
-        let path = word(&self.path);
-        let setting = word(&format!("submodule.{}.update", self.name));
+        let path = shell_word(&self.path);
+        let setting = shell_word(&format!("submodule.{}.update", self.name));
         Some(format!(
             "the submodule {path} is empty: {reason}; inside, `git submodule update --init --recursive \
              -- {path}` gets it, and in a local repository `git config {setting} none` has it left out"
@@ -51,7 +51,7 @@ impl SubmoduleSpec {
 }
 
 /// Quotes a text for a shell, and for a terminal: the repository may have chosen it.
-fn word(text: &str) -> String {
+pub(crate) fn shell_word(text: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+@".contains(c);
     if text.chars().all(is_plain) {
         return text.to_owned();

@@ -1,7 +1,7 @@
 //! Object formats, shallow clones, refs and submodules.
 
-use crate::common::User;
 use crate::common::repository::Repository;
+use crate::common::{User, text_of};
 
 use super::{create, inside};
 
@@ -89,4 +89,32 @@ fn refs_have_any_name_that_git_allows() {
         inside(&user, "r-main", "git switch --quiet feature/deep/er && cat name"),
         "feature/deep/er"
     );
+}
+
+#[test]
+fn files_whose_filter_is_not_applied_are_a_warning() {
+    let user = User::new();
+    let repository = Repository::new(&user, "app");
+    repository.commit(".gitattributes", "secret/** filter=git-crypt diff=git-crypt\n");
+    // As the repository stores it: the filter makes something else of it.
+    repository.commit("secret/key", "encrypted\n");
+    repository.git(&["config", "filter.git-crypt.smudge", "sed s/encrypted/plain/"]);
+    repository.git(&["config", "filter.git-crypt.clean", "sed s/plain/encrypted/"]);
+    let created = user.taskspace(&[
+        "create",
+        "--project",
+        repository.as_str(),
+        "--type",
+        "generic",
+        "r-filter",
+    ]);
+    let created = { created }.output().unwrap();
+    let told =
+        "the filter git-crypt is not applied to 1 file, which is as the commit has it: secret/key";
+    let text = text_of(&created);
+    assert!(created.status.success() && text.contains(told), "{text}");
+    assert!(user.run(&["show", "r-filter"]).contains(told));
+    assert_eq!(inside(&user, "r-filter", "cat secret/key; git status --short"), "encrypted\n");
+    user.run(&["fork", "r-filter", "r-filter-2"]);
+    assert!(user.run(&["show", "r-filter-2"]).contains(told));
 }

@@ -9,6 +9,7 @@ mod base;
 mod carry;
 mod error;
 mod fetch;
+mod filters;
 mod freshness;
 mod identity;
 mod index;

@@ -87,6 +87,9 @@ impl Git {
             let Listing { submodules: listed, warnings } =
                 self.submodules(&one.mirror, &one.commit, &one.path).await?;
             contents.warn(warnings);
+            let filters =
+                self.unapplied_filters(&one.mirror, &one.commit, one.clone.as_ref(), &one.path);
+            contents.warn(filters.await?);
             let settings = match &one.clone {
                 Some(clone) => self.submodule_settings(clone).await,
                 None => Settings::default(),

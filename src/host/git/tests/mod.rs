@@ -8,6 +8,7 @@ use crate::model::{CommitSettings, Identity};
 mod base;
 mod carry;
 mod fetch;
+mod filters;
 mod identity;
 mod kinds;
 mod lfs;
