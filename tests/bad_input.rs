@@ -26,7 +26,7 @@ fn ids_repositories_and_refs() {
         (1, &["create", "--project", "--upload-pack=x", "a"], &["--upload-pack", "hint:"]),
         (1, &["create", "--project", "-oProxyCommand=true:x", "a"], &["-oProxyCommand"]),
         (3, &["create", "--project", project, "--ref", "--all", "a"], &["--all"]),
-        (1, &["create", "--project", "ext::sh -c true", "a"], &["ext"]),
+        (1, &["create", "--project", "ext::sh -c true", "a"], &["transport 'ext' not allowed"]),
         (1, &["create", "--project", "/nonexistent/repo", "a"], &["/nonexistent/repo", "hint:"]),
         (
             1,

@@ -117,6 +117,7 @@ impl Create {
         let shown = Shown { json, no_wait, build_output };
         let output = context.output;
         let project = match &self.project {
+            Some(project) if is_shorthand(project).await => project.clone(),
             Some(project) => resolve_project(project)?,
             None => {
                 let here = to_text(repository_here().await?)?;
@@ -215,6 +216,16 @@ fn resolve_project(project: &str) -> Result<String, Problem> {
             .hint("give the URL or the path of a git repository")
     })?;
     to_text(absolute)
+}
+
+/// Whether `url.*.insteadOf` makes a URL of a text that is none, and leads to nothing here.
+async fn is_shorthand(text: &str) -> bool {
+    let is_there = |suffix: &str| Path::new(&format!("{text}{suffix}")).exists();
+    let is_path = text.is_empty() || text.starts_with(['/', '.', '~', '-']);
+    !is_path
+        && !is_url(text)
+        && !["", ".git", ".bundle"].into_iter().any(is_there)
+        && Git::new(git_environment()).is_shorthand(text).await
 }
 
 /// Makes a path absolute whose last name need not be there.

@@ -7,7 +7,7 @@ use rand::RngExt;
 
 use super::driver::Job;
 use super::{Engine, make, problems};
-use crate::host::git::Source;
+use crate::host::git::{Git, Source};
 use crate::model::{
     AgentSpec, Asker, BuildRequest, Code, CreateRequest, DeleteOptions, EventBody, Operation,
     OperationKind, OperationState, Problem, StepOutcome, TaskspaceId,
@@ -73,6 +73,10 @@ impl Engine {
                 .hint("leave out --dirty, or give the path of a work tree"));
         }
         let state = request.agent_state_of.as_ref();
+        if let Source::Shorthand(_) = source {
+            let found = Git::new(request.git.clone()).locate(&source).await;
+            found.map_err(|error| problems::git(&error))?;
+        }
         let id = self.choose_id(request.id.take(), &source.project_name(), state).await?;
         request.id = Some(id.clone());
         Ok(id)

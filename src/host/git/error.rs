@@ -118,8 +118,7 @@ impl GitError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::BadSource { .. } => {
-                "give a URL (https, ssh, git or file), user@host:path, or the \
-                                       path of a local repository"
+                "give a URL that `git clone` takes, user@host:path, or the path of a local repository"
                     .to_owned()
             }
             Self::BadSubmodule { .. } => {
@@ -191,6 +190,15 @@ pub(super) fn filling(dir: &Path, error: GitError) -> GitError {
 
 /// What git, ssh and curl say, and what the user can do about it.
 const HINTS: &[(&[&str], &str)] = &[
+    (
+        &["fatal: transport '"],
+        "git's own settings forbid this protocol: `protocol.NAME.allow` and `protocol.allow` (git-config(1)), \
+         and GIT_ALLOW_PROTOCOL",
+    ),
+    (
+        &["is not a git command", "nable to find remote helper"],
+        "git needs the program git-remote-NAME for it; install it, and have it on your PATH",
+    ),
     (
         &["dubious ownership"],
         "the repository belongs to another user; if you trust it, run: git config --global --add \

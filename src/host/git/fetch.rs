@@ -72,7 +72,7 @@ impl Git {
     pub async fn repository_of(&self, directory: &Path) -> Result<PathBuf, GitError> {
         match self.locate(&Source::Local(directory.to_owned())).await? {
             Source::Local(path) => Ok(path),
-            Source::Url { .. } | Source::Scp(_) => Ok(directory.to_owned()),
+            _ => Ok(directory.to_owned()),
         }
     }
 

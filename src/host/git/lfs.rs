@@ -154,7 +154,7 @@ impl Git {
         let blob = format!("--blob={commit}:.lfsconfig");
         let run = self.on_this_machine().dir(mirror).args(["config", &blob, "--get", "lfs.url"]);
         let said = text(run.output(doing).await.ok()?)?;
-        let source = Source::parse(&said).ok()?;
+        let source = Source::parse(&said).ok().filter(Source::is_plain)?;
         (!source.is_on_this_host() || upstream.is_on_this_host()).then_some(said)
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::remote;
 use super::mirror::beside;
+use super::source::redact;
 use super::{Git, GitError, Source};
 
 /// What the file begins with that leads from a work tree to its git directory (gitrepository-layout(5)).
@@ -55,8 +56,14 @@ impl Git {
     /// or a bundle. As in git-clone(1), `.git` and `.bundle` may be left out at the end.
     ///
     /// # Errors
-    /// When it leads to none, or to one of another user that git does not trust.
+    /// When it leads to none, when it is no URL by any setting of the user, or to one of another user that git does not trust.
     pub async fn locate(&self, source: &Source) -> Result<Source, GitError> {
+        if let Source::Shorthand(text) = source
+            && !self.is_shorthand(text).await
+        {
+            let reason = "it is neither a URL nor an absolute path, and no url.*.insteadOf has it";
+            return Err(GitError::BadSource { text: redact(text), reason });
+        }
         let Some(path) = source.local_path() else { return Ok(source.clone()) };
         Ok(Source::Local(match find(path)? {
             Found::Bundle(file) => file,

@@ -41,7 +41,7 @@ impl Promisor {
             [b"\t", key.as_bytes(), b" = ", &super::base::quoted(value.as_bytes()), b"\n"].concat()
         };
         let url = self.url.as_deref().and_then(|url| Source::parse(url).ok());
-        let url = url.filter(|url| !url.is_on_this_host());
+        let url = url.filter(|url| url.is_plain() && !url.is_on_this_host());
         let filter = self.filter.iter().map(|filter| setting("partialclonefilter", filter));
         let url = url.iter().map(|url| setting("url", &url.public()));
         let head = format!("[remote \"{PROMISOR}\"]\n\tpromisor = true\n").into_bytes();

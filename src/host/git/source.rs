@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::GitError;
 
-/// The protocols that may be used; others (`ext::` above all) could run commands.
+/// The protocols that git has built in. For others it runs a remote helper, if it may
+/// (git-config(1), `protocol.allow`).
 const SCHEMES: &[&str] = &["https", "http", "ssh", "git", "file"];
 
 /// The longest name of a project; names of volumes are made of it.
@@ -28,6 +29,10 @@ pub enum Source {
     Scp(String),
     /// A directory on this host, or a bundle.
     Local(PathBuf),
+    /// `helper::address` or `scheme://…`, for which git runs a remote helper (gitremote-helpers(7)).
+    Helper(String),
+    /// A text that is a URL only by `url.*.insteadOf` of the user, such as `work/app`.
+    Shorthand(String),
 }
 
 /// A user name and a password.
@@ -59,15 +64,22 @@ impl Source {
         if text.starts_with('/') {
             return Ok(Self::Local(PathBuf::from(text)));
         }
-        let is_helper =
-            |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "+.-".contains(c));
-        if text.split_once("::").is_some_and(|(name, _)| is_helper(name)) {
-            return Err(bad("remote helpers are not supported"));
+        let is_name = |name: &str| {
+            let is_part = |c: char| c.is_ascii_alphanumeric() || "+.-".contains(c);
+            name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(is_part)
+        };
+        if let Some((helper, address)) = text.split_once("::").filter(|(name, _)| is_name(name)) {
+            return Self::parse_helper(text, helper, address).map_err(bad);
         }
         if let Some((scheme, rest)) = text.split_once("://") {
-            return Self::parse_url(scheme, rest).map_err(bad);
+            let is_built_in = SCHEMES.contains(&scheme.to_ascii_lowercase().as_str());
+            return match is_name(scheme) && !is_built_in {
+                true => Self::parse_helper(text, scheme, rest).map_err(bad),
+                false => Self::parse_url(scheme, rest).map_err(bad),
+            };
         }
         match text.split_once(':') {
+            None => Ok(Self::Shorthand(text.to_owned())),
             Some((host, path)) if !host.is_empty() && !host.contains('/') => {
                 let machine = host.rsplit_once('@').map_or(host, |(_, machine)| machine);
                 if path.is_empty() || machine.is_empty() {
@@ -82,6 +94,20 @@ impl Source {
             }
             _ => Err(bad("it is neither a URL nor an absolute path")),
         }
+    }
+
+    fn parse_helper(text: &str, helper: &str, address: &str) -> Result<Self, &'static str> {
+        if helper.eq_ignore_ascii_case("fd") {
+            return Err("the files that it means are open in another program only");
+        }
+        if address.is_empty() {
+            return Err("it lacks an address");
+        }
+        // Only a URL's has another way to git than by the command line.
+        if has_secret(text) {
+            return Err("a remote helper gets no password in its address");
+        }
+        Ok(Self::Helper(text.to_owned()))
     }
 
     fn parse_url(scheme: &str, rest: &str) -> Result<Self, &'static str> {
@@ -140,7 +166,7 @@ impl Source {
     pub fn public(&self) -> String {
         match self {
             Self::Url { public, .. } => public.clone(),
-            Self::Scp(text) => text.clone(),
+            Self::Scp(text) | Self::Helper(text) | Self::Shorthand(text) => text.clone(),
             Self::Local(path) => path.display().to_string(),
         }
     }
@@ -157,7 +183,7 @@ impl Source {
     pub fn local_path(&self) -> Option<&Path> {
         match self {
             Self::Local(path) => Some(path),
-            Self::Url { .. } | Self::Scp(_) => None,
+            Self::Url { .. } | Self::Scp(_) | Self::Helper(_) | Self::Shorthand(_) => None,
         }
     }
 
@@ -166,8 +192,14 @@ impl Source {
         match self {
             Self::Local(_) => true,
             Self::Url { public, .. } => public.starts_with("file:"),
-            Self::Scp(_) => false,
+            Self::Scp(_) | Self::Helper(_) | Self::Shorthand(_) => false,
         }
+    }
+
+    /// Whether git reaches it without a setting or program of the user: only such a source may be named
+    /// by a repository.
+    pub(super) fn is_plain(&self) -> bool {
+        !matches!(self, Self::Helper(_) | Self::Shorthand(_))
     }
 
     /// Resolves a URL that begins with `./` or `../`, as `git submodule` does.
@@ -182,6 +214,10 @@ impl Source {
                 public.split_at(end)
             }
             Self::Scp(text) => text.split_at(text.find(':').map_or(0, |colon| colon + 1)),
+            Self::Shorthand(_) => ("", public.as_str()),
+            Self::Helper(_) => {
+                return Err(bad("it is relative to what only a remote helper knows"));
+            }
         };
         let (root, path) = match path.strip_prefix('/') {
             Some(path) => ("/", path),
@@ -220,7 +256,7 @@ impl Source {
                 let path = public.strip_prefix("file://")?;
                 Some(percent_decode(path).into())
             }
-            Self::Scp(_) => None,
+            Self::Scp(_) | Self::Helper(_) | Self::Shorthand(_) => None,
         }
     }
 
@@ -231,7 +267,8 @@ impl Source {
         let path = match self {
             Self::Url { .. } => public.split_once("://").map(|(_, rest)| rest),
             Self::Scp(_) => public.rsplit_once(':').map(|(_, path)| path),
-            Self::Local(_) => None,
+            Self::Helper(_) => public.rsplit(['/', ':', '@']).find(|part| !part.is_empty()),
+            Self::Local(_) | Self::Shorthand(_) => None,
         };
         let name = path
             .unwrap_or(&public)
@@ -262,6 +299,20 @@ impl Source {
 fn looks_like_a_token(user: &str) -> bool {
     let address = user.contains("%40");
     !address && user.len() >= TOKEN_LENGTH
+}
+
+/// Whether a URL in a text has a password or token.
+fn has_secret(text: &str) -> bool {
+    text.match_indices("://").any(|(at, separator)| {
+        let authority = until(&text[at + separator.len()..], |c| c == '/' || c.is_whitespace());
+        match authority.rsplit_once('@') {
+            Some((user, _)) => user.contains(':') || looks_like_a_token(user),
+            // The slashes of a password may not have been encoded.
+            None => authority
+                .split_once(':')
+                .is_some_and(|(_, port)| port.bytes().any(|byte| !byte.is_ascii_digit())),
+        }
+    })
 }
 
 /// Returns a text in which URLs have neither user nor password.
@@ -348,6 +399,13 @@ mod tests {
             ("/home/me/a,b: c", "/home/me/a,b: c", "a-b-c"),
             ("/home/me/proj/.git", "/home/me/proj/.git", "proj"),
             ("/media/proj.bundle", "/media/proj.bundle", "proj"),
+            ("codecommit::eu-west-1://me@My-App", "codecommit::eu-west-1://me@My-App", "my-app"),
+            ("codecommit://app", "codecommit://app", "app"),
+            ("hg::https://example.org/x/", "hg::https://example.org/x/", "x"),
+            ("ext::ssh %S host /srv/app.git", "ext::ssh %S host /srv/app.git", "app"),
+            ("git+ssh://example.org/x", "git+ssh://example.org/x", "x"),
+            ("work/app.git", "work/app.git", "app"),
+            ("app", "app", "app"),
             ("/", "/", "project"),
             ("/-.-", "/-.-", "project"),
         ];
@@ -370,11 +428,16 @@ mod tests {
             "",
             "-u",
             "a\nb",
-            "ext::sh -c id",
             "fd::7",
-            "EXT::x",
-            "ftp://example.org/x",
-            "ext://example.org/x",
+            "FD::7",
+            "fd://7",
+            "ext::",
+            "::x",
+            "hg::https://me:secret@example.org/x",
+            "hg::https://0123456789abcdef0123456789@example.org/x",
+            "ftp://me:secret@example.org/x",
+            "ftp://me:sec/ret@example.org/x",
+            "-x://example.org/x",
             "https://example.org",
             "https:///x",
             "https://user:sec/ret@example.org/x",
@@ -385,8 +448,6 @@ mod tests {
             "me@-host:x",
             "host:-x",
             "user:secret@host:x",
-            "relative/path",
-            "relative",
             ":x",
             "host:",
         ];
@@ -398,7 +459,7 @@ mod tests {
         let error = Source::parse("ftp://me:secret@example.org/x").unwrap_err();
         assert_eq!(
             error.to_string(),
-            "\"ftp://example.org/x\" names no repository: its protocol is not supported"
+            "\"ftp://example.org/x\" names no repository: a remote helper gets no password in its address"
         );
     }
 

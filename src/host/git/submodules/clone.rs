@@ -226,12 +226,15 @@ impl Git {
         let remotes = self.settings_of(clone, REMOTES).await;
         let url = default_remote(&remotes, branch.as_deref().map(str::trim_end))?;
         match Source::parse(&url) {
-            Ok(source) => Some(source),
+            Ok(Source::Shorthand(text)) if self.is_shorthand(&text).await => {
+                Some(Source::Shorthand(text))
+            }
             // A path from the work tree.
-            Err(_) => {
+            Ok(Source::Shorthand(_)) | Err(_) => {
                 let from = clone.work_tree.as_ref().unwrap_or(&clone.git_dir);
                 fs::canonicalize(from.join(url)).ok().map(Source::Local)
             }
+            Ok(source) => Some(source),
         }
     }
 }

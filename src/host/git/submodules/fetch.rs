@@ -7,7 +7,7 @@ use super::super::local::LocalRepository;
 use super::super::mirror::{lock, mirror_path};
 use super::super::{Git, GitError, Source};
 use super::clone::{Setting, Settings};
-use super::list::{Listing, resolve_url};
+use super::list::{Listing, named_source, resolve_url};
 use super::{Listed, MOST};
 use crate::model::{SubmoduleSpec, base_key};
 
@@ -242,7 +242,7 @@ fn candidates(above: &Wanted, listed: &Listed, setting: &Setting) -> Vec<Result<
         if url.starts_with("./") || url.starts_with("../") {
             found.extend(above.upstreams.iter().map(|from| resolve_url(from, url)));
         } else if is_the_users {
-            found.push(Source::parse(url));
+            found.push(named_source(url));
         } else {
             found.extend(above.upstreams.first().map(|from| resolve_url(from, url)));
         }

@@ -213,7 +213,7 @@ pub(super) fn resolve_url(above: &Source, url: &str) -> Result<Source, GitError>
     let source = if url.starts_with("./") || url.starts_with("../") {
         above.relative(url)?
     } else {
-        let source = Source::parse(url)?;
+        let source = named_source(url)?;
         let public = source.public();
         if Path::new(&public).components().any(|part| part == Component::ParentDir) {
             return Err(bad("it leads upward"));
@@ -224,6 +224,17 @@ pub(super) fn resolve_url(above: &Source, url: &str) -> Result<Source, GitError>
         return Err(bad("a repository from elsewhere must not name one on this host"));
     }
     Ok(source)
+}
+
+/// Parses the URL of a submodule. Git fetches none from a remote helper (gitsubmodules(7) has it run
+/// with `GIT_PROTOCOL_FROM_USER=0`), and needs `./` before a relative one.
+pub(super) fn named_source(url: &str) -> Result<Source, GitError> {
+    let bad = |reason| GitError::BadSource { text: super::super::source::redact(url), reason };
+    Source::parse(url).and_then(|source| match source {
+        Source::Helper(_) => Err(bad("submodules are not fetched by remote helpers")),
+        Source::Shorthand(_) => Err(bad("it is neither a URL nor an absolute path")),
+        source => Ok(source),
+    })
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod lfs;
 mod local;
 mod mirror;
 mod resolve;
+mod rewrite;
 mod sibling;
 mod submodule_settings;
 mod submodules;
