@@ -165,6 +165,8 @@ fn record(id: &TaskspaceId, number: usize) -> Record {
             project: ProjectSpec {
                 name: format!("application-{project}"),
                 source: format!("https://git.example.org/team/application-{project}.git"),
+                origin: None,
+                push_url: None,
                 git_ref: Some("main".to_owned()),
                 commit: format!("{project:040x}"),
                 branch: format!("taskspace/{id}"),

@@ -83,6 +83,8 @@ pub(super) async fn fork(context: &Context, forking: Forking) -> Result<(), Prob
     let base_key = project.base().to_owned();
     let resolved = Resolved {
         source: project.source.clone(),
+        origin: project.origin,
+        push_url: project.push_url,
         wanted_name: project.name,
         base_key,
         commit: project.commit,

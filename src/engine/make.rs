@@ -324,6 +324,8 @@ impl Draft {
         let project = ProjectSpec {
             name,
             source: resolved.source,
+            origin: resolved.origin,
+            push_url: resolved.push_url,
             git_ref: request.git_ref,
             commit: resolved.commit,
             branch: names::branch(&id, &resolved.branches),

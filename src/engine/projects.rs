@@ -13,7 +13,7 @@ use super::problems;
 use super::ssh::blocking;
 use super::volumes::{Volumes, foreign, is_ours};
 use crate::fault;
-use crate::host::git::{BaseSpec, Git, Sibling, Source, mirror_path, note_user};
+use crate::host::git::{BaseSpec, Git, RemoteUrls, Sibling, Source, mirror_path, note_user};
 use crate::model::{
     BaseRecord, BaseState, Code, CommitSettings, CreateRequest, Document, GitEnvironment, Problem,
     ProjectRecord, ProjectType, SubmoduleSpec, TaskspaceId, base_commit,
@@ -28,6 +28,10 @@ use crate::registry::Registry;
 pub(crate) struct Resolved {
     /// Where it comes from, without any password.
     pub(crate) source: String,
+    /// The URL of `origin` inside, if it is another one.
+    pub(crate) origin: Option<String>,
+    /// The URL that `origin` is pushed to, if that is another one.
+    pub(crate) push_url: Option<String>,
     /// What it is called, unless another source has that name.
     pub(crate) wanted_name: String,
     /// The commit.
@@ -155,7 +159,10 @@ impl Projects {
         let base_key = contents.base_key(&commit);
         self.note_users(&mirror, contents.mirrors).await?;
         let files = git.top_level_names(&mirror, &commit).await.map_err(told)?;
+        let RemoteUrls { fetch, push } = git.remote_urls(&source).await;
         Ok(Resolved {
+            origin: Some(fetch).filter(|url| *url != source.public()),
+            push_url: push,
             source: source.public(),
             wanted_name: source.project_name(),
             commit,
@@ -438,6 +445,8 @@ mod tests {
     fn resolved(source: &str) -> Resolved {
         Resolved {
             source: source.to_owned(),
+            origin: None,
+            push_url: None,
             wanted_name: "app".to_owned(),
             commit: "c".to_owned(),
             detected: ProjectType::Generic,

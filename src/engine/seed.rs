@@ -28,6 +28,7 @@ impl Acting {
             branch: plan.branch.clone(),
             commit: plan.commit.clone(),
             origin_url: plan.origin.clone(),
+            push_url: plan.push_url.clone(),
             commits: plan.commits.clone(),
         };
         let told = |error| problems::git(&error);

@@ -381,6 +381,8 @@ impl Record {
                 project: ProjectSpec {
                     name: "webshop".to_owned(),
                     source: "https://host/webshop.git".to_owned(),
+                    origin: None,
+                    push_url: None,
                     git_ref: None,
                     commit: "0123456789abcdef0123456789abcdef01234567".to_owned(),
                     branch: "taskspace/example".to_owned(),

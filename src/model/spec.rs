@@ -326,6 +326,12 @@ pub struct ProjectSpec {
     pub name: String,
     /// Where it comes from, without any password.
     pub source: String,
+    /// The URL of `origin` inside, if `url.*.insteadOf` of the user makes it another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// The URL that `origin` is pushed to inside, if that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push_url: Option<String>,
     /// The ref that was asked for.
     #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
     pub git_ref: Option<String>,

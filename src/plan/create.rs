@@ -146,7 +146,8 @@ pub fn plan(inputs: &Inputs<'_>, again: bool) -> Plan {
                 changes: changes_directory,
                 branch: project.branch.clone(),
                 commit: project.commit.clone(),
-                origin: project.source.clone(),
+                origin: project.origin.as_ref().unwrap_or(&project.source).clone(),
+                push_url: project.push_url.clone(),
                 commits: project.commits.clone(),
                 work_tree: project.dirty.then(|| PathBuf::from(&project.source)),
             });

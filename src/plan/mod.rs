@@ -252,6 +252,8 @@ pub struct SeedPlan {
     pub commit: String,
     /// Where `origin` points.
     pub origin: String,
+    /// Where `origin` is pushed to, if that is elsewhere.
+    pub push_url: Option<String>,
     /// How commits look that are made in it.
     pub commits: CommitSettings,
     /// The work tree whose uncommitted changes come along.

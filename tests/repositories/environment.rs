@@ -140,3 +140,29 @@ fn settings_of_the_caller_say_which_uncommitted_files_come_along() {
     let status = super::inside(&user, "r-dirty-env", "ls; git status --porcelain");
     assert_eq!(status, "README.md\nkept\n?? kept\n");
 }
+
+#[test]
+fn origin_inside_needs_no_setting_of_the_caller() {
+    let user = User::new();
+    let repository = Repository::new(&user, "srv/app");
+    let base = repository.path.parent().unwrap().display().to_string();
+    user.run(&["list"]);
+    let mut create =
+        user.taskspace(&["create", "--project", "work/app", "--type", "generic", "r-origin"]);
+    create.env("GIT_CONFIG_COUNT", "2");
+    create.env("GIT_CONFIG_KEY_0", format!("url.file://{base}/.insteadOf"));
+    create.env("GIT_CONFIG_VALUE_0", "work/");
+    create.env("GIT_CONFIG_KEY_1", "url.ssh://git@git.test.example/.pushInsteadOf");
+    create.env("GIT_CONFIG_VALUE_1", "work/");
+    let created = create.output().unwrap();
+    assert!(created.status.success(), "{}", text_of(&created));
+    let urls = "git remote get-url origin; git remote get-url --push origin";
+    let expected = format!("file://{base}/app\nssh://git@git.test.example/app\n");
+    assert_eq!(super::inside(&user, "r-origin", urls), expected);
+    user.run(&["fork", "r-origin", "r-origin-2"]);
+    assert_eq!(super::inside(&user, "r-origin-2", urls), expected);
+    assert_eq!(super::inside(&user, "r-origin", "git rev-parse HEAD").trim(), repository.head());
+    // Without that setting it is a path, of nothing.
+    let error = user.fail(1, &["create", "--project", "work/app", "r-origin-3"]);
+    assert!(error.contains("work/app"), "{error}");
+}

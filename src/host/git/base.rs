@@ -67,6 +67,8 @@ pub struct SeedSpec {
     pub commit: String,
     /// The URL of `origin`.
     pub origin_url: String,
+    /// The URL that `origin` is pushed to, if that is another one.
+    pub push_url: Option<String>,
     /// How commits look that are made in it.
     pub commits: CommitSettings,
 }
@@ -281,7 +283,9 @@ fn finish(git_dir: &Path, is_top: bool) -> Result<(), FileError> {
 
 fn seed_upper(base: &Path, upper: &Path, seed: &SeedSpec) -> Result<(), FileError> {
     let commits = identity::configuration(&seed.commits);
-    let origin = section("remote \"origin\"", "url", &seed.origin_url);
+    let remote = |key: &str, url: &str| section("remote \"origin\"", key, url);
+    let push_url = seed.push_url.as_deref().map(|url| remote("pushurl", url));
+    let origin = [remote("url", &seed.origin_url), push_url.unwrap_or_default()].concat();
     // Sections may be repeated; what comes last counts.
     let and = |config: &Path, more: &[&[u8]]| {
         let path = base.join(config);

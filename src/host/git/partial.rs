@@ -11,6 +11,7 @@ use std::path::Path;
 
 use super::mirror::{interrupted, lock};
 use super::objects;
+use super::rewrite::rewrites_of;
 use super::source::redact;
 use super::{Git, GitError, Source};
 
@@ -105,8 +106,9 @@ impl Git {
             (remote("promisor"), "true".to_owned()),
             ("extensions.partialClone".to_owned(), PROMISOR.to_owned()),
         ];
-        let optional =
-            [("url", promisor.url.as_deref().map(redact)), ("partialclonefilter", promisor.filter)];
+        let rewrites = rewrites_of(self.as_the_user().dir(clone)).await;
+        let url = promisor.url.map(|url| redact(&rewrites.instead_of(&url).unwrap_or(url)));
+        let optional = [("url", url), ("partialclonefilter", promisor.filter)];
         settings
             .extend(optional.into_iter().filter_map(|(key, value)| Some((remote(key), value?))));
         for (key, value) in &settings {

@@ -109,6 +109,7 @@ impl Git {
                     spec.lacking = Some("its path is not UTF-8".to_owned());
                 }
                 if !spec.is_checked_out() {
+                    spec.url = self.url_inside(spec.url).await;
                     contents.submodules.push(spec);
                     continue;
                 }
@@ -134,10 +135,19 @@ impl Git {
                     Err(error) if error.is_of_this_host() => return Err(listed.told(error)),
                     Err(error) => spec.lacking = Some(error.to_string()),
                 }
+                spec.url = self.url_inside(spec.url).await;
                 contents.submodules.push(spec);
             }
         }
         Ok(contents)
+    }
+
+    /// Returns the URL that a submodule has inside, where no `url.*.insteadOf` of the user is set.
+    async fn url_inside(&self, url: String) -> String {
+        match Source::parse(&url) {
+            Ok(source) => self.remote_urls(&source).await.fetch,
+            Err(_) => url,
+        }
     }
 
     /// Makes sure that a mirror has the commit of a submodule. Returns where it may come from; first

@@ -101,6 +101,7 @@ async fn a_seeded_upper_directory_puts_the_checkout_on_a_branch() {
         branch: "taskspace/fix-1".to_owned(),
         commit: commit.clone(),
         origin_url: "https://example.org/a \"b\\c;#d".to_owned(),
+        push_url: None,
         commits,
     };
     world.git.seed_upper(&base, &upper, seed.clone()).await.unwrap();

@@ -329,6 +329,7 @@ async fn commits_in_submodules_have_an_author_as_well() {
         branch: "taskspace/x".to_owned(),
         commit,
         origin_url: "https://example.org/app".to_owned(),
+        push_url: None,
         commits: CommitSettings {
             author: Some(Identity { name: "Grace".into(), email: "grace@example.org".into() }),
             ..CommitSettings::default()
